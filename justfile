@@ -1,0 +1,86 @@
+# Recipes run inside the environment that ./justw prepares: ./justw RECIPE.
+
+members := "libs services tests bench"
+packages := "libs/common/src libs/retrieval/src libs/standalone/src services/api/src services/indexer/src services/reconciler/src"
+compile := "uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+  --prerelease=if-necessary-or-explicit -p 3.11 --no-header --no-annotate"
+
+[private]
+default:
+    @just --list --unsorted
+
+# The stack in the foreground until Ctrl-C (--detach: in the background)
+[group('stack')]
+up *options:
+    @aperag up {{ options }}
+
+# Stop the stack
+[group('stack')]
+down:
+    @aperag down
+
+# What runs, and since when
+[group('stack')]
+status *options:
+    @aperag status {{ options }}
+
+# The log of one service (-f: follow)
+[group('stack')]
+logs *arguments:
+    @aperag logs {{ arguments }}
+
+# Look for what would keep the stack from running
+[group('stack')]
+doctor:
+    @aperag doctor
+
+# Start the stack, ingest the sample documents, search them, stop (--keep: leave it running)
+[group('stack')]
+demo *options:
+    @aperag demo {{ options }}
+
+# Everything that must hold: check, then every test
+[group('work')]
+test *options: check
+    pytest tests -n 2 {{ options }}
+
+# Format, lint, layers, types
+[group('work')]
+check:
+    ruff format --check {{ members }}
+    ruff check {{ members }}
+    lint-imports
+    mypy {{ packages }}
+
+# Put code into the one format, and mend what ruff can
+[group('work')]
+fmt:
+    ruff check --fix-only --quiet {{ members }}
+    ruff format {{ members }}
+
+# Benchmarks: ratios measured side by side (none named: the list)
+[group('work')]
+bench name="" *options:
+    {{ if name == "" { "ls bench" } else { "python bench/" + name + ".py " + options } }}
+
+# A new migration from the difference between models and database
+[group('work')]
+migrate message:
+    python -m aperag_standalone.revision "{{ message }}"
+
+# Pin the dependencies again, with hashes and without the address of any index
+[group('work')]
+lock:
+    #!/bin/sh
+    set -eu
+    set --
+    for member in libs/* services/*; do set -- "$@" --no-emit-package "aperag-${member#*/}"; done
+    {{ compile }} "$@" libs/*/pyproject.toml services/*/pyproject.toml -o requirements/run.txt
+    {{ compile }} "$@" libs/*/pyproject.toml services/*/pyproject.toml --group pyproject.toml:dev \
+        -c requirements/run.txt -o requirements/dev.txt
+
+# Validate the multi-container form (it is not run here)
+[group('work')]
+compose-check:
+    check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
+    hadolint $(find . -name '*Dockerfile*' -not -path './.*')

@@ -1,0 +1,240 @@
+"""The pull loop in front of FastStream: it fetches, FastStream decodes, validates and calls, this settles.
+
+FastStream's own pull loop spins when its consumer vanishes, freezes the event loop when reconnects run out,
+waits for the slowest message of a batch and forgets what it holds at shutdown; so its subscriber is set up but
+never started, and every raw message is handed to ``process_message``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from faststream._internal.endpoint.subscriber.usecase import SubscriberUsecase
+from nats import errors as nats_errors
+from nats.js import errors as js_errors
+from opentelemetry.trace import SpanKind, StatusCode
+from pydantic import ValidationError
+
+from aperag_common import errors
+from aperag_common.bus.delivery import Ack, Delivery, Nak, Settled, Settlement, current_delivery
+from aperag_common.telemetry import propagate
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from faststream.nats.subscriber.usecases import PullStreamSubscriber
+    from nats.aio.msg import Msg
+    from nats.js import JetStreamContext
+
+    from aperag_common.bus.connection import Bus
+    from aperag_common.bus.topology import ConsumerSpec
+    from aperag_common.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+FETCH_SECONDS = 1.0
+BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
+STALLED_SECONDS = 30.0
+UNEXPECTED_DELAY = timedelta(seconds=2)
+
+@dataclass(slots=True)
+class LoopState:
+    """What readiness looks at; ``polled`` is the monotonic time of the last answer from the consumer."""
+
+    bound: bool = False
+    polled: float = 0.0
+
+
+class ConsumeLoop:
+    """Feeds one subscriber from one durable consumer with at most ``slots`` messages at a time.
+
+    ``poison`` records a message that does not fit its type; if it raises, the message is delivered again.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        spec: ConsumerSpec,
+        subscriber: PullStreamSubscriber,
+        *,
+        slots: int,
+        metrics: Metrics,
+        poison: Callable[[Delivery, Exception], Awaitable[None]],
+        beat: float = 10.0,
+        grace: float = 20.0,
+    ) -> None:
+        self.spec = spec
+        self.state = LoopState()
+        self._bus = bus
+        self._subscriber = subscriber
+        self._free = slots
+        self._freed = asyncio.Event()
+        self._metrics = metrics
+        self._poison = poison
+        self._beat = beat
+        self._grace = grace
+        self._running: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        # The base class builds the call model; the NATS subclass would also start the stock pull loop.
+        await SubscriberUsecase.start(self._subscriber)
+        self._task = asyncio.create_task(self._run(), name=f"consume-{self.spec.name}")
+
+    def request_stop(self) -> None:
+        self._stopping.set()
+
+    async def stop(self) -> None:
+        """Fetch no more, let running messages end within the grace period, give the rest back."""
+        self.request_stop()
+        if self._task is not None:
+            await self._task
+        if self._running:
+            _, late = await asyncio.wait(self._running, timeout=self._grace)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
+
+    def problem(self) -> str | None:
+        """Why this consumer does not move, or None; for readiness."""
+        if self._task is None or self._task.done():
+            return "the consume loop is not running"
+        if not self.state.bound:
+            return f"consumer {self.spec.name} is not bound"
+        silent = time.monotonic() - self.state.polled
+        if silent > STALLED_SECONDS and self._free > 0:
+            return f"consumer {self.spec.name} has not answered for {silent:.0f} s"
+        return None
+
+    async def _run(self) -> None:
+        subscription: JetStreamContext.PullSubscription | None = None
+        failures = 0
+        while not self._stopping.is_set():
+            try:
+                if subscription is None:
+                    subscription = await self._bind()
+                await self._pump(subscription)
+                failures = 0
+            except (nats_errors.Error, js_errors.Error, TimeoutError, OSError) as err:
+                # Consumer or stream gone, server away: drop the subscription and come back slower.
+                delay = BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)]
+                failures += 1
+                if failures == 1:
+                    log.warning("consumer.unavailable", consumer=self.spec.name, error=repr(err))
+                self.state.bound = False
+                subscription = await self._unbind(subscription)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), delay)
+        await self._unbind(subscription)
+
+    async def _bind(self) -> JetStreamContext.PullSubscription:
+        await self._bus.js.consumer_info(self.spec.stream, self.spec.name)
+        subscription = await self._bus.js.pull_subscribe_bind(self.spec.name, self.spec.stream)
+        self.state.bound = True
+        self.state.polled = time.monotonic()
+        log.info("consumer.bound", consumer=self.spec.name)
+        return subscription
+
+    async def _unbind(self, subscription: JetStreamContext.PullSubscription | None) -> None:
+        if subscription is not None:
+            with contextlib.suppress(nats_errors.Error):
+                await subscription.unsubscribe()
+
+    async def _pump(self, subscription: JetStreamContext.PullSubscription) -> None:
+        """Fetch as many messages as there are free slots, never more: a buffered message's lease would expire."""
+        if self._free == 0:
+            self._freed.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._freed.wait(), FETCH_SECONDS)
+            return
+        try:
+            messages = await subscription.fetch(self._free, timeout=FETCH_SECONDS)
+        except nats_errors.TimeoutError:
+            if not self._bus.connected:
+                raise
+            messages = []
+        self.state.polled = time.monotonic()
+        for raw in messages:
+            self._free -= 1
+            task = asyncio.create_task(self._process(Delivery(self.spec.name, raw)))
+            self._running.add(task)
+            task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._free += 1
+        self._freed.set()
+
+    async def _process(self, delivery: Delivery) -> None:
+        current_delivery.set(delivery)
+        started = time.monotonic()
+        beat = asyncio.create_task(delivery.beat(self._beat))
+        settlement: Settlement = Nak(timedelta(0), outcome="interrupted")
+        try:
+            with propagate.tracer().start_as_current_span(
+                f"process {delivery.subject}",
+                context=propagate.extract(delivery.headers),
+                kind=SpanKind.CONSUMER,
+                attributes=self._attributes(delivery),
+            ) as span:
+                settlement = await self._outcome(delivery)
+                span.set_attribute("aperag.outcome", settlement.outcome)
+                if isinstance(settlement, Nak):
+                    span.set_status(StatusCode.ERROR, settlement.outcome)
+        finally:
+            beat.cancel()
+            # Also when this task was cancelled at shutdown: what is held goes back at once.
+            await asyncio.shield(self._settle(delivery.raw, settlement))
+            self._metrics.attempts.labels(self.spec.name, settlement.outcome).inc()
+            self._metrics.duration.labels(self.spec.name).observe(time.monotonic() - started)
+
+    def _attributes(self, delivery: Delivery) -> dict[str, Any]:
+        if delivery.number > 1:
+            self._metrics.redeliveries.labels(self.spec.name).inc()
+        return {
+            "messaging.system": "nats",
+            "messaging.operation.name": "process",
+            "messaging.destination.name": delivery.subject,
+            "messaging.consumer.group.name": self.spec.name,
+            "messaging.message.id": delivery.headers.get("Nats-Msg-Id", ""),
+            "messaging.nats.num_delivered": delivery.number,
+        }
+
+    async def _outcome(self, delivery: Delivery) -> Settlement:
+        try:
+            await self._subscriber.process_message(delivery.raw)
+        except Settled as decided:
+            return decided.settlement
+        except (ValidationError, errors.InvalidMessage) as err:
+            return await self._poisoned(delivery, err)
+        except Exception:  # the settle point: nothing below may end the loop or lose the message
+            log.exception("message.failed", consumer=self.spec.name, subject=delivery.subject)
+            return Nak(UNEXPECTED_DELAY, outcome="error")
+        return Ack()
+
+    async def _poisoned(self, delivery: Delivery, err: Exception) -> Settlement:
+        try:
+            await self._poison(delivery, err)
+        except Exception:  # the database is away: keep the message until its end can be recorded
+            log.exception("poison.unrecorded", consumer=self.spec.name)
+            return Nak(UNEXPECTED_DELAY, outcome="error")
+        return Ack(outcome="poison")
+
+    async def _settle(self, raw: Msg, settlement: Settlement) -> None:
+        try:
+            match settlement:
+                case Ack():
+                    # Wait for the server: an ack that is lost means a needless redelivery.
+                    await raw.ack_sync(timeout=5)
+                case Nak(delay=delay):
+                    await raw.nak(delay=delay.total_seconds() or None)
+        except (nats_errors.Error, js_errors.Error, TimeoutError, OSError) as err:
+            log.warning("message.unsettled", consumer=self.spec.name, error=repr(err))

@@ -1,0 +1,117 @@
+"""Every subject of the system is built and parsed here; nobody formats one by hand.
+
+    aperag.cmd.<aggregate>.<verb>[.<type>]      work, on APERAG_COMMANDS
+    aperag.turn.run                             chat turns, on APERAG_TURNS
+    aperag.tick.<timer>                         timers, on APERAG_TICKS
+    aperag.evt.<owner>.<aggregate>.<fact>       facts, on APERAG_EVENTS
+    aperag.span.<trace id>                      spans, on APERAG_SPANS
+    aperag.live.…                               ephemeral, core NATS, in no stream
+
+Ids never stand in a command subject, so span names and metrics made from it stay few.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import NewType
+
+Subject = NewType("Subject", str)
+
+ROOT = "aperag"
+
+COMMANDS = "APERAG_COMMANDS"
+TICKS = "APERAG_TICKS"
+EVENTS = "APERAG_EVENTS"
+SPANS = "APERAG_SPANS"
+
+ALL_COMMANDS = Subject(f"{ROOT}.cmd.>")
+ALL_TICKS = Subject(f"{ROOT}.tick.>")
+ALL_EVENTS = Subject(f"{ROOT}.evt.>")
+ALL_SPANS = Subject(f"{ROOT}.span.>")
+ALL_TASK_CANCELS = Subject(f"{ROOT}.live.task.*.cancel")
+
+PARSE_DOCUMENT = Subject(f"{ROOT}.cmd.document.parse")
+REMOVE_DOCUMENT = Subject(f"{ROOT}.cmd.document.remove")
+PURGE_COLLECTION = Subject(f"{ROOT}.cmd.collection.purge")
+
+_TOKEN = re.compile(r"[A-Za-z0-9_-]+\Z")
+
+
+def _token(value: str) -> str:
+    if not _TOKEN.match(value):
+        message = f"not a subject token: {value!r}"
+        raise ValueError(message)
+    return value
+
+
+def build_index(kind: str) -> Subject:
+    return Subject(f"{ROOT}.cmd.index.build.{_token(kind)}")
+
+
+def remove_index(kind: str) -> Subject:
+    return Subject(f"{ROOT}.cmd.index.remove.{_token(kind)}")
+
+
+def tick(timer: str) -> Subject:
+    return Subject(f"{ROOT}.tick.{_token(timer)}")
+
+
+def parse_tick(subject: str) -> str:
+    """The timer's name; raises ValueError for any other subject."""
+    prefix = f"{ROOT}.tick."
+    if not subject.startswith(prefix):
+        message = f"not a tick: {subject!r}"
+        raise ValueError(message)
+    return _token(subject.removeprefix(prefix))
+
+
+@dataclass(frozen=True, slots=True)
+class EventSubject:
+    """The parts of ``aperag.evt.<owner>.<aggregate>.<fact>``."""
+
+    owner: str
+    aggregate: str
+    fact: str
+
+    @property
+    def type(self) -> str:
+        return f"{self.aggregate}.{self.fact}"
+
+
+def event(owner: str, aggregate: str, fact: str) -> Subject:
+    return Subject(f"{ROOT}.evt.{_token(owner)}.{_token(aggregate)}.{_token(fact)}")
+
+
+def owner_events(owner: str) -> Subject:
+    """All events of one owner, as a filter."""
+    return Subject(f"{ROOT}.evt.{_token(owner)}.>")
+
+
+def parse_event(subject: str) -> EventSubject:
+    parts = subject.split(".")
+    if len(parts) != 5 or parts[:2] != [ROOT, "evt"]:
+        message = f"not an event: {subject!r}"
+        raise ValueError(message)
+    return EventSubject(*parts[2:])
+
+
+def span(trace_id: str) -> Subject:
+    """``trace_id`` is 32 hexadecimal characters."""
+    return Subject(f"{ROOT}.span.{_token(trace_id)}")
+
+
+def cancel_task(task: str) -> Subject:
+    return Subject(f"{ROOT}.live.task.{_token(task)}.cancel")
+
+
+def parse_cancel_task(subject: str) -> str:
+    parts = subject.split(".")
+    if len(parts) != 5 or parts[:3] != [ROOT, "live", "task"] or parts[4] != "cancel":
+        message = f"not a task cancel: {subject!r}"
+        raise ValueError(message)
+    return parts[3]
+
+
+def wake(service: str) -> Subject:
+    return Subject(f"{ROOT}.live.wake.{_token(service)}")

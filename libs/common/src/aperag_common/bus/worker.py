@@ -1,0 +1,87 @@
+"""A FastStream broker whose subscribers are fed by our consume loops."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from faststream import AckPolicy
+from faststream.nats import JStream, NatsBroker, PullSub
+
+from aperag_common.bus.consume import ConsumeLoop
+from aperag_common.bus.topology import consumer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from faststream.nats.subscriber.usecases import PullStreamSubscriber
+
+    from aperag_common.bus.connection import Bus
+    from aperag_common.bus.delivery import Delivery
+    from aperag_common.metrics import Metrics
+
+
+def make_broker(url: str) -> NatsBroker:
+    """Declares handlers and describes them (AsyncAPI); it never connects: the loops bring the messages."""
+    # FastStream logs two lines per message at INFO; ours are the loop's.
+    return NatsBroker(url, logger=logging.getLogger("faststream"), log_level=logging.DEBUG)
+
+
+class Worker:
+    """All consume loops of one process."""
+
+    def __init__(
+        self,
+        broker: NatsBroker,
+        bus: Bus,
+        metrics: Metrics,
+        poison: Callable[[Delivery, Exception], Awaitable[None]],
+        *,
+        beat: float = 10.0,
+    ) -> None:
+        self.loops: list[ConsumeLoop] = []
+        self._broker = broker
+        self._bus = bus
+        self._metrics = metrics
+        self._poison = poison
+        self._beat = beat
+
+    def subscribe(self, name: str, handler: Callable[..., Awaitable[Any]], *, slots: int) -> None:
+        """``handler``'s first parameter is the message's type; FastStream validates into it."""
+        spec = consumer(name)
+        subscriber = self._broker.subscriber(
+            spec.filters[0] if len(spec.filters) == 1 else "",
+            config=None if len(spec.filters) == 1 else spec.config(),
+            stream=JStream(spec.stream, declare=False),
+            durable=spec.name,
+            pull_sub=PullSub(),
+            ack_policy=AckPolicy.MANUAL,
+            no_reply=True,
+        )
+        subscriber(handler)
+        self.loops.append(
+            ConsumeLoop(
+                self._bus,
+                spec,
+                subscriber,  # type: ignore[arg-type]  # the factory's return type is wider than what pull_sub gives
+                slots=slots,
+                metrics=self._metrics,
+                poison=self._poison,
+                beat=self._beat,
+            )
+        )
+
+    async def start(self) -> None:
+        for loop in self.loops:
+            await loop.start()
+
+    async def stop(self) -> None:
+        for loop in self.loops:
+            loop.request_stop()
+        for loop in self.loops:
+            await loop.stop()
+
+    async def moving(self) -> str | None:
+        """For readiness: why one of the consumers does not move."""
+        problems = [problem for loop in self.loops if (problem := loop.problem()) is not None]
+        return "; ".join(problems) or None

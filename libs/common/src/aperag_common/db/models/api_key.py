@@ -1,0 +1,30 @@
+"""Bearer credentials; the key itself is never stored."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Boolean, ForeignKey, String, Text, func
+from sqlalchemy.orm import Mapped, mapped_column
+
+from aperag_common.db.models.base import Base
+
+
+class ApiKey(Base):
+    """``key_hash`` is a keyed hash (``aperag_common.auth.keys``); ``key_mask`` is what lists show.
+
+    Written by the gateway only.
+    """
+
+    __tablename__ = "api_key"
+
+    id: Mapped[str] = mapped_column(String(24), primary_key=True)
+    owner: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    key_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    key_mask: Mapped[str] = mapped_column(String(24))
+    description: Mapped[str | None] = mapped_column(Text)
+    is_system: Mapped[bool] = mapped_column(Boolean, default=False)
+    created: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated: Mapped[datetime] = mapped_column(server_default=func.now())
+    last_used_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]

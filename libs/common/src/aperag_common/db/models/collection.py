@@ -1,0 +1,41 @@
+"""A collection of documents that are searched together."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ForeignKey, String, Text, func
+from sqlalchemy.orm import Mapped, mapped_column
+
+from aperag_common.db.models.base import Base
+
+
+class CollectionStatus(StrEnum):
+    INACTIVE = "INACTIVE"
+    ACTIVE = "ACTIVE"
+    DELETED = "DELETED"
+
+
+class Collection(Base):
+    """Created, changed and marked DELETED by the gateway; its row is removed by the reconciler's purge.
+
+    ``analyzer`` and ``active_model`` are fixed at creation: what happens to be importable at query time
+    never decides how a collection is read.
+    """
+
+    __tablename__ = "collection"
+
+    id: Mapped[str] = mapped_column(String(24), primary_key=True)
+    owner: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
+    title: Mapped[str] = mapped_column(String(256))
+    description: Mapped[str] = mapped_column(Text, default="")
+    type: Mapped[str] = mapped_column(String(16), default="document")
+    status: Mapped[str] = mapped_column(String(12), default=CollectionStatus.ACTIVE)
+    config: Mapped[dict[str, Any]]
+    analyzer: Mapped[str] = mapped_column(String(64))
+    active_model: Mapped[str] = mapped_column(String(128))
+    created: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated: Mapped[datetime] = mapped_column(server_default=func.now())
+    deleted_at: Mapped[datetime | None]

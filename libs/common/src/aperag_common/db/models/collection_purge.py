@@ -1,0 +1,19 @@
+"""The driven row that removes everything of a deleted collection."""
+
+from __future__ import annotations
+
+from sqlalchemy import String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from aperag_common.db.models.base import Base, DrivenMixin, due_index
+
+
+class CollectionPurge(DrivenMixin, Base):
+    """Inserted DELETING by the gateway with the collection's delete; claimed, finished and removed by the reconciler."""
+
+    __tablename__ = "collection_purge"
+
+    id: Mapped[str] = mapped_column(String(24), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(24))
+
+    __table_args__ = (due_index("collection_purge"),)

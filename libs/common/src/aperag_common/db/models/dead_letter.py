@@ -1,0 +1,36 @@
+"""Work that ended FAILED, with all that is needed to understand it and run it again."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Index, Integer, String, Text, func
+from sqlalchemy.orm import Mapped, mapped_column
+
+from aperag_common.db.models.base import Base
+
+
+class DeadLetter(Base):
+    """Inserted by the transaction that fails the row; never changed after, but for ``redriven_at``."""
+
+    __tablename__ = "dead_letter"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    owner: Mapped[str | None] = mapped_column(String(24), index=True)
+    consumer: Mapped[str] = mapped_column(String(32))
+    subject: Mapped[str] = mapped_column(String(256))
+    row_id: Mapped[str | None] = mapped_column(String(24))
+    document_id: Mapped[str | None] = mapped_column(String(24))
+    generation: Mapped[int | None] = mapped_column(Integer)
+    attempt: Mapped[int] = mapped_column(Integer)
+    code: Mapped[str] = mapped_column(String(64))
+    message: Mapped[str] = mapped_column(Text)
+    payload: Mapped[dict[str, Any]]
+    headers: Mapped[dict[str, Any]]
+    traceparent: Mapped[str | None] = mapped_column(String(64))
+    created: Mapped[datetime] = mapped_column(server_default=func.now())
+    redriven_at: Mapped[datetime | None]
+
+    __table_args__ = (Index("ix_dead_letter_created", "created"),)

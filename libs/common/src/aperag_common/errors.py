@@ -1,0 +1,156 @@
+"""One error tree: what may be retried, what is final, and the code a client sees.
+
+ApeRAGError(code)
+├─ Retryable    the same work may succeed later: UpstreamUnavailable, RateLimited, Busy
+└─ Terminal     repeating cannot help: InvalidMessage, UnsupportedMedia, CorruptDocument, QuotaExceeded, Gone
+   └─ ClientError   the caller's fault, with the contract's code and status: NotFound, Conflict, InvalidParameter, …
+
+Adapters translate vendor exceptions into this tree at the port, once, with ``raise … from``.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, ClassVar
+
+
+class ApeRAGError(Exception):
+    """Base of every expected failure; ``code`` is stable and machine readable."""
+
+    code: ClassVar[str] = "UNKNOWN_ERROR"
+
+    def __init__(self, message: str, *, code: str | None = None, details: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.error_code = code or self.code
+        self.details = details or {}
+
+
+class Retryable(ApeRAGError):
+    """The same work may succeed later; ``retry_after`` overrides the policy's delay."""
+
+    code = "RETRYABLE"
+
+    def __init__(self, message: str, *, code: str | None = None, retry_after: timedelta | None = None) -> None:
+        super().__init__(message, code=code)
+        self.retry_after = retry_after
+
+
+class UpstreamUnavailable(Retryable):
+    """A service we depend on did not answer."""
+
+    code = "UPSTREAM_UNAVAILABLE"
+
+
+class RateLimited(Retryable):
+    """A service we depend on asked us to slow down."""
+
+    code = "RATE_LIMITED"
+
+
+class Busy(Retryable):
+    """Our own capacity is spent for now."""
+
+    code = "BUSY"
+
+
+class Terminal(ApeRAGError):
+    """Repeating the work cannot help; the reason is for a person to act on."""
+
+    code = "TERMINAL"
+
+
+class InvalidMessage(Terminal):
+    """A message on the bus does not fit its type."""
+
+    code = "INVALID_MESSAGE"
+
+
+class UnsupportedMedia(Terminal):
+    """No reader for this kind of file."""
+
+    code = "UNSUPPORTED_MEDIA"
+
+
+class CorruptDocument(Terminal):
+    """The reader for this kind of file could not read this one."""
+
+    code = "CORRUPT_DOCUMENT"
+
+
+class EmptyDocument(Terminal):
+    """The file holds no text to index."""
+
+    code = "EMPTY_DOCUMENT"
+
+
+class Gone(Terminal):
+    """What the work is about no longer exists."""
+
+    code = "GONE"
+
+
+class WorkerLost(Terminal):
+    """The work ended its worker so often that it is not given to another."""
+
+    code = "WORKER_LOST"
+
+
+class ClientError(Terminal):
+    """The caller's fault; ``number`` and ``status`` are the contract's (contract: error codes)."""
+
+    code = "INVALID_PARAMETER"
+    number: ClassVar[int] = 1001
+    status: ClassVar[int] = 400
+
+
+class InvalidParameter(ClientError):
+    """A parameter is outside what the route accepts."""
+
+
+class ValidationFailed(ClientError):
+    code, number, status = "VALIDATION_ERROR", 1051, 400
+
+
+class NotFound(ClientError):
+    code, number, status = "RESOURCE_NOT_FOUND", 1002, 404
+
+
+class Unauthorized(ClientError):
+    code, number, status = "UNAUTHORIZED", 1003, 401
+
+
+class Forbidden(ClientError):
+    code, number, status = "FORBIDDEN", 1004, 403
+
+
+class Conflict(ClientError):
+    code, number, status = "CONFLICT", 1005, 409
+
+
+class CollectionNotFound(ClientError):
+    code, number, status = "COLLECTION_NOT_FOUND", 1101, 404
+
+
+class CollectionInactive(ClientError):
+    code, number, status = "COLLECTION_INACTIVE", 1102, 400
+
+
+class InvalidSourceConfig(ClientError):
+    code, number, status = "INVALID_SOURCE_CONFIG", 1105, 400
+
+
+class DocumentNotFound(ClientError):
+    code, number, status = "DOCUMENT_NOT_FOUND", 1301, 404
+
+
+class DocumentNameConflict(ClientError):
+    code, number, status = "DOCUMENT_NAME_CONFLICT", 1307, 409
+
+
+class ApiKeyNotFound(ClientError):
+    code, number, status = "API_KEY_NOT_FOUND", 1205, 404
+
+
+class SearchNotFound(ClientError):
+    code, number, status = "SEARCH_NOT_FOUND", 1701, 404

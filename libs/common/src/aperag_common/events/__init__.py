@@ -1,0 +1,1 @@
+"""Message types: commands (imperative) and facts (past tense), in one envelope."""

@@ -1,0 +1,55 @@
+"""Commands: what a driven row wants done, as a message. They are re-made from the row at every dispatch."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from aperag_common.events.envelope import Data, Message
+
+
+class StepData(Data):
+    """``row_id`` and ``generation`` name the driven row and the generation the command is for."""
+
+    row_id: str
+    generation: int
+    document_id: str
+    collection_id: str
+    kind: str
+    workflow_id: str
+
+
+class PurgeData(Data):
+    row_id: str
+    generation: int
+    collection_id: str
+
+
+class ParseDocument(Message):
+    type_name: ClassVar[str] = "document.parse"
+    data: StepData
+
+
+class RemoveDocument(Message):
+    """Remove what the parse step made: chunks and the document's objects."""
+
+    type_name: ClassVar[str] = "document.remove"
+    data: StepData
+
+
+class BuildIndex(Message):
+    type_name: ClassVar[str] = "index.build"
+    data: StepData
+
+
+class RemoveIndex(Message):
+    type_name: ClassVar[str] = "index.remove"
+    data: StepData
+
+
+class PurgeCollection(Message):
+    type_name: ClassVar[str] = "collection.purge"
+    data: PurgeData
+
+
+StepCommand = ParseDocument | RemoveDocument | BuildIndex | RemoveIndex
+COMMANDS: tuple[type[Message], ...] = (ParseDocument, RemoveDocument, BuildIndex, RemoveIndex, PurgeCollection)

@@ -1,0 +1,55 @@
+"""Identifiers: a prefix that names the kind and 16 random hex characters, at most 24 in all.
+
+Ids contain no dots, so they may stand as one token of a live subject.
+"""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from typing import NewType
+
+UserId = NewType("UserId", str)
+ApiKeyId = NewType("ApiKeyId", str)
+CollectionId = NewType("CollectionId", str)
+DocumentId = NewType("DocumentId", str)
+StepId = NewType("StepId", str)
+WorkflowId = NewType("WorkflowId", str)
+ChunkId = NewType("ChunkId", str)
+
+
+def _new(prefix: str) -> str:
+    return prefix + secrets.token_hex(8)
+
+
+def new_user_id() -> UserId:
+    return UserId(_new("user"))
+
+
+def new_api_key_id() -> ApiKeyId:
+    return ApiKeyId(_new("key"))
+
+
+def new_collection_id() -> CollectionId:
+    return CollectionId(_new("col"))
+
+
+def new_document_id() -> DocumentId:
+    return DocumentId(_new("doc"))
+
+
+def new_step_id() -> StepId:
+    return StepId(_new("step"))
+
+
+def new_workflow_id() -> WorkflowId:
+    return WorkflowId(_new("wf"))
+
+
+def new_search_id() -> str:
+    return _new("hsug")
+
+
+def new_event_id() -> uuid.UUID:
+    """Random rather than time-ordered: nothing may page over it (late commits would be skipped)."""
+    return uuid.uuid4()

@@ -1,0 +1,68 @@
+"""What a service counts about its work, as Prometheus reads it."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
+
+WORK_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+SEARCHABLE_SECONDS = (0.1, 0.2, 0.3, 0.5, 0.8, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metrics:
+    """One set per process object, in a registry of its own; label values are few and never ids."""
+
+    def __init__(self, service: str) -> None:
+        self.registry = CollectorRegistry()
+        Info("aperag_service", "Which service this is", registry=self.registry).info({"service": service})
+        ProcessCollector(registry=self.registry)
+        self._work()
+        self._messages()
+        self._backlog()
+
+    def render(self) -> bytes:
+        """The exposition format of ``CONTENT_TYPE``."""
+        return generate_latest(self.registry)
+
+    def _work(self) -> None:
+        self.attempts = self._counter("attempts", "Deliveries worked on", "consumer", "outcome")
+        self.duration = self._histogram(
+            "attempt_duration_seconds", "Time from a delivery to its settlement", WORK_SECONDS, "consumer"
+        )
+        self.redeliveries = self._counter("redeliveries", "Deliveries that were not the first", "consumer")
+        self.dead_letters = self._counter("dead_letters", "Steps and messages given up", "code")
+        self.fence_rejects = self._counter("fence_rejects", "Writes refused: a newer generation or lease", "kind")
+        self.lease_lost = self._counter("leases_lost", "Beats that found their lease gone", "kind")
+        self.upload_to_searchable_seconds = self._histogram(
+            "upload_to_searchable_seconds", "Time from a requested change to its last active index", SEARCHABLE_SECONDS
+        )
+
+    def _messages(self) -> None:
+        self.publishes = self._counter("publishes", "Messages sent to a stream", "kind", "result")
+        self.duplicates = self._counter(
+            "duplicates", "Commands the stream already had; on a first dispatch that is a defect", "kind", "first"
+        )
+        self.permission_violations = self._counter("permission_violations", "Subjects that NATS refused this service")
+        self.relay_latency_seconds = self._histogram(
+            "relay_latency_seconds", "Time from an event's transaction to its relay", WORK_SECONDS
+        )
+        self.spans_dropped = self._gauge("dropped_spans", "Spans that no collector or stream got")
+
+    def _backlog(self) -> None:
+        self.consumer_pending = self._gauge("consumer_pending_messages", "Messages not yet delivered", "consumer")
+        self.consumer_ack_pending = self._gauge(
+            "consumer_ack_pending_messages", "Messages delivered and not settled", "consumer"
+        )
+        self.oldest_due_age_seconds = self._gauge("oldest_due_age_seconds", "How long the oldest row has been due")
+        self.outbox_unrelayed = self._gauge("outbox_unrelayed_events", "Events not yet on their stream")
+        self.timer_lateness = self._gauge("timer_lateness_seconds", "How late a timer's last run was", "timer")
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"aperag_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"aperag_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(f"aperag_{name}", text, labels, buckets=buckets, registry=self.registry)

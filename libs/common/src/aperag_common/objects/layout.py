@@ -1,0 +1,34 @@
+"""Where one document's objects stand: ``user-<owner>/<collection>/<document>/…`` (contract 1.4)."""
+
+from __future__ import annotations
+
+PARSED = "parsed.md"
+ASSETS = "assets"
+
+
+def owner_prefix(owner: str) -> str:
+    # Owners of an identity provider carry a bar ("auth0|…"), which has no place in a path.
+    return f"user-{owner.replace('|', '-')}"
+
+
+def collection_prefix(owner: str, collection_id: str) -> str:
+    return f"{owner_prefix(owner)}/{collection_id}"
+
+
+def document_prefix(owner: str, collection_id: str, document_id: str) -> str:
+    return f"{collection_prefix(owner, collection_id)}/{document_id}"
+
+
+def original(prefix: str, suffix: str) -> str:
+    """The uploaded bytes; ``suffix`` begins with a dot."""
+    return f"{prefix}/original{suffix}"
+
+
+def parsed(prefix: str) -> str:
+    """The Markdown that the parse made of it."""
+    return f"{prefix}/{PARSED}"
+
+
+def prefix_of(object_path: str) -> str:
+    """The document's prefix, from the path of its original."""
+    return object_path.rpartition("/")[0]

@@ -1,0 +1,93 @@
+"""What every service process is made of: telemetry, database, bus, courier, health; opened and closed in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+from sqlalchemy import text
+
+from aperag_common import logs
+from aperag_common.bus import connection
+from aperag_common.db.session import make_engine
+from aperag_common.health import Health
+from aperag_common.metrics import Metrics
+from aperag_common.telemetry import Telemetry
+from aperag_common.work.courier import Courier
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from aperag_common.bus.connection import Bus
+    from aperag_common.settings import ServiceSettings
+
+log = structlog.get_logger(__name__)
+
+CONNECT_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Shared by everything in one process; owned by ``open_runtime``."""
+
+    service: str
+    instance: str
+    engine: AsyncEngine
+    bus: Bus
+    courier: Courier
+    metrics: Metrics
+    health: Health
+    telemetry: Telemetry
+
+
+@asynccontextmanager
+async def open_runtime(settings: ServiceSettings, *, service: str) -> AsyncIterator[Runtime]:
+    """Waits for NATS and for a migrated PostgreSQL; a supervisor restarts the process when that takes too long."""
+    instance = settings.instance or f"{socket.gethostname()}-{os.getpid()}"
+    logs.configure(settings.telemetry.log_level, json=settings.telemetry.log_json, service=service)
+    telemetry = Telemetry.start(settings, service=service)
+    metrics = Metrics(service)
+    health = Health()
+    engine = make_engine(settings.postgres, name=f"aperag-{service}")
+    telemetry.instrument_engine(engine)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(engine.dispose)
+        bus = await asyncio.wait_for(
+            connection.connect(settings.nats, service=service, instance=instance, metrics=metrics), CONNECT_SECONDS
+        )
+        stack.push_async_callback(bus.close)
+        stack.push_async_callback(telemetry.stop)
+        telemetry.attach_bus(bus.nc)
+        courier = Courier(bus, engine, metrics)
+        stack.push_async_callback(courier.close)
+
+        async def nats_answers() -> str | None:
+            return None if bus.connected else "not connected"
+
+        async def postgres_answers() -> None:
+            async with engine.connect() as conn:
+                await conn.execute(text("SELECT 1 FROM document LIMIT 1"))
+
+        health.add("nats", nats_answers)
+        health.add("postgres", postgres_answers)
+        log.info("service.opened", instance=instance)
+        yield Runtime(service, instance, engine, bus, courier, metrics, health, telemetry)
+
+
+async def until_stopped() -> None:
+    """Returns at the first SIGTERM or SIGINT."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    await stopped.wait()
+    log.info("service.stopping")

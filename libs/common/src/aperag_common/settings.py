@@ -1,0 +1,106 @@
+"""Settings blocks that services combine; built once in a service's ``app.py`` and passed down.
+
+Environment variables are ``APERAG_<BLOCK>__<FIELD>`` (for example ``APERAG_NATS__URL``); the contract's own
+names (``MAX_DOCUMENT_SIZE``, ``OTEL_ENABLED``, …) are accepted as aliases. A ``.env`` in the working directory
+is read first, the environment wins.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PositiveInt, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Block(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NatsSettings(Block):
+    """How to reach NATS, and as whom."""
+
+    url: str = Field("nats://127.0.0.1:4222", description="NATS server URL")
+    seed_file: Path | None = Field(None, description="file with this service's nkey seed; none = no authentication")
+    ca_file: Path | None = Field(None, description="CA certificate for tls:// URLs")
+
+
+class PostgresSettings(Block):
+    """How to reach PostgreSQL."""
+
+    url: str = Field("postgresql+asyncpg://aperag@127.0.0.1:5432/aperag", description="SQLAlchemy URL (asyncpg)")
+    password: SecretStr | None = Field(None, description="password, where the URL names none")
+    pool_size: PositiveInt = Field(8, description="connections kept per process")
+    max_overflow: int = Field(8, ge=0, description="connections opened beyond the pool under load")
+
+
+class ObjectSettings(Block):
+    """Where documents' bytes live."""
+
+    directory: Path = Field(Path(".aperag/objects"), description="directory of the local object store")
+
+
+class HttpSettings(Block):
+    """Where a service's HTTP server listens."""
+
+    host: str = Field("127.0.0.1", description="address to bind")
+    port: int = Field(0, ge=0, le=65535, description="port to bind; 0 = any free one")
+    port_file: Path | None = Field(None, description="file the chosen port is written to once bound")
+
+
+class WorkSettings(Block):
+    """How driven rows are leased, retried, released and re-driven."""
+
+    lease: timedelta = Field(timedelta(seconds=30), description="how long a claim holds without a beat")
+    beat: timedelta = Field(timedelta(seconds=10), description="how often a claim is renewed")
+    first_due: timedelta = Field(timedelta(seconds=60), description="a published command counts as lost after this")
+    max_due: timedelta = Field(timedelta(minutes=10), description="upper bound of the doubling of first_due")
+    retry_base: timedelta = Field(timedelta(seconds=1), description="delay after the first reported failure")
+    retry_cap: timedelta = Field(timedelta(seconds=60), description="upper bound of the retry delay")
+    max_failures: PositiveInt = Field(4, description="reported failures until a step is FAILED")
+    max_attempts: PositiveInt = Field(12, description="claims until a step is FAILED as WORKER_LOST")
+    in_flight_per_owner: PositiveInt = Field(32, description="documents of one owner released at a time")
+
+
+class TelemetrySettings(Block):
+    """Where traces go; see ``aperag_common.telemetry``."""
+
+    spans_to_nats: bool = Field(True, description="publish spans to APERAG_SPANS where no collector is configured")
+    log_level: str = Field("INFO", description="lowest level logged")
+    log_json: bool = Field(True, description="log lines as JSON; false = for people")
+
+
+class ServiceSettings(BaseSettings):
+    """What every service needs; each service's ``settings.py`` subclasses this."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="APERAG_",
+        env_nested_delimiter="__",
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+    )
+
+    instance: str = Field("", description="name of this process among its replicas; empty = host and pid")
+    nats: NatsSettings = Field(default_factory=NatsSettings)
+    postgres: PostgresSettings = Field(default_factory=PostgresSettings)
+    objects: ObjectSettings = Field(default_factory=ObjectSettings)
+    http: HttpSettings = Field(default_factory=HttpSettings)
+    work: WorkSettings = Field(default_factory=WorkSettings)
+    telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
+    secret_key: SecretStr | None = Field(None, description="key that API keys are hashed with; required by the gateway")
+    otel_enabled: bool = Field(True, validation_alias=AliasChoices("OTEL_ENABLED"), description="OpenTelemetry on or off")
+    otel_sqlalchemy_enabled: bool = Field(
+        True, validation_alias=AliasChoices("OTEL_SQLALCHEMY_ENABLED"), description="spans of SQL statements"
+    )
+    jaeger_enabled: bool = Field(
+        False, validation_alias=AliasChoices("JAEGER_ENABLED"), description="send OTLP to JAEGER_ENDPOINT"
+    )
+    jaeger_endpoint: str | None = Field(
+        None, validation_alias=AliasChoices("JAEGER_ENDPOINT"), description="OTLP/HTTP base URL of Jaeger"
+    )
+    otlp_endpoint: str | None = Field(
+        None, validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_ENDPOINT"), description="standard OTLP endpoint"
+    )

@@ -1,0 +1,131 @@
+"""The one place where a process decides what its spans are and where they go."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+import structlog
+from opentelemetry import metrics, trace
+from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+from aperag_common.telemetry import propagate
+from aperag_common.telemetry.nats_exporter import NatsSpanExporter
+from aperag_common.telemetry.record import SQL_SCOPE
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+    from opentelemetry.sdk.trace.export import SpanExporter
+    from opentelemetry.trace import TracerProvider
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from aperag_common.settings import ServiceSettings
+
+log = structlog.get_logger(__name__)
+
+NATS_DELAY_MILLISECONDS = 250
+"""A person reads a trace right after what they did."""
+STOP_SECONDS = 3.0
+
+
+class Telemetry:
+    """Between ``start`` and ``stop`` the process's spans are made by ``provider`` and leave through one exporter.
+
+    Instrumentations (FastAPI, httpx) are given ``provider``; our own code asks ``propagate.tracer()``.
+    """
+
+    def __init__(self, provider: TracerProvider, exporter: SpanExporter | None, *, sql: bool) -> None:
+        self.provider = provider
+        self._exporter = exporter
+        self._sql = sql
+
+    @classmethod
+    def start(cls, settings: ServiceSettings, *, service: str) -> Telemetry:
+        if not settings.otel_enabled:
+            telemetry = cls(trace.NoOpTracerProvider(), None, sql=False)
+        else:
+            exporter = _exporter(settings, service)
+            provider = _provider(exporter, service=service, instance=settings.instance)
+            telemetry = cls(provider, exporter, sql=settings.otel_sqlalchemy_enabled)
+        propagate.use(telemetry.provider)
+        return telemetry
+
+    @property
+    def dropped(self) -> int:
+        """Spans that waited for NATS until there was no room left."""
+        return self._exporter.dropped if isinstance(self._exporter, NatsSpanExporter) else 0
+
+    def instrument_engine(self, engine: AsyncEngine) -> None:
+        """Statements of this engine become spans, if settings want them."""
+        if not self._sql:
+            return
+        # Not SQLAlchemyInstrumentor: that patches create_engine of the whole process, takes one engine only, and
+        # on an unsupported SQLAlchemy prints a line and instruments nothing.
+        connections = metrics.NoOpMeter(SQL_SCOPE).create_up_down_counter("db.client.connections.usage")
+        tracer = self.provider.get_tracer(SQL_SCOPE)
+        EngineTracer(tracer, engine.sync_engine, connections)  # type: ignore[no-untyped-call]  # not annotated there
+
+    def attach_bus(self, nc: Client) -> None:
+        """Spans made before wait until now; call it in the loop that owns ``nc``."""
+        if isinstance(self._exporter, NatsSpanExporter):
+            self._exporter.attach(nc)
+
+    async def stop(self) -> None:
+        """Sends what is left, for a few seconds at most; call it before the connection is closed."""
+        propagate.use(trace.NoOpTracerProvider())
+        provider, exporter = self.provider, self._exporter
+        if not isinstance(provider, SdkTracerProvider):
+            return
+        # In a thread: the processor waits for the exporter, and the NATS exporter needs this loop.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.to_thread(provider.force_flush), STOP_SECONDS)
+        if isinstance(exporter, NatsSpanExporter):
+            await exporter.close(seconds=STOP_SECONDS)
+        elif exporter is not None:
+            # Cuts the retries of a collector that is away short; the provider below would wait for them.
+            exporter.shutdown()
+        await asyncio.to_thread(provider.shutdown)
+
+
+def _exporter(settings: ServiceSettings, service: str) -> SpanExporter | None:
+    endpoint = collector(settings)
+    if endpoint is not None:
+        # Its import costs a tenth of the start of a service that has no collector.
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+
+        return OTLPSpanExporter(endpoint=endpoint)
+    return NatsSpanExporter(service) if settings.telemetry.spans_to_nats else None
+
+
+def collector(settings: ServiceSettings) -> str | None:
+    """Where OTLP goes over HTTP, if anywhere."""
+    base = settings.otlp_endpoint or (settings.jaeger_endpoint if settings.jaeger_enabled else None)
+    return traces_url(base) if base else None
+
+
+def traces_url(base: str) -> str:
+    """OTLP's rule: the signal's path is appended to the base URL."""
+    path = "/v1/traces"
+    base = base.rstrip("/")
+    return base if base.endswith(path) else base + path
+
+
+def _provider(exporter: SpanExporter | None, *, service: str, instance: str) -> SdkTracerProvider:
+    attributes = {
+        "service.namespace": "aperag",
+        "service.name": service,
+        "service.version": metadata.version("aperag-common"),
+    }
+    if instance:
+        attributes["service.instance.id"] = instance
+    provider = SdkTracerProvider(resource=Resource.create(attributes), shutdown_on_exit=False)
+    if isinstance(exporter, NatsSpanExporter):
+        provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=NATS_DELAY_MILLISECONDS))
+    elif exporter is not None:
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+    return provider

@@ -1,0 +1,1 @@
+"""What tests of several packages share; nothing here runs in a service."""

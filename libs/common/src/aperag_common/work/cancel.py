@@ -1,0 +1,120 @@
+"""Cancelling a task: one fenced transaction, after which nothing of it appears any more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from aperag_common import errors
+from aperag_common.db.models.document_step import StepKind
+from aperag_common.db.models.workflow import Outcome, WorkflowKind, WorkflowStatus
+from aperag_common.events import facts
+from aperag_common.work.change import Change
+from aperag_common.work.dispatch import STEP_COLUMNS, StepRow, step_dispatch
+from aperag_common.work.documents import Closing, conclude, document_fact, lock
+from aperag_common.work.finish import RELEASE_BUILDS
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+SOURCE = "api"
+CODE = "CANCELLED"
+MESSAGE = "The task was cancelled."
+
+_WORKFLOW = text("SELECT document_id, kind, status FROM workflow WHERE id = :id AND owner = :owner")
+_STATUS = text("SELECT status FROM workflow WHERE id = :id")
+
+# A step goes back to what it serves, or ends FAILED where it never served anything. The raised generation fences
+# off whoever works on it. A build that only waits for another workflow's parse is as open as any other.
+_CANCEL_STEPS = text(
+    f"""
+    UPDATE document_step SET generation = generation + 1, observed_generation = generation + 1, dispatch = 0,
+        status = CASE WHEN served_generation IS NULL THEN 'FAILED' ELSE 'ACTIVE' END, due_at = 'infinity',
+        error_code = CASE WHEN served_generation IS NULL THEN :code END,
+        error_message = CASE WHEN served_generation IS NULL THEN :message END,
+        lease_token = NULL, lease_owner = NULL, lease_until = NULL,
+        settled_at = clock_timestamp(), updated = clock_timestamp()
+    WHERE document_id = :document AND workflow_id = :workflow AND status IN ('PENDING', 'CREATING')
+    RETURNING {STEP_COLUMNS}
+    """
+)
+
+# Builds of another workflow that waited for the parse that has just been cancelled before it ever served.
+_CANCEL_WAITING = text(
+    f"""
+    UPDATE document_step SET generation = generation + 1, observed_generation = generation + 1, dispatch = 0,
+        status = CASE WHEN served_generation IS NULL THEN 'FAILED' ELSE 'ACTIVE' END,
+        error_code = CASE WHEN served_generation IS NULL THEN :code END,
+        error_message = CASE WHEN served_generation IS NULL THEN :message END,
+        settled_at = clock_timestamp(), updated = clock_timestamp()
+    WHERE document_id = :document AND kind <> 'parse' AND status = 'PENDING' AND due_at = 'infinity'
+    RETURNING {STEP_COLUMNS}
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadySettled:
+    """The task ended first; ``status`` is how."""
+
+    status: WorkflowStatus
+
+
+async def cancel(
+    conn: AsyncConnection, workflow_id: str, *, owner: str, first_due: timedelta
+) -> Change | AlreadySettled:
+    """Raises NotFound for another owner's task and Conflict for a delete, which cannot be taken back."""
+    found = (await conn.execute(_WORKFLOW, {"id": workflow_id, "owner": owner})).one_or_none()
+    document = None if found is None else await lock(conn, found.document_id)
+    if found is None or document is None:
+        message = f"Task {workflow_id} not found"
+        raise errors.NotFound(message)
+    if found.kind == WorkflowKind.DELETE:
+        message = "A delete cannot be cancelled"
+        raise errors.Conflict(message)
+    # Read again under the document's lock: whoever closes a workflow holds it.
+    status = (await conn.execute(_STATUS, {"id": workflow_id})).scalar_one()
+    if status != WorkflowStatus.RUNNING:
+        return AlreadySettled(WorkflowStatus(status))
+    reason = {"document": document.id, "code": CODE, "message": MESSAGE}
+    rows = await conn.execute(_CANCEL_STEPS, {**reason, "workflow": workflow_id})
+    cancelled = [StepRow(**row._mapping) for row in rows]
+    builds: list[StepRow] = []
+    for parse in (s for s in cancelled if s.kind == StepKind.PARSE):
+        if parse.status == "ACTIVE":
+            released = await conn.execute(RELEASE_BUILDS, {"document": document.id, "first_due": first_due})
+            builds += [StepRow(**row._mapping) for row in released]
+        else:
+            rows = await conn.execute(_CANCEL_WAITING, reason)
+            cancelled += [StepRow(**row._mapping) for row in rows]
+    facts_ = await conclude(
+        conn,
+        document,
+        [Closing(s.workflow_id, s.kind, Outcome.CANCELLED) for s in cancelled],
+        [
+            lambda d, s=step: document_fact(
+                facts.IndexFailed if s.kind != StepKind.PARSE else facts.DocumentParseFailed,
+                d,
+                source=SOURCE,
+                kind=s.kind,
+                generation=s.generation,
+                workflow_id=s.workflow_id,
+                error_code=CODE,
+                error_message=MESSAGE,
+            )
+            for step in cancelled
+            if step.status == "FAILED"
+        ],
+        source=SOURCE,
+    )
+    return Change(
+        tuple(step_dispatch(build, source=SOURCE) for build in builds),
+        facts_,
+        document.id,
+        workflow_id,
+        settled=True,
+    )

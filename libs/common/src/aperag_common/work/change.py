@@ -1,0 +1,20 @@
+"""What a committed transaction leaves to be sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aperag_common.work.dispatch import Dispatch
+from aperag_common.work.outbox import Fact
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Hand it to ``Courier.deliver`` after the commit. Losing it costs time, never work."""
+
+    commands: tuple[Dispatch, ...] = ()
+    facts: tuple[Fact, ...] = ()
+    document_id: str = ""
+    workflow_id: str = ""
+    settled: bool = False
+    """True when a slot of the owner has become free, so that the reconciler may release the next document."""

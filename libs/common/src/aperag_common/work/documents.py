@@ -1,0 +1,182 @@
+"""A locked document, and the one routine that makes its state follow from its steps.
+
+Whoever changes a step holds the document's lock, which makes "the last open step" well defined: the workflow is
+closed, and ``document.indexed`` published, exactly once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import text
+
+from aperag_common.db.models.document import DocumentStatus
+from aperag_common.db.models.workflow import Outcome, WorkflowStatus
+from aperag_common.events import facts
+from aperag_common.telemetry import propagate
+from aperag_common.work import derive, outbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from aperag_common.events.envelope import Message
+
+_LOCK = text(
+    """
+    SELECT id, collection_id, owner, name, status, revision, deleted_at IS NOT NULL AS deleted
+    FROM document WHERE id = :id FOR UPDATE
+    """
+)
+
+# The update's own effect is not visible to the selects beside it; ``_outcomes`` lays it over what they read.
+_CLOSE_AND_READ = text(
+    """
+    WITH closing AS (
+        SELECT * FROM unnest(CAST(:workflows AS text[]), CAST(:kinds AS text[]), CAST(:outcomes AS text[]))
+            AS c(workflow_id, kind, outcome)
+    ), closed AS (
+        UPDATE workflow_step s SET outcome = c.outcome, finished = clock_timestamp()
+        FROM closing c WHERE s.workflow_id = c.workflow_id AND s.kind = c.kind AND s.outcome = 'open'
+    )
+    SELECT
+        (SELECT coalesce(json_agg(json_build_object(
+            'kind', kind, 'status', status, 'generation', generation, 'observed_generation', observed_generation)), '[]')
+         FROM document_step WHERE document_id = :document) AS steps,
+        (SELECT coalesce(json_agg(json_build_object(
+            'workflow_id', s.workflow_id, 'kind', s.kind, 'outcome', s.outcome)), '[]')
+         FROM workflow_step s JOIN workflow w ON w.id = s.workflow_id
+         WHERE w.status = 'RUNNING' AND s.workflow_id = ANY(:workflows)) AS outcomes
+    """
+)
+
+_WRITE = text(
+    """
+    WITH stated AS (
+        UPDATE document SET status = :status, revision = :revision, updated = clock_timestamp() WHERE id = :document
+    ), ended AS (
+        UPDATE workflow w SET status = e.status, finished = clock_timestamp()
+        FROM unnest(CAST(:workflows AS text[]), CAST(:statuses AS text[])) AS e(id, status) WHERE w.id = e.id
+    )
+    SELECT 1
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LockedDocument:
+    """A document row held FOR UPDATE by the current transaction."""
+
+    id: str
+    collection_id: str
+    owner: str
+    name: str
+    status: str
+    revision: int
+    deleted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """One step of a workflow that ends with this transaction."""
+
+    workflow_id: str
+    kind: str
+    outcome: Outcome
+
+
+
+
+async def lock(conn: AsyncConnection, document_id: str) -> LockedDocument | None:
+    row = (await conn.execute(_LOCK, {"id": document_id})).one_or_none()
+    return None if row is None else LockedDocument(**row._mapping)
+
+
+def document_fact(fact: type[Message], document: LockedDocument, /, *, source: str, **details: Any) -> Message:
+    """``details`` are the optional fields of ``facts.DocumentData``."""
+    data = facts.DocumentData(
+        document_id=document.id,
+        collection_id=document.collection_id,
+        revision=document.revision,
+        status=document.status,
+        name=document.name,
+        **details,
+    )
+    return fact(
+        source=source,
+        type=fact.type_name,
+        subject=document.id,
+        owner=document.owner,
+        cause_id=details.get("workflow_id"),
+        data=data,
+    )
+
+
+async def conclude(
+    conn: AsyncConnection,
+    document: LockedDocument,
+    closings: Sequence[Closing],
+    drafts: Iterable[Callable[[LockedDocument], Message]],
+    *,
+    source: str,
+) -> tuple[outbox.Fact, ...]:
+    """After the steps have been written: state, workflows and events, in the same transaction.
+
+    ``drafts`` make their events from the document as it will be, so that they carry its new status and revision.
+    """
+    ids = sorted({c.workflow_id for c in closings})
+    read = (
+        await conn.execute(
+            _CLOSE_AND_READ,
+            {
+                "workflows": [c.workflow_id for c in closings],
+                "kinds": [c.kind for c in closings],
+                "outcomes": [c.outcome.value for c in closings],
+                "document": document.id,
+            },
+        )
+    ).one()
+    status = DocumentStatus.DELETED if document.deleted else derive.document_status(_states(read.steps))
+    after = replace(document, status=status, revision=document.revision + 1)
+    ended = _ended(read.outcomes, closings, ids)
+    await conn.execute(
+        _WRITE,
+        {
+            "document": document.id,
+            "status": after.status,
+            "revision": after.revision,
+            "workflows": list(ended),
+            "statuses": [s.value for s in ended.values()],
+        },
+    )
+    messages = [draft(after) for draft in drafts]
+    messages += [
+        document_fact(facts.DocumentIndexed, after, source=source, workflow_id=workflow_id, outcome=outcome.value)
+        for workflow_id, outcome in ended.items()
+    ]
+    traceparent = propagate.current_traceparent()
+    rows = tuple(outbox.fact(message, traceparent) for message in messages)
+    await outbox.add(conn, rows)
+    return rows
+
+
+def _states(steps: list[dict[str, Any]]) -> list[derive.StepState]:
+    return [derive.StepState(**step) for step in steps]
+
+
+def _ended(
+    outcomes: list[dict[str, str]], closings: Sequence[Closing], ids: Sequence[str]
+) -> dict[str, WorkflowStatus]:
+    now = {(c.workflow_id, c.kind): c.outcome for c in closings}
+    ended: dict[str, WorkflowStatus] = {}
+    for workflow_id in ids:
+        of_workflow = {o["kind"]: o["outcome"] for o in outcomes if o["workflow_id"] == workflow_id}
+        for kind, outcome in of_workflow.items():
+            if outcome == Outcome.OPEN and (workflow_id, kind) in now:
+                of_workflow[kind] = now[workflow_id, kind]
+        status = derive.workflow_status(of_workflow) if of_workflow else WorkflowStatus.RUNNING
+        if status is not WorkflowStatus.RUNNING:
+            ended[workflow_id] = status
+    return ended

@@ -1,0 +1,250 @@
+"""How a step's failure is recorded: tried again, or FAILED with its dead letter, in one fenced transaction."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from sqlalchemy import insert, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from aperag_common import errors
+from aperag_common.bus.delivery import Ack, Delivery, Nak, Settlement, current_delivery
+from aperag_common.db.models import DeadLetter
+from aperag_common.db.models.document_step import StepKind
+from aperag_common.db.models.workflow import Outcome
+from aperag_common.events import facts
+from aperag_common.telemetry import propagate
+from aperag_common.work import outbox
+from aperag_common.work.change import Change
+from aperag_common.work.derive import is_open
+from aperag_common.work.dispatch import STEP_COLUMNS, StepRow
+from aperag_common.work.documents import Closing, conclude, document_fact, lock
+from aperag_common.work.policy import LEASE_SLACK, NAK_UP_TO
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+    from aperag_common.events.commands import StepCommand
+    from aperag_common.metrics import Metrics
+    from aperag_common.work.claims import Claims, StepClaim
+
+__all__ = ["is_open", "record", "record_lost", "record_poison"]
+
+log = structlog.get_logger(__name__)
+
+UNRECORDED_DELAY = timedelta(seconds=5)
+
+_RETRY = text(
+    """
+    UPDATE document_step SET failures = :failures, due_at = clock_timestamp() + :due,
+        status = CASE WHEN status = 'CREATING' THEN 'PENDING' ELSE 'DELETING' END,
+        lease_token = NULL, lease_owner = NULL, lease_until = NULL,
+        error_code = :code, error_message = :message, updated = clock_timestamp()
+    WHERE id = :id AND generation = :generation AND lease_token = :token
+    """
+)
+
+_FAIL = text(
+    """
+    UPDATE document_step SET status = 'FAILED', observed_generation = generation, failures = :failures,
+        lease_token = NULL, lease_owner = NULL, lease_until = NULL, due_at = 'infinity',
+        error_code = :code, error_message = :message, settled_at = clock_timestamp(), updated = clock_timestamp()
+    WHERE id = :id AND generation = :generation
+        AND (lease_token = :token OR (CAST(:token AS text) IS NULL AND lease_until <= clock_timestamp()))
+    """
+)
+
+_FAIL_WAITING = text(
+    f"""
+    UPDATE document_step SET status = 'FAILED', observed_generation = generation, due_at = 'infinity',
+        error_code = :code, error_message = :message, settled_at = clock_timestamp(), updated = clock_timestamp()
+    WHERE document_id = :document AND kind <> 'parse' AND status = 'PENDING' AND due_at = 'infinity'
+    RETURNING {STEP_COLUMNS}
+    """
+)
+
+
+async def record(claims: Claims, claim: StepClaim, err: Exception) -> Settlement:
+    """Write the failure and say what becomes of the message; if it cannot be written, the lease will run out."""
+    failure = as_failure(err)
+    count = claim.failures + 1
+    terminal = isinstance(failure, errors.Terminal) or count >= claims.policy.max_failures
+    if failure is not err:
+        log.exception("step.failed_unexpectedly", step_id=claim.row.id, exc_info=err)
+    try:
+        if terminal:
+            return await _fail(claims, claim.row, claim.token, failure, failures=count, attempt=claim.attempt)
+        return await _retry(claims, claim, failure, count)
+    except (SQLAlchemyError, OSError) as unrecorded:
+        log.warning("failure.unrecorded", step_id=claim.row.id, error=repr(unrecorded))
+        return Nak(UNRECORDED_DELAY, outcome="error")
+
+
+def as_failure(err: Exception) -> errors.ApeRAGError:
+    """An exception nobody foresaw is taken as passing, but its text stays in the log: it may hold anything."""
+    if isinstance(err, errors.ApeRAGError):
+        return err
+    if isinstance(err, SQLAlchemyError | OSError):
+        return errors.UpstreamUnavailable(f"{type(err).__name__} while working on the step")
+    return errors.Retryable(f"unexpected {type(err).__name__}; the indexer's log has the details", code="UNEXPECTED")
+
+
+async def record_lost(claims: Claims, command: StepCommand) -> None:
+    """The step ended too many workers without a word: give it up (``attempt`` counts what nobody reported)."""
+    async with claims.engine.connect() as conn:
+        query = text(f"SELECT {STEP_COLUMNS}, attempt, failures FROM document_step WHERE id = :id")
+        found = (await conn.execute(query, {"id": command.data.row_id})).one_or_none()
+    if found is None:
+        return
+    values = dict(found._mapping)
+    row = StepRow(**{name: values[name] for name in STEP_COLUMNS.split(", ")})
+    failure = errors.WorkerLost(
+        f"{values['attempt']} workers ended while working on this step; the document may be too large or harmful"
+    )
+    await _fail(claims, row, None, failure, failures=values["failures"], attempt=values["attempt"])
+
+
+async def record_poison(engine: AsyncEngine, metrics: Metrics, delivery: Delivery, err: Exception) -> None:
+    """A message that is no command at all: keep it where a person can look at it."""
+    letter = _letter(delivery, errors.InvalidMessage(str(err)[:2000]), attempt=delivery.number)
+    async with engine.begin() as conn:
+        await conn.execute(insert(DeadLetter), [letter])
+    metrics.dead_letters.labels(errors.InvalidMessage.code).inc()
+    log.error("message.poison", consumer=delivery.consumer, subject=delivery.subject, error=str(err)[:500])
+
+
+async def _retry(claims: Claims, claim: StepClaim, failure: errors.ApeRAGError, count: int) -> Settlement:
+    delay = claims.policy.retry_delay(count)
+    if isinstance(failure, errors.Retryable) and failure.retry_after is not None:
+        delay = failure.retry_after
+    nak = delay <= NAK_UP_TO
+    async with claims.engine.begin() as conn:
+        written = await conn.execute(
+            _RETRY,
+            {
+                "id": claim.row.id,
+                "generation": claim.row.generation,
+                "token": claim.token,
+                "failures": count,
+                # A nak brings the message back by itself; the row is overdue only when that did not happen.
+                "due": delay + LEASE_SLACK if nak else delay,
+                "code": failure.error_code,
+                "message": failure.message,
+            },
+        )
+    if written.rowcount == 0:
+        claims.metrics.fence_rejects.labels(claim.row.kind).inc()
+        return Ack(outcome="superseded")
+    log.warning("step.retry", step_id=claim.row.id, failures=count, code=failure.error_code, error=failure.message)
+    return Nak(delay, outcome="retry") if nak else Ack(outcome="retry_later")
+
+
+async def _fail(
+    claims: Claims, row: StepRow, token: str | None, failure: errors.ApeRAGError, *, failures: int, attempt: int
+) -> Settlement:
+    async with claims.engine.begin() as conn:
+        change = await _fail_in(conn, claims, row, token, failure, failures=failures, attempt=attempt)
+    if change is None:
+        claims.metrics.fence_rejects.labels(row.kind).inc()
+        return Ack(outcome="superseded")
+    claims.metrics.dead_letters.labels(failure.error_code).inc()
+    claims.courier.deliver(change)
+    log.warning("step.failed", step_id=row.id, code=failure.error_code, error=failure.message)
+    return Ack(outcome="failed")
+
+
+async def _fail_in(
+    conn: AsyncConnection,
+    claims: Claims,
+    row: StepRow,
+    token: str | None,
+    failure: errors.ApeRAGError,
+    *,
+    failures: int,
+    attempt: int,
+) -> Change | None:
+    document = await lock(conn, row.document_id)
+    reason = {"code": failure.error_code, "message": failure.message}
+    fence = {"id": row.id, "generation": row.generation, "token": token, "failures": failures}
+    if document is None or (await conn.execute(_FAIL, {**fence, **reason})).rowcount == 0:
+        return None
+    waiting: list[StepRow] = []
+    if row.kind == StepKind.PARSE:
+        # Builds that wait for this parse can never start: they end with its reason instead of waiting for ever.
+        found = await conn.execute(_FAIL_WAITING, {"document": row.document_id, **reason})
+        waiting = [StepRow(**step._mapping) for step in found]
+    letter = _letter(current_delivery.get(), failure, attempt=attempt, row=row)
+    await conn.execute(insert(DeadLetter), [letter])
+    failed = [row, *waiting]
+    rows = await conclude(
+        conn,
+        document,
+        [Closing(step.workflow_id, step.kind, Outcome.FAILED) for step in failed],
+        [lambda d, s=step: _failed_fact(s, d, failure, claims.source) for step in failed],
+        source=claims.source,
+    )
+    letters = (outbox.fact(_lettered_fact(letter, row, claims.source), propagate.current_traceparent()),)
+    await outbox.add(conn, letters)
+    return Change((), rows + letters, row.document_id, row.workflow_id, settled=True)
+
+
+def _failed_fact(row: StepRow, document: Any, failure: errors.ApeRAGError, source: str) -> Any:
+    kind = facts.DocumentParseFailed if row.kind == StepKind.PARSE else facts.IndexFailed
+    return document_fact(
+        kind,
+        document,
+        source=source,
+        kind=row.kind,
+        generation=row.generation,
+        workflow_id=row.workflow_id,
+        error_code=failure.error_code,
+        error_message=failure.message,
+    )
+
+
+def _lettered_fact(letter: dict[str, Any], row: StepRow, source: str) -> facts.StepDeadLettered:
+    return facts.StepDeadLettered(
+        source=source,
+        type=facts.StepDeadLettered.type_name,
+        subject=row.document_id,
+        owner=row.owner,
+        cause_id=row.workflow_id,
+        data=facts.DeadLetterData(
+            dead_letter_id=str(letter["id"]),
+            consumer=letter["consumer"],
+            row_id=row.id,
+            document_id=row.document_id,
+            code=letter["code"],
+            message=letter["message"],
+        ),
+    )
+
+
+def _letter(
+    delivery: Delivery | None, failure: errors.ApeRAGError, *, attempt: int, row: StepRow | None = None
+) -> dict[str, Any]:
+    body = delivery.raw.data.decode(errors="replace") if delivery is not None else "{}"
+    try:
+        # PostgreSQL's text and jsonb hold no NUL, not even an escaped one.
+        payload = None if "\\u0000" in body else json.loads(body)
+    except ValueError:
+        payload = None
+    return {
+        "id": uuid.uuid4(),
+        "owner": row.owner if row else None,
+        "consumer": delivery.consumer if delivery else "",
+        "subject": delivery.subject if delivery else "",
+        "row_id": row.id if row else None,
+        "document_id": row.document_id if row else None,
+        "generation": row.generation if row else None,
+        "attempt": attempt,
+        "code": failure.error_code,
+        "message": failure.message,
+        "payload": payload if isinstance(payload, dict) else {"undecodable": body[:100_000].replace("\x00", "\ufffd")},
+        "headers": dict(delivery.headers) if delivery else {},
+        "traceparent": propagate.current_traceparent(),
+    }

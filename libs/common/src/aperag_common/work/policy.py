@@ -1,0 +1,54 @@
+"""Numbers of driven rows as values: when a command counts as lost, when a failure is tried again."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aperag_common.settings import WorkSettings
+
+NAK_UP_TO = timedelta(seconds=5)
+"""A longer delay is left to the re-drive: delayed naks fill max_ack_pending and starve everyone."""
+
+LEASE_SLACK = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkPolicy:
+    """``jitter`` is the largest share of a retry delay that is added at random."""
+
+    lease: timedelta = timedelta(seconds=30)
+    beat: timedelta = timedelta(seconds=10)
+    first_due: timedelta = timedelta(seconds=60)
+    max_due: timedelta = timedelta(minutes=10)
+    retry_base: timedelta = timedelta(seconds=1)
+    retry_cap: timedelta = timedelta(seconds=60)
+    jitter: float = 0.2
+    max_failures: int = 4
+    max_attempts: int = 12
+
+    @classmethod
+    def of(cls, settings: WorkSettings) -> WorkPolicy:
+        return cls(
+            lease=settings.lease,
+            beat=settings.beat,
+            first_due=settings.first_due,
+            max_due=settings.max_due,
+            retry_base=settings.retry_base,
+            retry_cap=settings.retry_cap,
+            max_failures=settings.max_failures,
+            max_attempts=settings.max_attempts,
+        )
+
+    def due_after(self, dispatch: int) -> timedelta:
+        """How long after its ``dispatch``-th publish (from 1) an unclaimed command counts as lost."""
+        return min(self.first_due * 2 ** min(max(dispatch - 1, 0), 16), self.max_due)
+
+    def retry_delay(self, failures: int, *, luck: float | None = None) -> timedelta:
+        """Delay before the attempt after the ``failures``-th failure (from 1); ``luck`` in 0..1 fixes the jitter."""
+        plain = min(self.retry_base * 2 ** min(max(failures - 1, 0), 16), self.retry_cap)
+        share = random.random() if luck is None else luck  # noqa: S311  # spreads load, guards nothing
+        return plain * (1 + self.jitter * share)

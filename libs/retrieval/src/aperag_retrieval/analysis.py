@@ -1,0 +1,135 @@
+"""From text to terms, the same for index and query on every backend."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any, Protocol
+
+from aperag_common import errors
+from aperag_common.db.models.chunk_term import TERM_SPACE
+from snowballstemmer.porter_stemmer import PorterStemmer
+
+DEFAULT_ANALYZER = "standard/1"
+KIWI_ANALYZER = "kiwi/1"
+
+# Lucene's English stop list: the anchor that the weights were measured with.
+STOP_WORDS = frozenset(
+    "a an and are as at be but by for if in into is it no not of on or such that the their then there these "
+    "they this to was will with".split()
+)
+# What Kiwi calls content: nouns, verbs, adjectives, roots. Particles and endings carry no topic.
+KIWI_TAGS = frozenset(("NNG", "NNP", "NNB", "NR", "NP", "VV", "VA", "XR", "SL", "SN", "SH"))
+
+HANGUL = "\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff"
+KANA = "\u3041-\u309f\u30a1-\u30ff\u31f0-\u31ff"
+HAN = "\u2e80-\u2fdf\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
+# Written without spaces too; a whole sentence would otherwise be one term.
+UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
+
+_TERM = re.compile(
+    f"(?P<han>[{HAN}{KANA}{UNSPACED}]+)"
+    f"|(?P<hangul>[{HANGUL}]+)"
+    f"|(?P<word>[^\\W_{HAN}{KANA}{HANGUL}{UNSPACED}]+(?:['\u2019][^\\W_{HAN}{KANA}{HANGUL}{UNSPACED}]+)*)"
+)
+_HANGUL_PHRASE = re.compile(f"[{HANGUL}]+(?:[ \\t]+[{HANGUL}]+)*")
+
+
+class Analyzer(Protocol):
+    """``name`` carries a version and is stored with a collection: new terms need a new name."""
+
+    name: str
+
+    def terms(self, text: str) -> list[str]: ...
+
+
+class StandardAnalyzer:
+    """NFKC, lower case; words stop-listed and stemmed, scripts of the East as character bigrams."""
+
+    name = DEFAULT_ANALYZER
+
+    def terms(self, text: str) -> list[str]:
+        found: list[str] = []
+        for match in _TERM.finditer(_normalise(text)):
+            if match.lastgroup == "word":
+                found.extend(_word(match.group()))
+            else:
+                found.extend(_bigrams(match.group()))
+        return found
+
+
+class KiwiAnalyzer:
+    """As ``StandardAnalyzer``, but Hangul as morphemes instead of bigrams; mixing both in one field ranks worse."""
+
+    name = KIWI_ANALYZER
+
+    def __init__(self, tokenize: Callable[[str], list[Any]]) -> None:
+        self._tokenize = tokenize
+
+    def terms(self, text: str) -> list[str]:
+        normal = _normalise(text)
+        found: list[str] = []
+        for match in _TERM.finditer(_HANGUL_PHRASE.sub(" ", normal)):
+            found.extend(_word(match.group()) if match.lastgroup == "word" else _bigrams(match.group()))
+        for phrase in _HANGUL_PHRASE.finditer(normal):
+            found.extend(
+                token.form for token in self._tokenize(phrase.group()) if token.tag.partition("-")[0] in KIWI_TAGS
+            )
+        return found
+
+
+@lru_cache(maxsize=8)
+def analyzer_for(name: str) -> Analyzer:
+    """The analyzer a collection was created with; never a substitute for it."""
+    if name == DEFAULT_ANALYZER:
+        return StandardAnalyzer()
+    if name == KIWI_ANALYZER:
+        return KiwiAnalyzer(_kiwi())
+    raise errors.Terminal(f"no analyzer is called {name!r}", code="UNKNOWN_ANALYZER")
+
+
+@lru_cache(maxsize=100_000)
+def term_id(term: str) -> int:
+    """Stable across processes and releases; from 0 (pgvector's text form of a sparse vector counts from 1)."""
+    return int.from_bytes(blake2b(term.encode(errors="replace"), digest_size=8).digest(), "big") % TERM_SPACE
+
+
+def _kiwi() -> Callable[[str], list[Any]]:
+    try:
+        module = importlib.import_module("kiwipiepy")
+    except ImportError as err:
+        raise errors.Terminal(
+            f"the analyzer {KIWI_ANALYZER!r} needs the extra 'korean' of aperag-retrieval", code="ANALYZER_NOT_INSTALLED"
+        ) from err
+    tokenize: Callable[[str], list[Any]] = module.Kiwi().tokenize
+    return tokenize
+
+
+def _normalise(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).lower()
+
+
+def _bigrams(run: str) -> Iterator[str]:
+    if len(run) == 1:
+        yield run
+    for start in range(len(run) - 1):
+        yield run[start : start + 2]
+
+
+def _word(word: str) -> Iterator[str]:
+    plain = word.replace("\u2019", "'").removesuffix("'s")
+    if plain not in STOP_WORDS:
+        yield _stem(plain) if plain.isascii() else plain
+
+
+_porter = PorterStemmer()
+
+
+@lru_cache(maxsize=100_000)
+def _stem(word: str) -> str:
+    stem: str = _porter.stemWord(word)
+    return stem

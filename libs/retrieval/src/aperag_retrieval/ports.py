@@ -1,0 +1,105 @@
+"""What an index backend must offer: rows written inside the indexer's transaction, scores read by searches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+Vector = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class IndexTarget:
+    """Whose rows are written; ``generation`` is that of the index's own step."""
+
+    document_id: str
+    collection_id: str
+    generation: int
+
+
+@dataclass(frozen=True, eq=False)
+class VectorRow:
+    chunk_id: str
+    text_hash: str
+    embedding: Vector
+
+
+@dataclass(frozen=True)
+class TermRow:
+    """``length`` counts the chunk's analysed terms, repeats included; ``weights`` maps term ids to BM25 weights."""
+
+    chunk_id: str
+    length: int
+    weights: Mapping[int, float]
+
+
+@dataclass(frozen=True, eq=False)
+class VectorQuery:
+    collection_id: str
+    model: str
+    embedding: Vector
+
+
+@dataclass(frozen=True)
+class TermQuery:
+    """``terms`` are term ids with their count in the query."""
+
+    collection_id: str
+    terms: Mapping[int, int]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A chunk that a search may return: its document lives and serves the generation it was found in."""
+
+    chunk_id: str
+    document_id: str
+    text_hash: str
+    score: float
+
+
+class VectorIndex(Protocol):
+    """Embeddings; scores are cosine similarities."""
+
+    async def write(
+        self, conn: AsyncConnection, target: IndexTarget, model: str, rows: Sequence[VectorRow]
+    ) -> None: ...
+
+    async def reusable(self, conn: AsyncConnection, document_id: str, model: str) -> dict[str, Vector]:
+        """Embeddings that the document already has, by text hash."""
+        ...
+
+    async def remove_stale(self, conn: AsyncConnection, document_id: str, keep_generation: int) -> None: ...
+
+    async def remove(self, conn: AsyncConnection, document_id: str) -> None: ...
+
+    async def search(self, conn: AsyncConnection, query: VectorQuery, limit: int) -> list[Candidate]: ...
+
+    async def scores(self, conn: AsyncConnection, query: VectorQuery, chunk_ids: Sequence[str]) -> dict[str, float]:
+        """Of those chunks that are served; the others are absent."""
+        ...
+
+
+class FulltextIndex(Protocol):
+    """Analysed terms; scores are BM25 and a chunk without any of the query's terms is no candidate."""
+
+    async def average_length(self, conn: AsyncConnection, collection_id: str) -> float:
+        """Terms per chunk; a statistic, which may lag."""
+        ...
+
+    async def write(self, conn: AsyncConnection, target: IndexTarget, rows: Sequence[TermRow]) -> None: ...
+
+    async def remove_stale(self, conn: AsyncConnection, document_id: str, keep_generation: int) -> None: ...
+
+    async def remove(self, conn: AsyncConnection, document_id: str) -> None: ...
+
+    async def search(self, conn: AsyncConnection, query: TermQuery, limit: int) -> list[Candidate]: ...
+
+    async def scores(self, conn: AsyncConnection, query: TermQuery, chunk_ids: Sequence[str]) -> dict[str, float]:
+        """Of those chunks that are served; the others are absent."""
+        ...

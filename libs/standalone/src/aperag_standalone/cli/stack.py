@@ -1,0 +1,78 @@
+"""``aperag up`` and ``aperag down``."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from aperag_standalone.cli import launch
+from aperag_standalone.home import Home
+from aperag_standalone.supervisor.state import UnitStatus
+
+if TYPE_CHECKING:
+    import subprocess
+    from types import FrameType
+
+    from rich.console import Console
+
+    from aperag_standalone.supervisor.options import StackOptions
+    from aperag_standalone.supervisor.state import StackState
+
+
+def up(console: Console, options: StackOptions, *, detach: bool) -> None:
+    home = Home(options.home)
+    begun = time.monotonic()
+    child = launch.launch(options, dies_with_us=not detach)
+    console.print("Starting ApeRAG …")
+    if detach:
+        introduce(console, home, launch.await_ready(child, home, console), seconds=time.monotonic() - begun)
+        console.print("It runs in the background: `aperag status`, `aperag logs SERVICE`, `aperag down`.")
+        return
+    _stop_with_us(child)
+    try:
+        introduce(console, home, launch.await_ready(child, home, console), seconds=time.monotonic() - begun)
+        console.print("Ctrl-C stops it.")
+        _tell_restarts(console, child, home)
+    except KeyboardInterrupt:
+        console.print("Stopping …")
+        child.terminate()
+        child.wait()
+    console.print("Stopped.")
+
+
+def down(console: Console, home: Home) -> None:
+    launch.stop(home)
+    console.print("Stopped.")
+
+
+def introduce(console: Console, home: Home, state: StackState, *, seconds: float) -> None:
+    """Where everything is, and the secret that is shown only once."""
+    table = Table.grid(padding=(0, 2))
+    table.add_row("API", f"{state.api_url}/api/v1")
+    table.add_row("NATS", state.nats_url)
+    table.add_row("Data", str(home.directory))
+    if state.first_start:
+        table.add_row("API key", home.api_key.read_text(encoding="utf-8").strip())
+        table.add_row("", f"(shown once; kept in {home.api_key})")
+    console.print(f"[bold green]Ready[/] in {seconds:.1f} s")
+    console.print(table)
+
+
+def _stop_with_us(child: subprocess.Popen[bytes]) -> None:
+    def forward(_number: int, _frame: FrameType | None) -> None:
+        child.terminate()
+
+    signal.signal(signal.SIGTERM, forward)
+
+
+def _tell_restarts(console: Console, child: subprocess.Popen[bytes], home: Home) -> None:
+    told: dict[str, int] = {}
+    for state in launch.follow(child, home):
+        for unit in state.units:
+            if unit.status is UnitStatus.READY and unit.restarts > told.get(unit.name, 0):
+                console.print(f"  [yellow]{unit.name} died and was started again[/] (restart {unit.restarts})")
+            if unit.status is UnitStatus.READY:
+                told[unit.name] = unit.restarts

@@ -1,0 +1,62 @@
+"""``aperag status``: what runs, since when, and whether it is ready."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from aperag_standalone.cli import launch
+from aperag_standalone.cli.exits import Exit
+from aperag_standalone.errors import NotRunning
+from aperag_standalone.supervisor.state import StackStatus, UnitStatus
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from aperag_standalone.home import Home
+    from aperag_standalone.supervisor.state import StackState, UnitState
+
+
+class Output(StrEnum):
+    """For people or for programs."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def show(console: Console, home: Home, output: Output) -> None:
+    """Exit code 0 only where everything is ready."""
+    state = launch.running(home)
+    if state is None:
+        message = f"no stack runs on {home.directory}"
+        raise NotRunning(message, hint="start one with `aperag up`")
+    if output is Output.JSON:
+        console.print(state.model_dump_json(indent=2), markup=False, highlight=False)
+    else:
+        _print(console, state)
+    if not healthy(state):
+        sys.exit(Exit.FAILED)
+
+
+def healthy(state: StackState) -> bool:
+    return state.status is StackStatus.READY and all(unit.status is UnitStatus.READY for unit in state.units)
+
+
+def _print(console: Console, state: StackState) -> None:
+    table = Table(title=f"{state.status}, supervisor pid {state.pid}, {state.api_url}", title_justify="left")
+    for heading in ("process", "status", "pid", "port", "restarts", "for"):
+        table.add_column(heading)
+    for unit in state.units:
+        table.add_row(*_row(unit))
+    console.print(table)
+
+
+def _row(unit: UnitState) -> tuple[str, ...]:
+    colour = "green" if unit.status is UnitStatus.READY else "yellow"
+    since = "" if unit.since is None else str(datetime.now(UTC) - unit.since).split(".", maxsplit=1)[0]
+    numbers = ("" if it is None else str(it) for it in (unit.pid, unit.port, unit.restarts))
+    return (unit.name, f"[{colour}]{unit.status}[/]", *numbers, since)

@@ -1,0 +1,83 @@
+"""The data directory: where everything of one stack lives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aperag_standalone import files, unprivileged
+from aperag_standalone.errors import StandaloneError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class NotWritable(StandaloneError):
+    """The data directory cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Paths below ``directory``; deleting it forgets everything."""
+
+    directory: Path
+
+    @property
+    def nats(self) -> Path:
+        return self.directory / "nats"
+
+    @property
+    def postgres(self) -> Path:
+        return self.directory / "postgres"
+
+    @property
+    def objects(self) -> Path:
+        return self.directory / "objects"
+
+    @property
+    def secrets(self) -> Path:
+        return self.directory / "secrets"
+
+    @property
+    def api_key(self) -> Path:
+        """The administrator's API key."""
+        return self.secrets / "api_key"
+
+    @property
+    def secret_key(self) -> Path:
+        return self.secrets / "secret_key"
+
+    @property
+    def run(self) -> Path:
+        return self.directory / "run"
+
+    @property
+    def state(self) -> Path:
+        return self.run / "stack.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.run / "lock"
+
+    def port_file(self, name: str) -> Path:
+        return self.run / f"{name}.port"
+
+    def log(self, name: str) -> Path:
+        return self.directory / "log" / f"{name}.log"
+
+    def prepare(self) -> None:
+        """Make the directories; closed to others unless PostgreSQL must pass through as another user."""
+        mode = unprivileged.passable(unprivileged.way())
+        try:
+            self.directory.mkdir(mode=mode, parents=True, exist_ok=True)
+            for part in (self.nats, self.objects, self.secrets, self.run, self.log("").parent):
+                part.mkdir(mode=files.PRIVATE_DIRECTORY, exist_ok=True)
+            self.postgres.mkdir(mode=mode, exist_ok=True)
+            probe = self.run / ".writable"
+            probe.write_text("", encoding="ascii")
+            probe.unlink()
+        except OSError as err:
+            message = f"cannot write to the data directory {self.directory}: {err.strerror}"
+            raise NotWritable(
+                message, hint="make it writable for this user, or set APERAG_HOME to another directory"
+            ) from err

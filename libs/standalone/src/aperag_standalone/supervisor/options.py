@@ -1,0 +1,24 @@
+"""What a stack is started with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+API_PORT = 8000
+
+
+class StackOptions(BaseModel):
+    """Port 0 is any free one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    home: Path
+    port: int = Field(API_PORT, ge=0, le=65535)
+    nats_port: int = Field(0, ge=0, le=65535)
+    nats_monitor_port: int = Field(0, ge=0, le=65535)
+    postgres_port: int = Field(0, ge=0, le=65535)
+    indexers: PositiveInt = 1
+    reconcilers: PositiveInt = 1
+    start_timeout: float = 60.0

@@ -1,0 +1,155 @@
+"""The stack: which processes there are, in which order they start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import structlog
+
+from aperag_common.bus.topology import Service
+from aperag_standalone import nats, ports, postgres
+from aperag_standalone.errors import StartFailed
+from aperag_standalone.home import Home
+from aperag_standalone.supervisor import state
+from aperag_standalone.supervisor.rotation import RotatingLog
+from aperag_standalone.supervisor.services import Endpoints, ServiceProcess, shared_environment
+from aperag_standalone.supervisor.state import StackState, StackStatus
+from aperag_standalone.supervisor.unit import Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from aperag_standalone.supervisor.options import StackOptions
+    from aperag_standalone.supervisor.unit import Runnable
+
+log = structlog.get_logger(__name__)
+
+DATABASE = "aperag"
+ADMIN = "admin"
+
+
+class Stack:
+    """Servers first, then the schema, then the services; the other way round at the end."""
+
+    def __init__(self, options: StackOptions, *, env: Mapping[str, str]) -> None:
+        self._options = options
+        self._env = env
+        self._home = Home(options.home)
+        self._logs = ExitStack()
+        self._seeds = nats.make_keys(self._home.secrets)
+        self._nats = nats.NatsServer(
+            self._home.nats,
+            port=options.nats_port,
+            monitor_port=options.nats_monitor_port,
+            users=nats.users_of(self._seeds),
+        )
+        self._postgres = postgres.PostgresServer(self._home.postgres, port=options.postgres_port)
+        self._port = options.port or ports.free_port()
+        self._first_start = not self._postgres.data.exists()
+        self._servers = [self._unit(self._nats), self._unit(self._postgres)]
+        self._services = [self._unit(it) for it in self._service_processes()]
+        self.state = self._initial_state()
+
+    async def start(self) -> None:
+        """Return when every process is ready; on any failure what was started is to be stopped."""
+        begun = asyncio.get_running_loop().time()
+        self._write()
+        ports.require_free(self._port, purpose="the API", option="--port")
+        await self._start_units(self._servers)
+        await asyncio.to_thread(self._postgres.provision)
+        await asyncio.to_thread(self._postgres.create_database, DATABASE)
+        await self._run_module("aperag_common.db.migrate")
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._bootstrap())
+            group.create_task(self._start_units(self._services))
+        seconds = asyncio.get_running_loop().time() - begun
+        self._become(StackStatus.READY, ready_seconds=round(seconds, 2))
+
+    async def stop(self) -> None:
+        self._become(StackStatus.STOPPING)
+        await asyncio.gather(*(unit.stop() for unit in self._services))
+        await asyncio.gather(*(unit.stop() for unit in self._servers))
+        self._become(StackStatus.STOPPED)
+        self._logs.close()
+
+    def fail(self, error: str) -> None:
+        self._become(StackStatus.FAILED, error=error)
+
+    def _endpoints(self) -> Endpoints:
+        return Endpoints(nats_url=self._nats.url, postgres_url=self._postgres.url(DATABASE))
+
+    def _service_processes(self) -> list[ServiceProcess]:
+        return [
+            self._service(Service.API, port=self._port),
+            *(self._service(Service.INDEXER, number) for number in range(1, self._options.indexers + 1)),
+            *(self._service(Service.RECONCILER, number) for number in range(1, self._options.reconcilers + 1)),
+        ]
+
+    def _service(self, service: Service, number: int = 1, *, port: int = 0) -> ServiceProcess:
+        return ServiceProcess(
+            name=str(service) if number == 1 else f"{service}-{number}",
+            service=service,
+            home=self._home,
+            env=self._env,
+            seed_file=self._seeds[service],
+            endpoints=self._endpoints(),
+            port=port,
+        )
+
+    def _unit(self, runs: Runnable) -> Unit:
+        return Unit(runs, self._log_file(runs.name), changed=self._write)
+
+    def _log_file(self, name: str) -> RotatingLog:
+        opened = RotatingLog(self._home.log(name))
+        self._logs.callback(opened.close)
+        return opened
+
+    async def _start_units(self, units: Sequence[Unit]) -> None:
+        async with asyncio.TaskGroup() as group:
+            for unit in units:
+                group.create_task(unit.start(within=self._options.start_timeout))
+
+    async def _bootstrap(self) -> None:
+        """The administrator and an API key, where the database or the key is new."""
+        if self._first_start or not self._home.api_key.exists():
+            await self._run_module("aperag_api.bootstrap", "--username", ADMIN, "--key-file", str(self._home.api_key))
+
+    async def _run_module(self, module: str, *arguments: str) -> None:
+        done = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", module, *arguments),
+            env=shared_environment(self._env, self._home, self._endpoints()),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await done.communicate()
+        log.info("module.ran", module=module, code=done.returncode)
+        if done.returncode != 0:
+            message = f"{module} ended with code {done.returncode}"
+            raise StartFailed(message, hint=output.decode(errors="replace").strip())
+
+    def _initial_state(self) -> StackState:
+        return StackState(
+            pid=os.getpid(),
+            status=StackStatus.STARTING,
+            started=datetime.now(UTC),
+            first_start=self._first_start,
+            api_url=f"http://{ports.LOOPBACK}:{self._port}",
+            nats_url=self._nats.url,
+            postgres_port=self._postgres.port,
+        )
+
+    def _become(self, status: StackStatus, *, ready_seconds: float | None = None, error: str | None = None) -> None:
+        changes = {"ready_seconds": ready_seconds, "error": error}
+        known = {name: value for name, value in changes.items() if value is not None}
+        self.state = self.state.model_copy(update={"status": status, **known})
+        self._write()
+
+    def _write(self) -> None:
+        units = tuple(unit.state for unit in (*self._servers, *self._services))
+        state.write(self._home.state, self.state.model_copy(update={"units": units}))

@@ -1,0 +1,24 @@
+"""``python -m aperag_api``: the gateway as a process."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aperag_api.app import make_app, open_gateway
+from aperag_api.settings import Settings
+from aperag_common.health import HttpServer
+from aperag_common.runtime import open_runtime, until_stopped
+
+
+async def serve(settings: Settings) -> None:
+    async with open_runtime(settings, service="api") as runtime, open_gateway(runtime, settings) as gateway:
+        server = HttpServer(settings.http, make_app(gateway, runtime, settings))
+        await server.start()
+        await until_stopped()
+        # Event streams are endless: the server could not drain with them open.
+        await gateway.feed.close()
+        await server.stop()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(Settings()))

@@ -1,0 +1,28 @@
+"""API keys as clients see them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+
+
+class ApiKeyChange(BaseModel):
+    description: str | None = None
+
+
+class ApiKeyView(BaseModel):
+    """``key`` is whole only in the answer that made it, masked ever after."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str
+    key: str
+    description: str | None
+    created_at: datetime
+    updated_at: datetime
+    last_used_at: datetime | None = None
+
+
+class ApiKeyList(BaseModel):
+    items: list[ApiKeyView]

@@ -1,0 +1,46 @@
+"""Routes of collections (contract 1.3)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from aperag_api.auth import Reader, Writer
+from aperag_api.collections.schemas import CollectionCreate, CollectionOut, CollectionUpdate, CollectionView
+from aperag_api.gateway import Services
+from aperag_api.paging import LegacyList
+
+router = APIRouter(tags=["collections"])
+
+
+@router.post("/collections")
+async def create_collection(body: CollectionCreate, caller: Writer, services: Services) -> CollectionOut:
+    return await services.collections.create(caller.user_id, body)
+
+
+@router.get("/collections")
+async def list_collections(
+    caller: Reader,
+    services: Services,
+    page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
+    page_size: Annotated[int, Query(ge=1, le=1000)] = 50,
+) -> LegacyList[CollectionView]:
+    return await services.collections.list(caller.user_id, page=page, page_size=page_size)
+
+
+@router.get("/collections/{collection_id}")
+async def get_collection(collection_id: str, caller: Reader, services: Services) -> CollectionOut:
+    return await services.collections.get(caller.user_id, collection_id)
+
+
+@router.put("/collections/{collection_id}")
+async def update_collection(
+    collection_id: str, body: CollectionUpdate, caller: Writer, services: Services
+) -> CollectionOut:
+    return await services.collections.update(caller.user_id, collection_id, body)
+
+
+@router.delete("/collections/{collection_id}")
+async def delete_collection(collection_id: str, caller: Writer, services: Services) -> CollectionOut:
+    return await services.collections.delete(caller.user_id, collection_id)

@@ -1,0 +1,97 @@
+"""Collections as clients see them (contract 1.3)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Title = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class ModelSpec(BaseModel):
+    model: str | None = None
+    model_service_provider: str | None = None
+    custom_llm_provider: str | None = None
+    temperature: float = Field(0.1, ge=0, le=2)
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    timeout: int | None = None
+    top_n: int | None = Field(None, ge=1)
+    tags: list[str] = []
+
+
+class KnowledgeGraphConfig(BaseModel):
+    entity_types: list[str] = ["organization", "person", "geo", "event", "product", "technology", "date", "category"]
+
+
+class IndexPrompts(BaseModel):
+    graph: str | None = None
+    summary: str | None = None
+    vision: str | None = None
+
+
+class CollectionConfig(BaseModel):
+    """What is indexed, and how. Credentials of sources are not kept: no source but ``system`` has a connector."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    source: str = "system"
+    enable_vector: bool = True
+    enable_fulltext: bool = True
+    enable_knowledge_graph: bool = True
+    enable_summary: bool = False
+    enable_vision: bool = False
+    knowledge_graph_config: KnowledgeGraphConfig = KnowledgeGraphConfig()
+    index_prompts: IndexPrompts | None = None
+    language: Literal["zh-CN", "en-US", "ja-JP", "ko-KR"] = "zh-CN"
+    embedding: ModelSpec | None = None
+    completion: ModelSpec | None = None
+
+
+class CollectionCreate(BaseModel):
+    title: Title
+    description: str = ""
+    type: str = "document"
+    config: CollectionConfig = CollectionConfig()
+    source: Any = None
+
+
+class CollectionUpdate(BaseModel):
+    title: Title
+    description: str = ""
+    config: CollectionConfig = CollectionConfig()
+    source: Any = None
+
+
+class CollectionOut(BaseModel):
+    """``is_published`` is false until collections can be shared."""
+
+    id: str
+    title: str
+    type: str
+    description: str
+    config: CollectionConfig
+    source: str | None = None
+    status: str
+    created: datetime
+    updated: datetime
+    is_published: bool = False
+    published_at: datetime | None = None
+
+
+class CollectionView(BaseModel):
+    id: str
+    title: str
+    description: str
+    type: str
+    status: str
+    created: datetime
+    updated: datetime
+    is_published: bool = False
+    published_at: datetime | None = None
+    owner_user_id: str
+    owner_username: str
+    subscription_id: str | None = None
+    subscribed_at: datetime | None = None

@@ -1,0 +1,1 @@
+"""The bytes of a document and what was made of them."""

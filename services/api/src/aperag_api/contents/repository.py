@@ -1,0 +1,28 @@
+"""SQL of a document's chunks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from aperag_api.contents.schemas import ChunkView
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+_CHUNKS = text(
+    """
+    SELECT c.id, c.text, c.details AS metadata
+    FROM chunk c JOIN document_step s
+        ON s.document_id = c.document_id AND s.kind = 'parse' AND s.served_generation = c.generation
+    WHERE c.document_id = :document
+    ORDER BY c.ordinal
+    """
+)
+
+
+async def served_chunks(conn: AsyncConnection, document_id: str) -> list[ChunkView]:
+    """The chunks of the newest finished parse, in reading order."""
+    rows = await conn.execute(_CHUNKS, {"document": document_id})
+    return [ChunkView(id=row.id, text=row.text, metadata=row.metadata) for row in rows]

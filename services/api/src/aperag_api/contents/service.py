@@ -1,0 +1,96 @@
+"""Handing out a document's bytes and what the parse made of them."""
+
+from __future__ import annotations
+
+import mimetypes
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fastapi import Response
+from fastapi.responses import StreamingResponse
+
+from aperag_api.contents import repository
+from aperag_api.contents.ranges import RangeNotSatisfiable, content_disposition, parse_range
+from aperag_api.contents.schemas import Preview
+from aperag_api.documents.service import living_document
+from aperag_common import errors
+from aperag_common.db.models import DocumentStatus
+from aperag_common.objects import InvalidObjectPath, ObjectMissing, layout
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from aperag_api.documents.repository import DocumentRow
+    from aperag_common.objects import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The request's range headers."""
+
+    range: str | None = None
+    if_range: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContentService:
+    engine: AsyncEngine
+    objects: ObjectStore
+
+    async def download(self, owner: str, collection_id: str, document_id: str, wanted: Wanted) -> Response:
+        row = await self._document(owner, collection_id, document_id)
+        if row.status == DocumentStatus.EXPIRED:
+            message = f"Document {document_id} has expired"
+            raise errors.InvalidParameter(message)
+        headers = {"Content-Disposition": content_disposition(row.name), "ETag": f'"{row.sha256}"'}
+        return await self._answer(row.object_path, row.name, headers, wanted)
+
+    async def object(self, owner: str, collection_id: str, document_id: str, path: str, wanted: Wanted) -> Response:
+        """``path`` as the preview names it, or relative to the document; nothing outside the document."""
+        row = await self._document(owner, collection_id, document_id)
+        prefix = layout.prefix_of(row.object_path)
+        full = path if path.startswith(f"{prefix}/") else f"{prefix}/{path}"
+        headers = {"Content-Disposition": content_disposition(full.rpartition("/")[2], inline=True)}
+        return await self._answer(full, full, headers, wanted)
+
+    async def preview(self, owner: str, collection_id: str, document_id: str) -> Preview:
+        async with self.engine.connect() as conn:
+            row = await living_document(conn, collection_id, document_id, owner)
+            chunks = await repository.served_chunks(conn, document_id)
+        markdown = await self._text(layout.parsed(layout.prefix_of(row.object_path)))
+        return Preview(doc_object_path=row.object_path, doc_filename=row.name, markdown_content=markdown, chunks=chunks)
+
+    async def _document(self, owner: str, collection_id: str, document_id: str) -> DocumentRow:
+        async with self.engine.connect() as conn:
+            return await living_document(conn, collection_id, document_id, owner)
+
+    async def _text(self, path: str) -> str:
+        try:
+            return b"".join([block async for block in self.objects.open(path)]).decode(errors="replace")
+        except ObjectMissing:
+            return ""
+
+    async def _answer(self, path: str, name: str, headers: dict[str, str], wanted: Wanted) -> Response:
+        try:
+            size = await self.objects.size(path)
+        except InvalidObjectPath as err:
+            message = "The path is not one of this document"
+            raise errors.InvalidParameter(message) from err
+        except ObjectMissing as err:
+            message = "The document has no such object"
+            raise errors.NotFound(message) from err
+        stale = wanted.if_range is not None and wanted.if_range != headers.get("ETag")
+        try:
+            part = None if stale else parse_range(wanted.range, size)
+        except RangeNotSatisfiable:
+            return Response(status_code=416, headers={"Content-Range": f"bytes */{size}"})
+        # Uploaded HTML must not run as a page of this origin.
+        safe = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox", "Accept-Ranges": "bytes"}
+        headers = {**safe, **headers}
+        start, end = (part.start, part.end) if part else (0, size)
+        headers["Content-Length"] = str(end - start)
+        if part:
+            headers["Content-Range"] = part.content_range(size)
+        media = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        stream = self.objects.open(path, start, end)
+        return StreamingResponse(stream, 206 if part else 200, headers=headers, media_type=media)

@@ -1,0 +1,113 @@
+"""SQL of documents; every statement names the owner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from aperag_api.documents.schemas import DocumentSort, SortOrder
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRow:
+    """``steps`` maps a kind to ``{"status", "updated", "workflow_id"}``; a kind without a row is absent."""
+
+    id: str
+    collection_id: str
+    name: str
+    status: str
+    size: int
+    sha256: str
+    object_path: str
+    created: datetime
+    updated: datetime
+    deleted: bool
+    steps: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+_SELECT = """
+    SELECT d.id, d.collection_id, d.name, d.status, d.size, d.sha256, d.object_path, d.created, d.updated,
+        d.deleted_at IS NOT NULL AS deleted,
+        (SELECT coalesce(jsonb_object_agg(s.kind, jsonb_build_object(
+            'status', s.status, 'updated', s.updated, 'workflow_id', s.workflow_id)), '{}')
+         FROM document_step s WHERE s.document_id = d.id) AS steps
+    FROM document d
+"""
+_OWN = "d.collection_id = :collection AND d.owner = :owner"
+_LISTED = f"""
+    WHERE {_OWN} AND d.deleted_at IS NULL AND d.status NOT IN ('UPLOADED', 'EXPIRED')
+        AND (CAST(:pattern AS text) IS NULL OR d.name ILIKE :pattern)
+"""
+_GET = text(f"{_SELECT} WHERE {_OWN} AND d.id = :id")
+_MANY = text(f"{_SELECT} WHERE {_OWN} AND d.id = ANY(:ids)")
+_COUNT = text(f"SELECT count(*) FROM document d {_LISTED}")  # noqa: S608
+_OWN_IDS = text(f"SELECT d.id FROM document d WHERE {_OWN} AND d.id = ANY(:ids) ORDER BY d.id")  # noqa: S608
+_FAILED = text(
+    """
+    SELECT d.id, array_agg(s.kind ORDER BY s.kind) AS kinds
+    FROM document d JOIN document_step s ON s.document_id = d.id
+    WHERE d.collection_id = :collection AND d.owner = :owner AND d.deleted_at IS NULL AND s.status = 'FAILED'
+    GROUP BY d.id ORDER BY d.id
+    """
+)
+
+
+async def get(conn: AsyncConnection, collection_id: str, document_id: str, owner: str) -> DocumentRow | None:
+    """The row in whatever status, deleted ones included."""
+    values = {"collection": collection_id, "id": document_id, "owner": owner}
+    row = (await conn.execute(_GET, values)).one_or_none()
+    return None if row is None else DocumentRow(**row._mapping)
+
+
+async def get_many(
+    conn: AsyncConnection, collection_id: str, document_ids: Sequence[str], owner: str
+) -> dict[str, DocumentRow]:
+    values = {"collection": collection_id, "ids": list(document_ids), "owner": owner}
+    return {row.id: DocumentRow(**row._mapping) for row in await conn.execute(_MANY, values)}
+
+
+async def list_page(
+    conn: AsyncConnection,
+    collection_id: str,
+    owner: str,
+    *,
+    search: str | None,
+    sort: DocumentSort,
+    order: SortOrder,
+    limit: int,
+    offset: int,
+) -> tuple[list[DocumentRow], int]:
+    """One page and the number of all; hides deleted, unconfirmed and expired documents."""
+    values = {"collection": collection_id, "owner": owner, "pattern": _pattern(search)}
+    total = int((await conn.execute(_COUNT, values)).scalar_one())
+    # Both words come from enums, never from the request's own text.
+    page = f"{_SELECT} {_LISTED} ORDER BY d.{sort.value} {order.value}, d.id {order.value} LIMIT :limit OFFSET :offset"
+    rows = await conn.execute(text(page), {**values, "limit": limit, "offset": offset})
+    return [DocumentRow(**row._mapping) for row in rows], total
+
+
+async def own_ids(conn: AsyncConnection, collection_id: str, document_ids: Sequence[str], owner: str) -> list[str]:
+    """Those of ``document_ids`` that are the owner's, in lock order."""
+    values = {"collection": collection_id, "ids": list(document_ids), "owner": owner}
+    return list((await conn.execute(_OWN_IDS, values)).scalars())
+
+
+async def failed_kinds(conn: AsyncConnection, collection_id: str, owner: str) -> dict[str, list[str]]:
+    """The failed steps of each living document that has some."""
+    rows = await conn.execute(_FAILED, {"collection": collection_id, "owner": owner})
+    return {row.id: list(row.kinds) for row in rows}
+
+
+def _pattern(search: str | None) -> str | None:
+    if not search:
+        return None
+    escaped = search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"

@@ -1,0 +1,174 @@
+"""Reading, deleting and rebuilding documents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aperag_api.collections.service import index_kinds, living
+from aperag_api.documents import repository
+from aperag_api.documents.schemas import (
+    DeletedDocuments,
+    DocumentOut,
+    RebuildAnswer,
+    RebuildFailedAnswer,
+)
+from aperag_api.paging import Paged
+from aperag_common import errors
+from aperag_common.db.models import DocumentStatus, Lane, StepKind
+from aperag_common.work import changes
+from aperag_common.work.changes import Pace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+    from aperag_api.documents.repository import DocumentRow
+    from aperag_api.documents.schemas import DocumentSort, IndexType, SortOrder
+    from aperag_common.settings import WorkSettings
+    from aperag_common.work.change import Change
+    from aperag_common.work.courier import Courier
+
+BATCH = 100
+"""Documents changed in one transaction: enough to be quick, few enough not to hold locks for long."""
+
+_INDEXES = tuple(kind for kind in StepKind if kind is not StepKind.PARSE)
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentService:
+    engine: AsyncEngine
+    courier: Courier
+    work: WorkSettings
+
+    async def list(
+        self,
+        owner: str,
+        collection_id: str,
+        *,
+        page: int,
+        page_size: int,
+        sort: DocumentSort,
+        order: SortOrder,
+        search: str | None,
+    ) -> Paged[DocumentOut]:
+        async with self.engine.connect() as conn:
+            await living(conn, collection_id, owner)
+            rows, total = await repository.list_page(
+                conn,
+                collection_id,
+                owner,
+                search=search,
+                sort=sort,
+                order=order,
+                limit=page_size,
+                offset=(page - 1) * page_size,
+            )
+        return Paged[DocumentOut].of([view(row) for row in rows], total=total, page=page, page_size=page_size)
+
+    async def get(self, owner: str, collection_id: str, document_id: str) -> DocumentOut:
+        async with self.engine.connect() as conn:
+            return view(await living_document(conn, collection_id, document_id, owner))
+
+    async def delete(self, owner: str, collection_id: str, document_id: str) -> DocumentOut:
+        """Idempotent for as long as the tombstone is there."""
+        async with self.engine.begin() as conn:
+            row = await repository.get(conn, collection_id, document_id, owner)
+            if row is None:
+                raise not_found(document_id)
+            change = await changes.delete(conn, document_id, first_due=self.work.first_due)
+        self._deliver([change])
+        task = change.workflow_id if change else None
+        return view(row, task_id=task).model_copy(update={"status": DocumentStatus.DELETED.value})
+
+    async def delete_many(self, owner: str, collection_id: str, document_ids: Sequence[str]) -> DeletedDocuments:
+        """Ids that are nobody's or another owner's are named as deleted too: they tell nothing."""
+        async with self.engine.connect() as conn:
+            await living(conn, collection_id, owner)
+            own = await repository.own_ids(conn, collection_id, document_ids, owner)
+        for batch in _batches(own):
+            async with self.engine.begin() as conn:
+                changed = [await changes.delete(conn, id_, first_due=self.work.first_due) for id_ in batch]
+            self._deliver(changed)
+        return DeletedDocuments(deleted_ids=list(document_ids))
+
+    async def rebuild(
+        self, owner: str, collection_id: str, document_id: str, types: Sequence[IndexType]
+    ) -> RebuildAnswer:
+        """Every requested type is named; one that is disabled or has no worker is left as it is."""
+        async with self.engine.begin() as conn:
+            collection = await living(conn, collection_id, owner)
+            await living_document(conn, collection_id, document_id, owner)
+            enabled = index_kinds(collection.config)
+            kinds = [t.kind for t in types if t.kind in enabled]
+            change = await changes.rebuild(conn, document_id, kinds=kinds, pace=self._pace(Lane.INTERACTIVE))
+        self._deliver([change])
+        named = ", ".join(types)
+        task = change.workflow_id if change else None
+        return RebuildAnswer(message=f"Index rebuild initiated for types: {named}", task_id=task)
+
+    async def rebuild_failed(self, owner: str, collection_id: str) -> RebuildFailedAnswer:
+        async with self.engine.connect() as conn:
+            collection = await living(conn, collection_id, owner)
+            failed = await repository.failed_kinds(conn, collection_id, owner)
+        enabled = index_kinds(collection.config)
+        affected = 0
+        for batch in _batches(list(failed)):
+            async with self.engine.begin() as conn:
+                changed = [await self._rebuild_failed(conn, id_, failed[id_], enabled) for id_ in batch]
+            self._deliver(changed)
+            affected += sum(change is not None for change in changed)
+        message = f"Failed index rebuild initiated for {affected} documents"
+        return RebuildFailedAnswer(message=message, affected_documents=affected)
+
+    async def _rebuild_failed(
+        self, conn: AsyncConnection, document_id: str, failed: Sequence[str], enabled: Sequence[StepKind]
+    ) -> Change | None:
+        # A parse that failed took every index with it.
+        kinds = enabled if StepKind.PARSE in failed else [kind for kind in enabled if kind in failed]
+        try:
+            return await changes.rebuild(conn, document_id, kinds=kinds, pace=self._pace(Lane.BULK))
+        except errors.DocumentNotFound:
+            return None  # deleted since it was listed
+
+    def _pace(self, lane: Lane) -> Pace:
+        return Pace(lane, self.work.in_flight_per_owner, self.work.first_due)
+
+    def _deliver(self, changed: Sequence[Change | None]) -> None:
+        self.courier.deliver(*(change for change in changed if change is not None))
+
+
+async def living_document(conn: AsyncConnection, collection_id: str, document_id: str, owner: str) -> DocumentRow:
+    """The owner's document; raises ``DocumentNotFound`` where there is none or it is deleted."""
+    row = await repository.get(conn, collection_id, document_id, owner)
+    if row is None or row.deleted:
+        raise not_found(document_id)
+    return row
+
+
+def view(row: DocumentRow, *, task_id: str | None = None) -> DocumentOut:
+    statuses: dict[str, object] = {}
+    for kind in _INDEXES:
+        if step := row.steps.get(kind):
+            statuses[f"{kind}_index_status"] = step["status"]
+            statuses[f"{kind}_index_updated"] = step["updated"]
+    plain = {
+        "id": row.id,
+        "name": row.name,
+        "status": DocumentStatus.DELETED if row.deleted else row.status,
+        "size": row.size,
+        "created": row.created,
+        "updated": row.updated,
+        "task_id": task_id,
+    }
+    return DocumentOut.model_validate({**plain, **statuses})
+
+
+def not_found(document_id: str) -> errors.DocumentNotFound:
+    message = f"Document {document_id} not found"
+    return errors.DocumentNotFound(message)
+
+
+def _batches(document_ids: Sequence[str]) -> list[Sequence[str]]:
+    return [document_ids[at : at + BATCH] for at in range(0, len(document_ids), BATCH)]

@@ -1,0 +1,133 @@
+"""The one place that turns a failure into an answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, cast
+
+import asyncpg
+import structlog
+from fastapi.exception_handlers import http_exception_handler, request_validation_exception_handler
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from opentelemetry import trace
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from starlette.exceptions import HTTPException
+
+from aperag_common import errors
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI, Request, Response
+
+log = structlog.get_logger(__name__)
+
+PROBLEM = "application/problem+json"
+
+_DATA_EXCEPTION = "22"
+"""The SQLSTATE class of values that PostgreSQL cannot hold, such as a NUL character."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What an answer says about a failure; ``number`` is the contract's numeric code."""
+
+    status: int
+    error_code: str
+    number: int
+    message: str
+    details: dict[str, Any] = field(default_factory=dict)
+    retryable: bool = False
+    headers: dict[str, str] | None = None
+
+
+def install(app: FastAPI) -> None:
+    app.add_exception_handler(errors.ApeRAGError, _on_expected)
+    # A connection that is refused or lost while it is made reaches us as the driver raised it.
+    for database_error in (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError):
+        app.add_exception_handler(database_error, _on_database)
+    app.add_exception_handler(UnicodeEncodeError, _on_unstorable)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(Exception, _on_unexpected)
+
+
+async def _on_expected(request: Request, exc: Exception) -> Response:
+    if isinstance(exc, errors.ClientError):
+        failure = Failure(exc.status, exc.error_code, exc.number, exc.message, exc.details)
+    elif isinstance(exc, errors.Retryable):
+        wait = {"Retry-After": str(max(1, round(exc.retry_after.total_seconds())) if exc.retry_after else 1)}
+        failure = Failure(503, exc.error_code, 1000, exc.message, exc.details, retryable=True, headers=wait)
+    else:
+        return await _on_unexpected(request, exc)
+    return _answer(request, failure)
+
+
+async def _on_database(request: Request, exc: Exception) -> Response:
+    if isinstance(exc, DBAPIError) and str(getattr(exc.orig, "sqlstate", "")).startswith(_DATA_EXCEPTION):
+        return await _on_unstorable(request, exc)
+    log.error("request.database_error", path=request.url.path, error=repr(exc))
+    failure = Failure(500, "DATABASE_ERROR", 1050, "The database did not answer", retryable=True)
+    return _answer(request, failure)
+
+
+async def _on_unstorable(request: Request, _: Exception) -> Response:
+    message = "A value holds characters that cannot be stored"
+    return _answer(request, Failure(400, "VALIDATION_ERROR", 1051, message))
+
+
+async def _on_unexpected(request: Request, exc: Exception) -> Response:
+    log.error("request.failed", path=request.url.path, exc_info=exc)
+    return _answer(request, Failure(500, "INTERNAL_ERROR", 1000, "Internal server error"))
+
+
+async def _on_http(request: Request, exc: Exception) -> Response:
+    failed = cast("HTTPException", exc)
+    if not _wants_problem(request):
+        return await http_exception_handler(request, failed)
+    status = HTTPStatus(failed.status_code)
+    headers = dict(failed.headers or {})
+    return _problem(request, Failure(status, status.name, 0, str(failed.detail), headers=headers))
+
+
+async def _on_invalid(request: Request, exc: Exception) -> Response:
+    invalid = cast("RequestValidationError", exc)
+    if not _wants_problem(request):
+        return await request_validation_exception_handler(request, invalid)
+    where = [{"loc": list(error["loc"]), "type": error["type"], "msg": error["msg"]} for error in invalid.errors()]
+    return _problem(request, Failure(422, "VALIDATION_ERROR", 1051, "The request is not valid", {"errors": where}))
+
+
+def _answer(request: Request, failure: Failure) -> Response:
+    if _wants_problem(request):
+        return _problem(request, failure)
+    body = {
+        "success": False,
+        "error_code": failure.error_code,
+        "code": failure.number,
+        "message": failure.message,
+        "details": failure.details,
+        "path": request.url.path,
+    }
+    return JSONResponse(body, failure.status, headers=failure.headers)
+
+
+def _wants_problem(request: Request) -> bool:
+    return PROBLEM in request.headers.get("accept", "")
+
+
+def _problem(request: Request, failure: Failure) -> Response:
+    """RFC 9457."""
+    context = trace.get_current_span().get_span_context()
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(failure.status).phrase,
+        "status": failure.status,
+        "detail": failure.message,
+        "instance": request.url.path,
+        "error_code": failure.error_code,
+        "trace_id": trace.format_trace_id(context.trace_id) if context.is_valid else None,
+        "retryable": failure.retryable,
+        **failure.details,
+    }
+    return JSONResponse(body, failure.status, headers=failure.headers, media_type=PROBLEM)

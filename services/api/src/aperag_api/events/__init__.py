@@ -1,0 +1,1 @@
+"""Events as server-sent events, with resume."""

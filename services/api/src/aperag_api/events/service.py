@@ -1,0 +1,139 @@
+"""An owner's events as one gapless sequence: what was missed, then what happens."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aperag_api.documents.service import living_document
+from aperag_api.events.fanout import Event, Position, Signal
+from aperag_api.events.reader import OrderedReader
+from aperag_api.events.sse import comment, event_frame, position_frame, reset_frame
+from aperag_common.bus import subjects
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from datetime import timedelta
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from aperag_api.events.fanout import Fanout, Listener
+    from aperag_api.events.feed import Feed
+    from aperag_common.bus.connection import Bus
+
+READY_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """The events after ``after`` up to ``until``, waiting in the stream."""
+
+    after: Position
+    until: Position
+
+
+@dataclass(frozen=True, slots=True)
+class EventService:
+    engine: AsyncEngine
+    bus: Bus
+    feed: Feed
+    fanout: Fanout
+    heartbeat: timedelta
+
+    async def open(self, owner: str, last_id: str | None) -> AsyncIterator[bytes]:
+        """Listening has begun when this returns; the frames may be read later."""
+        return await self._open(owner, last_id, None)
+
+    async def open_document(
+        self, owner: str, collection_id: str, document_id: str, last_id: str | None
+    ) -> AsyncIterator[bytes]:
+        async with self.engine.connect() as conn:
+            await living_document(conn, collection_id, document_id, owner)
+        return await self._open(owner, last_id, document_id)
+
+    async def _open(self, owner: str, last_id: str | None, document_id: str | None) -> AsyncIterator[bytes]:
+        await self.feed.known(seconds=READY_SECONDS)
+        listener = self.fanout.join(owner)
+        # No await between joining and this: what comes later is in the listener, what came before in the stream.
+        here = self.feed.position or Position(0, 0)
+        begin: Missed | Position | None = here
+        if last_id is not None:
+            begin = await self._missed(last_id, here)
+        return self._frames(listener, begin, document_id)
+
+    async def _missed(self, last_id: str, here: Position) -> Missed | None:
+        """None where the reader's position is not, or no longer, one of this stream."""
+        last = Position.parse(last_id)
+        if last is None or last.epoch != here.epoch:
+            return None
+        state = (await self.feed.stream_info()).state
+        # A reader may come from another gateway that is ahead of this one, but not ahead of the stream.
+        if last.seq + 1 < state.first_seq or last.seq > state.last_seq:
+            return None
+        return Missed(last, here)
+
+    async def _frames(
+        self, listener: Listener, begin: Missed | Position | None, document_id: str | None
+    ) -> AsyncIterator[bytes]:
+        try:
+            match begin:
+                case None:
+                    sent = self.feed.position or Position(0, 0)
+                    yield reset_frame(sent, "this position is unknown to the event stream")
+                case Position():
+                    sent = begin
+                    yield position_frame(sent)
+                case Missed():
+                    sent = begin.after
+                    yield position_frame(sent)
+                    async with aclosing(self._replay(listener.owner, begin)) as missed:
+                        async for event in missed:
+                            sent = event.position
+                            if document_id in {None, event.document_id}:
+                                yield event_frame(event)
+            async with aclosing(self._live(listener, sent, document_id)) as live:
+                async for frame in live:
+                    yield frame
+        finally:
+            self.fanout.leave(listener)
+
+    async def _live(self, listener: Listener, sent: Position, document_id: str | None) -> AsyncIterator[bytes]:
+        while True:
+            try:
+                async with asyncio.timeout(self.heartbeat.total_seconds()):
+                    items = await listener.take()
+            except TimeoutError:
+                yield comment("still here")
+                continue
+            frames: list[bytes] = []
+            for item in items:
+                if isinstance(item, Signal):
+                    if item is not Signal.CLOSED:
+                        sent = self.feed.position or sent
+                        yield reset_frame(sent, item)
+                    if item is not Signal.RESET:
+                        return
+                elif item.position > sent:
+                    sent = item.position
+                    if document_id in {None, item.document_id}:
+                        frames.append(event_frame(item))
+            if frames:
+                yield b"".join(frames)
+
+    async def _replay(self, owner: str, missed: Missed) -> AsyncIterator[Event]:
+        if missed.after >= missed.until:
+            return
+        reader = OrderedReader(self.bus, subjects.EVENTS, subjects.owner_events(owner))
+        if await reader.open(missed.after.seq + 1) == 0:
+            await reader.close()
+            return
+        try:
+            async with aclosing(reader.read()) as messages:
+                async for message in messages:
+                    yield Event.of(message, missed.until.epoch)
+                    if message.pending == 0 or message.seq >= missed.until.seq:
+                        return
+        finally:
+            await reader.close()

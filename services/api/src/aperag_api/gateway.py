@@ -1,0 +1,44 @@
+"""The services behind the routes, as one value that every route is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import Depends, Request
+
+if TYPE_CHECKING:
+    from aperag_api.apikeys.service import ApiKeyService
+    from aperag_api.auth import Authenticator
+    from aperag_api.collections.service import CollectionService
+    from aperag_api.contents.service import ContentService
+    from aperag_api.documents.service import DocumentService
+    from aperag_api.events.feed import Feed
+    from aperag_api.events.service import EventService
+    from aperag_api.searches.service import SearchService
+    from aperag_api.tasks.service import TaskService
+    from aperag_api.traces.service import TraceService
+    from aperag_api.uploads.service import UploadService
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    authenticator: Authenticator
+    feed: Feed
+    api_keys: ApiKeyService
+    collections: CollectionService
+    contents: ContentService
+    documents: DocumentService
+    events: EventService
+    searches: SearchService
+    tasks: TaskService
+    traces: TraceService
+    uploads: UploadService
+
+
+def _gateway(request: Request) -> Gateway:
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
+Services = Annotated[Gateway, Depends(_gateway)]

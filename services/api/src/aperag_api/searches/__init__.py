@@ -1,0 +1,1 @@
+"""Searches in a collection, and the ones an owner kept."""

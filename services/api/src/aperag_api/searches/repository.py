@@ -1,0 +1,110 @@
+"""SQL of the search history, and of what a search waits for."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+HISTORY = 200
+"""Searches listed, newest first: each carries its items, and the contract's list has no pages."""
+
+
+@dataclass(frozen=True, slots=True)
+class SavedSearch:
+    id: str
+    request: dict[str, Any]
+    items: dict[str, Any]
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether one awaited document or task still has ``pending`` work, and whether searches ``served`` see it."""
+
+    id: str
+    document_id: str
+    pending: bool
+    served: bool
+
+
+_INSERT = text(
+    """
+    INSERT INTO search_history (id, owner, collection_id, query, request, items)
+    VALUES (:id, :owner, :collection, :query, CAST(:request AS jsonb), CAST(:items AS jsonb))
+    RETURNING created
+    """
+)
+_LIST = text(
+    """
+    SELECT id, request, items, created FROM search_history
+    WHERE collection_id = :collection AND owner = :owner ORDER BY created DESC, id LIMIT :limit
+    """
+)
+_DELETE = text(
+    "DELETE FROM search_history WHERE id = :id AND collection_id = :collection AND owner = :owner RETURNING id"
+)
+_READINESS = text(
+    """
+    SELECT d.id, d.id AS document_id,
+        coalesce(bool_or(s.status IN ('PENDING', 'CREATING', 'DELETING', 'DELETION_IN_PROGRESS')), false) AS pending,
+        d.status NOT IN ('UPLOADED', 'EXPIRED') AND coalesce(bool_and(s.status = 'ACTIVE'), true) AS served
+    FROM document d LEFT JOIN document_step s ON s.document_id = d.id AND s.kind = ANY(:kinds)
+    WHERE d.id = ANY(:ids) AND d.collection_id = :collection AND d.owner = :owner AND d.deleted_at IS NULL
+    GROUP BY d.id
+    UNION ALL
+    SELECT w.id, w.document_id,
+        coalesce(bool_or(s.outcome = 'open'), false), coalesce(bool_and(s.outcome = 'done'), true)
+    FROM workflow w LEFT JOIN workflow_step s ON s.workflow_id = w.id AND s.kind = ANY(:kinds)
+    WHERE w.id = ANY(:ids) AND w.collection_id = :collection AND w.owner = :owner
+    GROUP BY w.id
+    """
+)
+
+
+async def insert(
+    conn: AsyncConnection,
+    *,
+    search_id: str,
+    owner: str,
+    collection_id: str,
+    query: str,
+    request: dict[str, Any],
+    items: list[dict[str, Any]],
+) -> datetime:
+    values = {
+        "id": search_id,
+        "owner": owner,
+        "collection": collection_id,
+        "query": query,
+        "request": json.dumps(request),
+        "items": json.dumps({"items": items}),
+    }
+    created: datetime = (await conn.execute(_INSERT, values)).scalar_one()
+    return created
+
+
+async def list_own(conn: AsyncConnection, collection_id: str, owner: str) -> list[SavedSearch]:
+    rows = await conn.execute(_LIST, {"collection": collection_id, "owner": owner, "limit": HISTORY})
+    return [SavedSearch(**row._mapping) for row in rows]
+
+
+async def delete(conn: AsyncConnection, collection_id: str, search_id: str, owner: str) -> bool:
+    values = {"id": search_id, "collection": collection_id, "owner": owner}
+    return (await conn.execute(_DELETE, values)).one_or_none() is not None
+
+
+async def readiness(
+    conn: AsyncConnection, collection_id: str, owner: str, awaited: Sequence[str], kinds: Sequence[str]
+) -> list[Readiness]:
+    """Of those of ``awaited`` that are the owner's; a kind that has no row is waited for by nobody."""
+    values = {"ids": list(awaited), "kinds": list(kinds), "collection": collection_id, "owner": owner}
+    return [Readiness(**row._mapping) for row in await conn.execute(_READINESS, values)]

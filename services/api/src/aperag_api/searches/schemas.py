@@ -1,0 +1,75 @@
+"""Searches as clients see them (contract 1.5)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
+
+TopK = Annotated[int, Field(ge=1, le=1000)]
+Similarity = Annotated[float, Field(ge=0, le=1)]
+
+MAX_WAIT_MS = 10_000
+
+
+class VectorSearch(BaseModel):
+    topk: TopK = 5
+    similarity: Similarity | None = None
+
+
+class FulltextSearch(BaseModel):
+    topk: TopK = 5
+    keywords: list[str] | None = None
+
+
+class GraphSearch(BaseModel):
+    topk: TopK = 5
+
+
+class SimilaritySearch(BaseModel):
+    topk: TopK = 5
+    similarity: Similarity | None = None
+
+
+class SearchSpec(BaseModel):
+    """What is searched; answers and the history echo it."""
+
+    query: str = Field(min_length=1, max_length=10_000)
+    vector_search: VectorSearch | None = None
+    fulltext_search: FulltextSearch | None = None
+    graph_search: GraphSearch | None = None
+    summary_search: SimilaritySearch | None = None
+    vision_search: SimilaritySearch | None = None
+
+
+class SearchIn(SearchSpec):
+    """``wait_for`` names documents or tasks, as an upload's answer does; ``rerank`` needs a provider that reranks."""
+
+    save_to_history: bool = True
+    rerank: bool = False
+    wait_for: list[str] = Field([], max_length=1000)
+    wait_ms: int = Field(MAX_WAIT_MS // 2, ge=0, le=MAX_WAIT_MS)
+
+
+class SearchItem(BaseModel):
+    rank: int
+    score: float | None
+    content: str
+    source: str
+    recall_type: str
+    metadata: dict[str, Any]
+
+
+class SearchOut(SearchSpec):
+    """``errors`` names the searches that did not work; ``not_searchable`` what ``wait_for`` waited for in vain."""
+
+    id: str | None = None
+    items: list[SearchItem]
+    created: datetime | None = None
+    errors: dict[str, str] = {}
+    not_searchable: list[str] = []
+
+
+class SearchList(BaseModel):
+    items: list[SearchOut]

@@ -1,0 +1,131 @@
+"""Searching a collection, and keeping what was found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aperag_api.collections.schemas import CollectionConfig
+from aperag_api.collections.service import living
+from aperag_api.searches import repository
+from aperag_api.searches.schemas import SearchItem, SearchList, SearchOut, SearchSpec
+from aperag_common import errors, ids
+from aperag_common.db.models import StepKind
+from aperag_retrieval.search import LegRequest, SearchOutcome, SearchRequest
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from aperag_api.collections.repository import CollectionRow
+    from aperag_api.searches.schemas import SearchIn
+    from aperag_api.searches.waiting import Waiter
+    from aperag_retrieval.search import Hit, Searcher
+
+_ECHOED = set(SearchSpec.model_fields)
+_UNBUILT = ("graph_search", "summary_search", "vision_search")
+
+
+@dataclass(frozen=True, slots=True)
+class SearchService:
+    engine: AsyncEngine
+    searcher: Searcher
+    waiter: Waiter
+
+    async def search(self, owner: str, collection_id: str, body: SearchIn) -> SearchOut:
+        if not body.query.strip():
+            message = "The query is blank"
+            raise errors.InvalidParameter(message)
+        async with self.engine.connect() as conn:
+            collection = await living(conn, collection_id, owner)
+        unseen: list[str] = []
+        if body.wait_for:
+            unseen = await self.waiter.not_searchable(
+                owner, collection_id, body.wait_for, _kinds(body), seconds=body.wait_ms / 1000
+            )
+        request = _request(collection, body)
+        outcome = SearchOutcome(items=[], errors={})
+        if request.vector or request.fulltext:
+            outcome = await self.searcher.search(request, analyzer=collection.analyzer, model=collection.active_model)
+        answer = SearchOut(
+            **body.model_dump(include=_ECHOED),
+            items=[_item(rank, hit) for rank, hit in enumerate(outcome.items, start=1)],
+            errors={**outcome.errors, **_unbuilt(body)},
+            not_searchable=unseen,
+        )
+        return await self._save(owner, collection_id, answer) if body.save_to_history else answer
+
+    async def list(self, owner: str, collection_id: str) -> SearchList:
+        async with self.engine.connect() as conn:
+            await living(conn, collection_id, owner)
+            saved = await repository.list_own(conn, collection_id, owner)
+        return SearchList(
+            items=[
+                SearchOut(**search.request, **search.items, id=search.id, created=search.created) for search in saved
+            ]
+        )
+
+    async def delete(self, owner: str, collection_id: str, search_id: str) -> bool | None:
+        """The contract's answer: true, or null where there was nothing to delete."""
+        async with self.engine.begin() as conn:
+            return await repository.delete(conn, collection_id, search_id, owner) or None
+
+    async def _save(self, owner: str, collection_id: str, answer: SearchOut) -> SearchOut:
+        search_id = ids.new_search_id()
+        async with self.engine.begin() as conn:
+            created = await repository.insert(
+                conn,
+                search_id=search_id,
+                owner=owner,
+                collection_id=collection_id,
+                query=answer.query,
+                request=answer.model_dump(mode="json", include=_ECHOED),
+                items=[item.model_dump(mode="json") for item in answer.items],
+            )
+        return answer.model_copy(update={"id": search_id, "created": created})
+
+
+def _kinds(body: SearchIn) -> list[str]:
+    legs = {StepKind.VECTOR: body.vector_search, StepKind.FULLTEXT: body.fulltext_search}
+    return [kind.value for kind, leg in legs.items() if leg is not None]
+
+
+def _request(collection: CollectionRow, body: SearchIn) -> SearchRequest:
+    """A leg that the collection has disabled finds nothing, and that is no error."""
+    config = CollectionConfig.model_validate(collection.config)
+    vector, fulltext = body.vector_search, body.fulltext_search
+    return SearchRequest(
+        collection_id=collection.id,
+        query=body.query,
+        vector=LegRequest(vector.topk, vector.similarity, None) if vector and config.enable_vector else None,
+        fulltext=(
+            LegRequest(fulltext.topk, None, tuple(fulltext.keywords) if fulltext.keywords else None)
+            if fulltext and config.enable_fulltext
+            else None
+        ),
+    )
+
+
+def _unbuilt(body: SearchIn) -> dict[str, str]:
+    """Searches over indexes that no worker builds are named, never silently empty."""
+    asked = [name for name in _UNBUILT if getattr(body, name) is not None]
+    return {name: f"no worker builds {name.removesuffix('_search')} indexes here" for name in asked}
+
+
+def _item(rank: int, hit: Hit) -> SearchItem:
+    metadata = {
+        **hit.details,
+        "source": hit.document_name,
+        "name": hit.document_name,
+        "recall_type": hit.recall_type,
+        "indexer": hit.recall_type.removesuffix("_search"),
+        "document_id": hit.document_id,
+        "chunk_id": hit.chunk_id,
+    }
+    return SearchItem(
+        rank=rank,
+        score=float(hit.score),
+        content=hit.text,
+        source=hit.document_name,
+        recall_type=hit.recall_type,
+        metadata=metadata,
+    )

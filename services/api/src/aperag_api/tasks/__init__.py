@@ -1,0 +1,1 @@
+"""Requested changes as tasks that can be watched and cancelled."""

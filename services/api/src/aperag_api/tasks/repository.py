@@ -1,0 +1,49 @@
+"""SQL of tasks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from aperag_api.tasks.schemas import TaskOut, TaskStep
+from aperag_common.telemetry import propagate
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+_TASK = text(
+    """
+    SELECT id, document_id, collection_id, kind, status, created, finished, traceparent
+    FROM workflow WHERE id = :id AND owner = :owner
+    """
+)
+
+# A step's own columns say something about this task only while they are of the generation it waits for.
+_STEPS = text(
+    """
+    SELECT w.kind, w.outcome, w.generation, w.finished,
+        s.status, s.attempt, s.failures, s.error_code, s.error_message,
+        CASE WHEN s.failures > 0 AND s.status = 'PENDING' AND s.due_at < 'infinity' THEN s.due_at END AS next_try_at,
+        CASE WHEN s.dispatch = 0 AND s.kind = 'parse' AND s.status = 'PENDING' THEN (
+            SELECT count(*) FROM document_step o
+            WHERE o.owner = s.owner AND o.kind = 'parse' AND o.status = 'PENDING' AND o.dispatch = 0
+                AND (o.lane = 'bulk', o.created, o.id) < (s.lane = 'bulk', s.created, s.id)) END AS position
+    FROM workflow_step w
+    JOIN workflow f ON f.id = w.workflow_id
+    LEFT JOIN document_step s ON s.document_id = f.document_id AND s.kind = w.kind AND s.generation = w.generation
+    WHERE w.workflow_id = :id
+    ORDER BY w.kind <> 'parse', w.kind
+    """
+)
+
+
+async def get(conn: AsyncConnection, task_id: str, owner: str) -> TaskOut | None:
+    task = (await conn.execute(_TASK, {"id": task_id, "owner": owner})).one_or_none()
+    if task is None:
+        return None
+    steps = [TaskStep(**row._mapping) for row in await conn.execute(_STEPS, {"id": task_id})]
+    values = dict(task._mapping)
+    traceparent = values.pop("traceparent")
+    trace_id = propagate.trace_id_of(traceparent) if traceparent else None
+    return TaskOut(**values, trace_id=trace_id, steps=steps)

@@ -1,0 +1,1 @@
+"""Traces of an owner's own requests."""

@@ -1,0 +1,1 @@
+"""How documents come in: one step, or upload and confirm."""

@@ -1,0 +1,39 @@
+"""Which of the received documents are new, and which are there already."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aperag_common import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from aperag_api.uploads.repository import NamedDocument
+    from aperag_common.work.changes import NewDocument
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """``ids`` names the document that answers each received one, in their order."""
+
+    new: list[NewDocument]
+    ids: list[str]
+
+
+def sort_received(received: Sequence[NewDocument], taken: Mapping[str, NamedDocument]) -> Sorted:
+    """Same name and same bytes is the same document, however often it is posted; other bytes are a conflict."""
+    known: dict[str, NamedDocument | NewDocument] = dict(taken)
+    new: list[NewDocument] = []
+    answering: list[str] = []
+    for document in received:
+        existing = known.get(document.name)
+        if existing is None:
+            known[document.name] = existing = document
+            new.append(document)
+        elif existing.sha256 != document.sha256:
+            message = f"A document named {document.name!r} with other content exists"
+            raise errors.DocumentNameConflict(message, details={"document_id": existing.id})
+        answering.append(existing.id)
+    return Sorted(new, answering)

@@ -1,0 +1,34 @@
+"""Routes by which documents come in (contract 1.4)."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+
+from aperag_api.auth import Writer
+from aperag_api.documents.schemas import DocumentList
+from aperag_api.gateway import Services
+from aperag_api.uploads.multipart import MultipartBody
+from aperag_api.uploads.schemas import ConfirmAnswer, ConfirmRequest, UploadedDocument, form
+
+router = APIRouter(prefix="/collections/{collection_id}/documents", tags=["documents"])
+
+
+@router.post("", openapi_extra=form("files", many=True))
+async def create_documents(collection_id: str, request: Request, caller: Writer, services: Services) -> DocumentList:
+    return await services.uploads.accept(caller.user_id, collection_id, _body(request))
+
+
+@router.post("/upload", openapi_extra=form("file", many=False))
+async def upload_document(collection_id: str, request: Request, caller: Writer, services: Services) -> UploadedDocument:
+    return await services.uploads.stage(caller.user_id, collection_id, _body(request))
+
+
+@router.post("/confirm")
+async def confirm_documents(
+    collection_id: str, body: ConfirmRequest, caller: Writer, services: Services
+) -> ConfirmAnswer:
+    return await services.uploads.confirm(caller.user_id, collection_id, body.document_ids)
+
+
+def _body(request: Request) -> MultipartBody:
+    return MultipartBody(request.headers.get("content-type", ""), request.stream())

@@ -1,0 +1,94 @@
+"""The documents of one upload request between their arrival and the transaction that accepts them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+from aperag_api.uploads.names import clean_name, suffix_of
+from aperag_common import errors, ids
+from aperag_common.objects import ObjectTooLarge, layout
+from aperag_common.work.changes import NewDocument
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from aperag_api.uploads.multipart import MultipartBody, Part
+    from aperag_common.objects import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """``document_size`` is in bytes."""
+
+    document_size: int
+    documents: int
+
+    @property
+    def request_size(self) -> int:
+        """What a legal request can hold at most, and so what is read of an illegal one."""
+        return self.documents * self.document_size
+
+
+@dataclass(slots=True)
+class Intake:
+    """Bytes are stored before the transaction that accepts them; what it does not keep is removed.
+
+    A request that ends in anything but an answer or a refusal may have been committed: then the bytes stay, and
+    the sweep of objects without a row removes them where it was not.
+    """
+
+    objects: ObjectStore
+    body: MultipartBody
+    owner: str
+    collection_id: str
+    limits: Limits
+    received: list[NewDocument] = field(default_factory=list)
+    _prefixes: dict[str, str] = field(default_factory=dict)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(exc, errors.ClientError):
+            await self.body.drain(self.limits.request_size)
+        if exc is None or isinstance(exc, errors.ClientError):
+            for prefix in self._prefixes.values():
+                await self.objects.delete_prefix(prefix)
+
+    async def receive(self, field_name: str) -> list[NewDocument]:
+        """Store every document of the form's ``field_name``; the first bad one refuses them all."""
+        async for part in self.body.parts():
+            if part.name == field_name:
+                self.received.append(await self._store(part))
+        return self.received
+
+    def keep(self, document_id: str) -> None:
+        self._prefixes.pop(document_id, None)
+
+    async def _store(self, part: Part) -> NewDocument:
+        if len(self.received) == self.limits.documents:
+            message = f"At most {self.limits.documents} documents per request"
+            raise errors.InvalidParameter(message)
+        name = clean_name(part.filename)
+        suffix = suffix_of(name)
+        document_id = ids.new_document_id()
+        prefix = layout.document_prefix(self.owner, self.collection_id, document_id)
+        self._prefixes[document_id] = prefix
+        try:
+            path = layout.original(prefix, suffix)
+            stored = await self.objects.put(path, part.chunks, limit=self.limits.document_size)
+        except ObjectTooLarge as err:
+            message = f"{name!r} is larger than {self.limits.document_size} bytes"
+            raise errors.InvalidParameter(message, details={"max_document_size": self.limits.document_size}) from err
+        return NewDocument(
+            id=document_id,
+            collection_id=self.collection_id,
+            owner=self.owner,
+            name=name,
+            size=stored.size,
+            sha256=stored.sha256,
+            object_path=stored.path,
+        )

@@ -1,0 +1,133 @@
+"""A multipart body as a stream of parts: nothing is gathered in memory or on disk on the way."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from aperag_common import errors
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One form field; ``chunks`` can be read once, before the next part is asked for."""
+
+    name: str
+    filename: str | None
+    chunks: AsyncIterator[bytes]
+
+
+class _PartBegin(dict[str, bytes]):
+    """The headers of a part, by lower-case name."""
+
+
+class _PartEnd:
+    pass
+
+
+class MultipartBody:
+    """Reads from ``body`` only as fast as the parts are consumed."""
+
+    def __init__(self, content_type: str, body: AsyncIterator[bytes]) -> None:
+        self._body = body
+        self._pending: deque[_PartBegin | _PartEnd | bytes] = deque()
+        self._headers = _PartBegin()
+        self._field = b""
+        self._value = b""
+        self._ended = False
+        kind, options = parse_options_header(content_type)
+        boundary = options.get(b"boundary")
+        self._parser = self._make_parser(boundary) if kind == b"multipart/form-data" and boundary else None
+
+    async def parts(self) -> AsyncIterator[Part]:
+        """Nothing where the body is no form; raises ``InvalidParameter`` where it is malformed or cut short."""
+        while self._parser is not None and await self._fill():
+            event = self._pending.popleft()
+            if isinstance(event, _PartBegin):
+                _, options = parse_options_header(event.get("content-disposition"))
+                filename = options.get(b"filename")
+                yield Part(
+                    _decode(options.get(b"name", b"")), None if filename is None else _decode(filename), self._chunks()
+                )
+
+    async def drain(self, at_most: int) -> None:
+        """Read on to the end, so that the answer to a refused upload reaches a client that is still sending."""
+        async for chunk in self._body:
+            at_most -= len(chunk)
+            if at_most < 0:
+                return
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        while await self._fill():
+            if not isinstance(self._pending[0], bytes):
+                return
+            yield self._pending.popleft()  # type: ignore[misc]  # looked at one line above
+
+    async def _fill(self) -> bool:
+        """Whether something is pending; reads on while nothing is."""
+        while not self._pending:
+            chunk = await anext(self._body, None)
+            if chunk is None:
+                if self._parser is not None and not self._ended:
+                    message = "The multipart body ends early"
+                    raise errors.InvalidParameter(message)
+                return False
+            self._parse(chunk)
+        return True
+
+    def _parse(self, chunk: bytes) -> None:
+        try:
+            if self._parser is not None and chunk:
+                self._parser.write(chunk)
+        except FormParserError as err:
+            message = "The multipart body is malformed"
+            raise errors.InvalidParameter(message) from err
+
+    def _make_parser(self, boundary: bytes) -> MultipartParser:
+        try:
+            return MultipartParser(
+                boundary,
+                {
+                    "on_part_begin": self._on_part_begin,
+                    "on_header_field": self._on_header_field,
+                    "on_header_value": self._on_header_value,
+                    "on_header_end": self._on_header_end,
+                    "on_headers_finished": lambda: self._pending.append(self._headers),
+                    "on_part_data": lambda data, start, end: self._pending.append(data[start:end]),
+                    "on_part_end": lambda: self._pending.append(_PartEnd()),
+                    "on_end": self._on_end,
+                },
+            )
+        except FormParserError as err:
+            message = "The multipart boundary is malformed"
+            raise errors.InvalidParameter(message) from err
+
+    def _on_part_begin(self) -> None:
+        self._headers = _PartBegin()
+
+    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._field += data[start:end]
+
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _on_header_end(self) -> None:
+        self._headers[self._field.decode("latin-1").lower()] = self._value
+        self._field = self._value = b""
+
+    def _on_end(self) -> None:
+        self._ended = True
+
+
+def _decode(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")

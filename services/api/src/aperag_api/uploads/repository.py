@@ -1,0 +1,46 @@
+"""SQL of names that are taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+@dataclass(frozen=True, slots=True)
+class NamedDocument:
+    id: str
+    name: str
+    size: int
+    sha256: str
+    status: str
+
+
+# In the order of the hashes, so that two batches with the same names cannot wait for each other.
+_LOCK_NAMES = text(
+    """
+    SELECT pg_advisory_xact_lock(key) FROM (
+        SELECT DISTINCT hashtextextended(:collection || '/' || name, 0) AS key
+        FROM unnest(CAST(:names AS text[])) AS n(name) ORDER BY key
+    ) AS keys
+    """
+)
+_NAMED = text(
+    """
+    SELECT id, name, size, sha256, status FROM document
+    WHERE collection_id = :collection AND name = ANY(:names) AND deleted_at IS NULL AND status <> 'EXPIRED'
+    """
+)
+
+
+async def lock_names(conn: AsyncConnection, collection_id: str, names: Sequence[str]) -> dict[str, NamedDocument]:
+    """The living documents of these names; until this transaction ends no other one can take or check them."""
+    values = {"collection": collection_id, "names": list(names)}
+    await conn.execute(_LOCK_NAMES, values)
+    return {row.name: NamedDocument(**row._mapping) for row in await conn.execute(_NAMED, values)}

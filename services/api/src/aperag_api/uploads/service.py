@@ -1,0 +1,162 @@
+"""Accepting documents: bytes first, then one transaction for the whole request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fastapi.exceptions import RequestValidationError
+
+from aperag_api.collections.service import index_kinds, living
+from aperag_api.documents import repository as documents
+from aperag_api.documents.schemas import DocumentList
+from aperag_api.documents.service import view
+from aperag_api.uploads import repository
+from aperag_api.uploads.decide import Sorted, sort_received
+from aperag_api.uploads.intake import Intake
+from aperag_api.uploads.schemas import ConfirmAnswer, ConfirmError, FailedConfirmation, UploadedDocument
+from aperag_common.db.models import DocumentStatus, Lane, StepKind
+from aperag_common.work import changes
+from aperag_common.work.changes import Pace
+from aperag_common.work.documents import lock
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+    from aperag_api.uploads.intake import Limits
+    from aperag_api.uploads.multipart import MultipartBody
+    from aperag_common.objects import ObjectStore
+    from aperag_common.settings import WorkSettings
+    from aperag_common.work.change import Change
+    from aperag_common.work.changes import NewDocument
+    from aperag_common.work.courier import Courier
+
+
+@dataclass(frozen=True, slots=True)
+class UploadService:
+    engine: AsyncEngine
+    objects: ObjectStore
+    courier: Courier
+    limits: Limits
+    interactive_documents: int
+    work: WorkSettings
+
+    async def accept(self, owner: str, collection_id: str, body: MultipartBody) -> DocumentList:
+        """All of the request's documents, or none."""
+        async with self._intake(owner, collection_id, body) as intake:
+            kinds = await self._kinds(owner, collection_id)
+            received = await intake.receive("files")
+            if not received:
+                raise _missing("files")
+            async with self.engine.begin() as conn:
+                sorted_, changed = await self._insert(conn, received, kinds)
+                rows = await documents.get_many(conn, collection_id, sorted_.ids, owner)
+            self.courier.deliver(*changed)
+            for document in sorted_.new:
+                intake.keep(document.id)
+        return DocumentList(items=[view(rows[id_], task_id=_task_of(rows[id_])) for id_ in sorted_.ids])
+
+    async def stage(self, owner: str, collection_id: str, body: MultipartBody) -> UploadedDocument:
+        """The first half of the two-step upload; unconfirmed documents expire."""
+        async with self._intake(owner, collection_id, body) as intake:
+            await self._kinds(owner, collection_id)
+            received = await intake.receive("file")
+            if not received:
+                raise _missing("file")
+            async with self.engine.begin() as conn:
+                await changes.share_collection(conn, collection_id, owner)
+                taken = await repository.lock_names(conn, collection_id, [received[0].name])
+                sorted_ = sort_received(received[:1], taken)
+                for document in sorted_.new:
+                    await changes.stage(conn, document)
+            for document in sorted_.new:
+                intake.keep(document.id)
+        existing = taken.get(received[0].name)
+        return UploadedDocument(
+            document_id=sorted_.ids[0],
+            filename=received[0].name,
+            size=received[0].size,
+            status=existing.status if existing else DocumentStatus.UPLOADED.value,
+        )
+
+    async def confirm(self, owner: str, collection_id: str, document_ids: Sequence[str]) -> ConfirmAnswer:
+        kinds = await self._kinds(owner, collection_id)
+        wanted = sorted(set(document_ids))
+        pace = self._pace(len(wanted))
+        changed: list[Change] = []
+        failed: list[FailedConfirmation] = []
+        async with self.engine.begin() as conn:
+            await changes.share_collection(conn, collection_id, owner)
+            for document_id in wanted:
+                outcome = await self._confirm(conn, owner, collection_id, document_id, kinds, pace)
+                if isinstance(outcome, FailedConfirmation):
+                    failed.append(outcome)
+                else:
+                    changed.append(outcome)
+        self.courier.deliver(*changed)
+        return ConfirmAnswer(
+            confirmed_count=len(changed),
+            failed_count=len(failed),
+            failed_documents=failed,
+            task_ids={change.document_id: change.workflow_id for change in changed},
+        )
+
+    def _intake(self, owner: str, collection_id: str, body: MultipartBody) -> Intake:
+        return Intake(self.objects, body, owner, collection_id, self.limits)
+
+    async def _kinds(self, owner: str, collection_id: str) -> tuple[StepKind, ...]:
+        """Looked up before any byte is read: nobody stores into a collection that is not theirs."""
+        async with self.engine.connect() as conn:
+            return index_kinds((await living(conn, collection_id, owner)).config)
+
+    async def _insert(
+        self, conn: AsyncConnection, received: Sequence[NewDocument], kinds: Sequence[StepKind]
+    ) -> tuple[Sorted, list[Change]]:
+        collection_id, owner = received[0].collection_id, received[0].owner
+        await changes.share_collection(conn, collection_id, owner)
+        taken = await repository.lock_names(conn, collection_id, [document.name for document in received])
+        sorted_ = sort_received(received, taken)
+        pace = self._pace(len(received))
+        changed = await changes.upload(conn, sorted_.new, kinds=kinds, pace=pace)
+        posted = set(sorted_.ids)
+        for document in taken.values():
+            # Posting bytes that wait for their confirmation asks for them to be indexed.
+            if document.status == DocumentStatus.UPLOADED and document.id in posted:
+                outcome = await self._confirm(conn, owner, collection_id, document.id, kinds, pace)
+                if not isinstance(outcome, FailedConfirmation):
+                    changed.append(outcome)
+        return sorted_, changed
+
+    async def _confirm(
+        self,
+        conn: AsyncConnection,
+        owner: str,
+        collection_id: str,
+        document_id: str,
+        kinds: Sequence[StepKind],
+        pace: Pace,
+    ) -> Change | FailedConfirmation:
+        document = await lock(conn, document_id)
+        if document is None or document.deleted or (document.owner, document.collection_id) != (owner, collection_id):
+            return FailedConfirmation(document_id=document_id, error=ConfirmError.DOCUMENT_NOT_FOUND)
+        if document.status == DocumentStatus.UPLOADED:
+            return await changes.confirm(conn, document, kinds=kinds, pace=pace)
+        expired = document.status == DocumentStatus.EXPIRED
+        error = ConfirmError.DOCUMENT_EXPIRED if expired else ConfirmError.DOCUMENT_NOT_UPLOADED
+        return FailedConfirmation(document_id=document_id, name=document.name, error=error)
+
+    def _pace(self, count: int) -> Pace:
+        lane = Lane.INTERACTIVE if count <= self.interactive_documents else Lane.BULK
+        return Pace(lane, self.work.in_flight_per_owner, self.work.first_due)
+
+
+def _task_of(row: documents.DocumentRow) -> str | None:
+    step = row.steps.get(StepKind.PARSE)
+    return None if step is None else str(step["workflow_id"])
+
+
+def _missing(field: str) -> RequestValidationError:
+    """FastAPI's own answer to a required form field that is not there."""
+    return RequestValidationError([{"type": "missing", "loc": ("body", field), "msg": "Field required", "input": None}])

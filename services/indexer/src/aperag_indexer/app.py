@@ -1,0 +1,85 @@
+"""The indexer's composition root."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from aperag_common.bus import subjects
+from aperag_common.bus.worker import Worker, make_broker
+from aperag_common.events.commands import BuildIndex, ParseDocument, RemoveDocument, RemoveIndex
+from aperag_common.health import HealthServer
+from aperag_common.objects import LocalObjectStore
+from aperag_common.pool import ProcessPool
+from aperag_common.runtime import Runtime, open_runtime, until_stopped
+from aperag_common.work.claims import Claims
+from aperag_common.work.failures import record_poison
+from aperag_common.work.policy import WorkPolicy
+from aperag_indexer.adapters.kreuzberg import KreuzbergParser
+from aperag_indexer.indexing.handlers import FulltextStep, VectorStep
+from aperag_indexer.parsing.handlers import ParseStep
+from aperag_indexer.removal.handlers import RemoveStep
+from aperag_indexer.settings import Settings
+from aperag_retrieval.chunking import ChunkPolicy
+from aperag_retrieval.dense import PgVectorIndex
+from aperag_retrieval.embedding import LocalEmbedder
+from aperag_retrieval.lexical import PgFulltextIndex
+
+if TYPE_CHECKING:
+    from nats.aio.msg import Msg
+
+SERVICE = "indexer"
+
+
+def make_worker(runtime: Runtime, settings: Settings, claims: Claims, pool: ProcessPool) -> Worker:
+    """One consume loop per step."""
+    objects = LocalObjectStore(settings.objects.directory)
+    vectors, fulltext = PgVectorIndex(), PgFulltextIndex()
+    parser = KreuzbergParser(pool, timeout=settings.parse.timeout)
+    parse = ParseStep(claims, objects, parser, ChunkPolicy(settings.chunks.size, settings.chunks.overlap))
+    vector = VectorStep(claims, vectors, LocalEmbedder(pool))
+    fulltext_step = FulltextStep(claims, fulltext)
+    remove = RemoveStep(claims, objects, vectors, fulltext)
+
+    async def parse_document(command: ParseDocument) -> None:
+        await parse.handle(command)
+
+    async def build_vector_index(command: BuildIndex) -> None:
+        await vector.handle(command)
+
+    async def build_fulltext_index(command: BuildIndex) -> None:
+        await fulltext_step.handle(command)
+
+    async def remove_step(command: RemoveDocument | RemoveIndex) -> None:
+        await remove.handle(command)
+
+    poison = partial(record_poison, runtime.engine, runtime.metrics)
+    beat = settings.work.beat.total_seconds()
+    worker = Worker(make_broker(settings.nats.url), runtime.bus, runtime.metrics, poison, beat=beat)
+    worker.subscribe("indexer-parse", parse_document, slots=settings.slots.parse)
+    worker.subscribe("indexer-vector", build_vector_index, slots=settings.slots.vector)
+    worker.subscribe("indexer-fulltext", build_fulltext_index, slots=settings.slots.fulltext)
+    worker.subscribe("indexer-remove", remove_step, slots=settings.slots.remove)
+    return worker
+
+
+async def serve(settings: Settings) -> None:
+    """Runs until SIGTERM, then finishes or gives back what it holds."""
+    async with open_runtime(settings, service=SERVICE) as runtime:
+        policy = WorkPolicy.of(settings.work)
+        claims = Claims(runtime.engine, runtime.courier, policy, runtime.metrics, runtime.instance)
+        pool = ProcessPool(settings.pool.workers, idle_seconds=settings.pool.idle.total_seconds())
+        worker = make_worker(runtime, settings, claims, pool)
+
+        async def on_cancel(message: Msg) -> None:
+            claims.cancel_task(subjects.parse_cancel_task(message.subject))
+
+        await runtime.bus.nc.subscribe(subjects.ALL_TASK_CANCELS, cb=on_cancel)
+        runtime.health.add("consumers", worker.moving)
+        server = HealthServer(settings.http, runtime.health, runtime.metrics)
+        await server.start()
+        await worker.start()
+        await until_stopped()
+        await worker.stop()
+        await pool.close()
+        await server.stop()

@@ -1,0 +1,65 @@
+"""The parse step: from bytes to Markdown and chunks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aperag_common import errors
+from aperag_common.events.commands import ParseDocument
+from aperag_common.objects import ObjectMissing, ObjectStore, layout
+from aperag_common.work.claims import Claims, StepClaim
+from aperag_indexer.parsing import repository
+from aperag_indexer.parsing.ports import Parser
+from aperag_retrieval.chunking import CHUNKER_VERSION, ChunkPolicy, chunk_document
+
+
+@dataclass(frozen=True, slots=True)
+class ParseStep:
+    """One document at a time; reading and chunking happen in a process of the parser's pool."""
+
+    claims: Claims
+    objects: ObjectStore
+    parser: Parser
+    policy: ChunkPolicy
+
+    async def handle(self, command: ParseDocument) -> None:
+        async with self.claims.claim(command) as step:
+            artifact = self._artifact(step)
+            if await self._is_current(step, artifact):
+                async with step.finish(served_generation=step.served_generation, data=step.data):
+                    return
+            parsed = await self.parser.parse(await self._source(step), name=step.subject.name)
+            drafts = chunk_document(parsed, self.policy)
+            if not drafts:
+                message = "The document holds no text to index."
+                raise errors.EmptyDocument(message)
+            path = layout.parsed(layout.prefix_of(step.subject.object_path))
+            await self.objects.put(path, _bytes(parsed.markdown))
+            async with step.finish(data={**artifact, "chunks": len(drafts)}) as finishing:
+                await repository.add_chunks(finishing.conn, step.row, drafts)
+                await repository.remove_unused_chunks(finishing.conn, step.row.document_id, before=step.row.generation)
+
+    def _artifact(self, step: StepClaim) -> dict[str, Any]:
+        """What the chunks were made from and by what: the same again would make the same chunks."""
+        chunker = f"{CHUNKER_VERSION}:{self.policy.size}/{self.policy.overlap}"
+        return {"sha256": step.subject.sha256, "parser": self.parser.version, "chunker": chunker}
+
+    async def _is_current(self, step: StepClaim, artifact: dict[str, Any]) -> bool:
+        if step.served_generation is None or any(step.data.get(key) != value for key, value in artifact.items()):
+            return False
+        async with self.claims.engine.connect() as conn:
+            return await repository.has_chunks(conn, step.row.document_id, step.served_generation)
+
+    async def _source(self, step: StepClaim) -> Path:
+        path = self.objects.local_path(step.subject.object_path)
+        if path is None or not await self.objects.exists(step.subject.object_path):
+            message = "The document's bytes are missing from the object store."
+            raise ObjectMissing(message)
+        return path
+
+
+async def _bytes(markdown: str) -> AsyncIterator[bytes]:
+    yield markdown.encode("utf-8", errors="replace")

@@ -1,0 +1,48 @@
+"""Settings of the indexer: how much it does at once."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+
+from pydantic import Field, PositiveInt
+
+from aperag_common.settings import Block, ServiceSettings
+
+
+class SlotSettings(Block):
+    """Messages of one kind that one indexer process works on at a time."""
+
+    parse: PositiveInt = Field(4, description="documents parsed at a time")
+    vector: PositiveInt = Field(4, description="vector indexes built at a time")
+    fulltext: PositiveInt = Field(4, description="full-text indexes built at a time")
+    remove: PositiveInt = Field(4, description="indexes or documents removed at a time")
+
+
+class PoolSettings(Block):
+    """Processes for parsing and embedding; they start on demand and rest when idle."""
+
+    workers: PositiveInt = Field(
+        default_factory=lambda: max(1, os.cpu_count() or 1), description="processes; default: one per core"
+    )
+    idle: timedelta = Field(timedelta(minutes=5), description="a process without work ends after this")
+
+
+class ChunkSettings(Block):
+    """How documents are cut; in tokens as ``aperag_retrieval.chunking`` counts them."""
+
+    size: PositiveInt = Field(400, description="largest chunk, overlap included")
+    overlap: int = Field(20, ge=0, description="what a chunk repeats of the one before")
+
+
+class ParseSettings(Block):
+    """Limits of reading a document."""
+
+    timeout: timedelta = Field(timedelta(minutes=5), description="a document that takes longer is FAILED")
+
+
+class Settings(ServiceSettings):
+    slots: SlotSettings = Field(default_factory=SlotSettings)
+    pool: PoolSettings = Field(default_factory=PoolSettings)
+    chunks: ChunkSettings = Field(default_factory=ChunkSettings)
+    parse: ParseSettings = Field(default_factory=ParseSettings)

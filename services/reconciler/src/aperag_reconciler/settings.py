@@ -1,0 +1,33 @@
+"""Settings of the reconciler: how often each timer ticks and how long things are kept."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from pydantic import Field
+
+from aperag_common.settings import Block, ServiceSettings
+
+
+class TimerSettings(Block):
+    """Periods of the timers; a tick is dropped while an earlier one is unconsumed."""
+
+    reconcile_indexes: timedelta = Field(timedelta(seconds=10), description="re-drive, release and stuck checks")
+    outbox: timedelta = Field(timedelta(seconds=5), description="relay of events that a crash left behind")
+    collection_gc: timedelta = Field(timedelta(seconds=600), description="expiry, tombstones, orphans, retention")
+    topology: timedelta = Field(timedelta(seconds=30), description="streams and consumers made to agree (local timer)")
+
+
+class RetentionSettings(Block):
+    """How long rows and objects are kept that nobody reads any more."""
+
+    uploaded: timedelta = Field(timedelta(hours=24), description="an unconfirmed upload expires after this")
+    tombstone: timedelta = Field(timedelta(minutes=10), description="a deleted document's row is kept this long")
+    orphan_object: timedelta = Field(timedelta(hours=24), description="an object without a row is removed after this")
+    outbox: timedelta = Field(timedelta(days=7), description="relayed events are kept for a replay this long")
+    workflow: timedelta = Field(timedelta(days=30), description="ended workflows are kept this long")
+
+
+class Settings(ServiceSettings):
+    timers: TimerSettings = Field(default_factory=TimerSettings)
+    retention: RetentionSettings = Field(default_factory=RetentionSettings)

@@ -1,0 +1,82 @@
+"""Fixtures every test may use: the real PostgreSQL and the real NATS server, fresh for each test."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+
+from aperag_common.bus import topology
+from aperag_common.bus.connection import Bus, connect
+from aperag_common.db import migrate
+from aperag_common.db.session import make_engine
+from aperag_common.metrics import Metrics
+from aperag_common.settings import NatsSettings, PostgresSettings
+from aperag_common.work.courier import Courier
+from aperag_standalone.nats import NatsServer
+from aperag_standalone.postgres import PostgresServer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+TEMPLATE = "migrated"
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """One server per test process, with a migrated database to copy."""
+    server = PostgresServer(tmp_path_factory.mktemp("postgres"), durable=False, trust=True)
+    server.start()
+    asyncio.run(migrate.upgrade(server.create_database(TEMPLATE)))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def database(postgres: PostgresServer) -> Iterator[str]:
+    """The URL of a migrated database of this test's own."""
+    name = f"t{uuid.uuid4().hex}"
+    yield postgres.create_database(name, template=TEMPLATE)
+    postgres.drop_database(name)
+
+
+@pytest_asyncio.fixture
+async def engine(database: str) -> AsyncIterator[AsyncEngine]:
+    engine = make_engine(PostgresSettings(url=database), name="tests")
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """A server of this test's own, without users; it may be killed and restarted."""
+    server = NatsServer(tmp_path_factory.mktemp("nats"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics("tests")
+
+
+@pytest_asyncio.fixture
+async def bus(nats_server: NatsServer) -> AsyncIterator[Bus]:
+    """Connected, with all streams and consumers in place."""
+    bus = await connect(NatsSettings(url=nats_server.url), service="tests", instance="tests")
+    await topology.apply(bus.js)
+    yield bus
+    await bus.close()
+
+
+@pytest_asyncio.fixture
+async def courier(bus: Bus, engine: AsyncEngine, metrics: Metrics) -> AsyncIterator[Courier]:
+    courier = Courier(bus, engine, metrics)
+    yield courier
+    await courier.close()

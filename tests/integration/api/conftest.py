@@ -1,0 +1,239 @@
+"""The gateway on the real database and the real bus, and an indexer whose work the tests decide."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from sqlalchemy import text
+
+from aperag_api.apikeys.service import issue
+from aperag_api.app import make_app, open_gateway
+from aperag_api.settings import Settings
+from aperag_common import ids
+from aperag_common.auth.keys import KeyHasher
+from aperag_common.bus import subjects
+from aperag_common.db.models import StepKind
+from aperag_common.health import Health
+from aperag_common.runtime import Runtime
+from aperag_common.settings import ObjectSettings
+from aperag_common.telemetry import Telemetry
+from aperag_common.work.claims import Claims
+from aperag_common.work.dispatch import STEP_COLUMNS, StepRow, step_dispatch
+from aperag_common.work.policy import WorkPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    from fastapi import FastAPI
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from aperag_api.gateway import Gateway
+    from aperag_common.bus.connection import Bus
+    from aperag_common.metrics import Metrics
+    from aperag_common.work.courier import Courier
+
+SECRET = "integration-tests-only"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(
+        _env_file=None,
+        secret_key=SECRET,
+        objects=ObjectSettings(directory=tmp_path / "objects"),
+        max_document_size=64 * 1024,
+        max_documents_per_request=5,
+        otel_enabled=False,
+    )
+
+
+@pytest.fixture
+def runtime(settings: Settings, engine: AsyncEngine, bus: Bus, courier: Courier, metrics: Metrics) -> Runtime:
+    telemetry = Telemetry.start(settings, service="api")
+    return Runtime("api", "tests", engine, bus, courier, metrics, Health(), telemetry)
+
+
+async def know_stream(engine: AsyncEngine, bus: Bus) -> int:
+    """What the reconciler does when it sees the event stream, anew or for the first time."""
+    info = await bus.js.stream_info(subjects.EVENTS)
+    async with engine.begin() as conn:
+        epoch = await conn.execute(
+            text(
+                """
+                INSERT INTO stream_epoch (stream, epoch, stream_created) VALUES (:stream, 1, :created)
+                ON CONFLICT (stream) DO UPDATE SET epoch = stream_epoch.epoch + 1, stream_created = :created
+                RETURNING epoch
+                """
+            ),
+            {"stream": subjects.EVENTS, "created": info.created},
+        )
+    return int(epoch.scalar_one())
+
+
+@pytest.fixture
+def see_stream(engine: AsyncEngine, bus: Bus) -> Callable[[], Awaitable[int]]:
+    async def see() -> int:
+        return await know_stream(engine, bus)
+
+    return see
+
+
+@pytest_asyncio.fixture
+async def gateway(runtime: Runtime, settings: Settings) -> AsyncIterator[Gateway]:
+    await know_stream(runtime.engine, runtime.bus)
+    async with open_gateway(runtime, settings) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def app(gateway: Gateway, runtime: Runtime, settings: Settings) -> FastAPI:
+    return make_app(gateway, runtime, settings)
+
+
+@dataclass(slots=True)
+class Person:
+    """A user with a key, and a client that carries it."""
+
+    id: str
+    key: str
+    http: httpx.AsyncClient
+
+    async def collection(self, **config: Any) -> str:
+        body = {"title": "Tea", "type": "document", "description": "", "config": config}
+        answer = await self.http.post("/collections", json=body)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["id"])
+
+    async def upload(self, collection_id: str, *documents: tuple[str, bytes | str]) -> httpx.Response:
+        files = [("files", document) for document in documents]
+        return await self.http.post(f"/collections/{collection_id}/documents", files=files)
+
+    async def uploaded(self, collection_id: str, name: str, content: bytes | str) -> dict[str, Any]:
+        answer = await self.upload(collection_id, (name, content))
+        assert answer.status_code == 200, answer.text
+        document: dict[str, Any] = answer.json()["items"][0]
+        return document
+
+
+MakePerson = "Callable[..., Awaitable[Person]]"
+
+
+@pytest_asyncio.fixture
+async def make_person(app: FastAPI, engine: AsyncEngine) -> AsyncIterator[Callable[..., Awaitable[Person]]]:
+    async with AsyncExitStack() as stack:
+
+        async def make(role: str = "rw") -> Person:
+            user_id = ids.new_user_id()
+            async with engine.begin() as conn:
+                await conn.execute(
+                    text("INSERT INTO users (id, username, role, is_active) VALUES (:id, :id, :role, true)"),
+                    {"id": user_id, "role": role},
+                )
+                key = (await issue(conn, KeyHasher.of(Settings(_env_file=None, secret_key=SECRET).secret_key), user_id, "t")).key
+            http = httpx.AsyncClient(
+                transport=httpx.ASGITransport(app, raise_app_exceptions=False),
+                base_url="http://gateway/api/v1",
+                headers={"Authorization": f"Bearer {key}"},
+                timeout=20,
+            )
+            return Person(user_id, key, await stack.enter_async_context(http))
+
+        yield make
+
+
+@pytest_asyncio.fixture
+async def alice(make_person: Callable[..., Awaitable[Person]]) -> Person:
+    return await make_person()
+
+
+@pytest_asyncio.fixture
+async def mallory(make_person: Callable[..., Awaitable[Person]]) -> Person:
+    """Another owner: nothing of Alice's exists for them."""
+    return await make_person()
+
+
+@dataclass(slots=True)
+class HandIndexer:
+    """Claims and finishes steps as the indexer does, when a test says so."""
+
+    engine: AsyncEngine
+    claims: Claims
+    analyses: dict[str, Any] = field(default_factory=dict)
+
+    async def settle(self, document_id: str, content: str = "", *, kinds: tuple[str, ...] = ()) -> None:
+        """All open steps of a document, or only ``kinds``: its parse as one chunk, each build after it."""
+        for kind in kinds or (StepKind.PARSE, StepKind.VECTOR, StepKind.FULLTEXT):
+            row = await self._open_step(document_id, kind)
+            if row is not None:
+                await self._finish(row, content)
+
+    async def fail(self, document_id: str) -> None:
+        """The parse ends FAILED, and takes the builds with it."""
+        async with self.engine.begin() as conn:
+            await conn.execute(
+                text(
+                    """
+                    UPDATE document_step SET status = 'FAILED', observed_generation = generation, error_code = 'BROKEN'
+                    WHERE document_id = :id
+                    """
+                ),
+                {"id": document_id},
+            )
+
+    async def _open_step(self, document_id: str, kind: str) -> StepRow | None:
+        async with self.engine.connect() as conn:
+            found = await conn.execute(
+                text(
+                    f"""
+                    SELECT {STEP_COLUMNS} FROM document_step
+                    WHERE document_id = :id AND kind = :kind AND status = 'PENDING'
+                    """
+                ),
+                {"id": document_id, "kind": kind},
+            )
+            row = found.one_or_none()
+        return None if row is None else StepRow(**row._mapping)
+
+    async def _finish(self, row: StepRow, content: str) -> None:
+        command = step_dispatch(row, source="tests").message
+        async with self.claims.claim(command) as step, step.finish() as finishing:
+            if row.kind == StepKind.PARSE:
+                await self._write_chunk(finishing.conn, row, content)
+            elif row.kind == StepKind.FULLTEXT:
+                await self._write_terms(finishing.conn, row, content)
+
+    async def _write_chunk(self, conn: Any, row: StepRow, content: str) -> None:
+        values = {"id": f"{row.document_id}-{row.generation}", "text": content, "generation": row.generation}
+        values |= {"document": row.document_id, "collection": row.collection_id}
+        await conn.execute(
+            text(
+                """
+                INSERT INTO chunk (id, document_id, collection_id, generation, ordinal, text, text_hash, details)
+                VALUES (:id, :document, :collection, :generation, 0, :text, md5(:text), '{"titles": ["Tea"]}')
+                """
+            ),
+            values,
+        )
+
+    async def _write_terms(self, conn: Any, row: StepRow, content: str) -> None:
+        from aperag_retrieval.analysis import DEFAULT_ANALYZER, analyzer_for, term_id
+        from aperag_retrieval.lexical import PgFulltextIndex
+        from aperag_retrieval.ports import IndexTarget, TermRow
+
+        found = await conn.execute(text("SELECT id FROM chunk WHERE document_id = :id"), {"id": row.document_id})
+        terms = analyzer_for(DEFAULT_ANALYZER).terms(content)
+        weights = {term_id(term): 1.0 for term in terms}
+        rows = [TermRow(chunk_id=id_, length=len(terms), weights=weights) for id_ in found.scalars()]
+        target = IndexTarget(row.document_id, row.collection_id, row.generation)
+        await PgFulltextIndex().write(conn, target, rows)
+
+
+@pytest.fixture
+def indexer(engine: AsyncEngine, courier: Courier, metrics: Metrics) -> HandIndexer:
+    return HandIndexer(engine, Claims(engine, courier, WorkPolicy(), metrics, "tests"))

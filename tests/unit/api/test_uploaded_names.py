@@ -1,0 +1,45 @@
+"""What a document may be called."""
+
+from __future__ import annotations
+
+import pytest
+
+from aperag_api.uploads.names import MAX_NAME, clean_name, suffix_of
+from aperag_common import errors
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ("report.pdf", "report.pdf"),
+        ("../../etc/passwd.txt", "passwd.txt"),
+        ("/absolute/x.md", "x.md"),
+        ("C:\\Users\\a\\b.docx", "b.docx"),
+        ("  padded.txt ", "padded.txt"),
+        ("caf\u0065\u0301.txt", "caf\u00e9.txt"),
+        ('한국어 🍵 "quoted".md', '한국어 🍵 "quoted".md'),
+        ("a" * (MAX_NAME - 4) + ".txt", "a" * (MAX_NAME - 4) + ".txt"),
+    ],
+)
+def test_a_name_is_its_last_component_composed(raw: str, expected: str) -> None:
+    assert clean_name(raw) == expected
+
+
+@pytest.mark.parametrize("raw", [None, "", "  ", ".", "..", "folder/", "a\0b.txt", "a" * MAX_NAME + "b"])
+def test_what_is_no_name_is_refused(raw: str | None) -> None:
+    with pytest.raises(errors.InvalidParameter):
+        clean_name(raw)
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [("a.PDF", ".pdf"), ("a.tar.gz", ".tar.gz"), ("a.b.gz", ".gz"), ("v1.2.md", ".md"), ("x.csv", ".csv")],
+)
+def test_the_longest_accepted_suffix_counts(name: str, suffix: str) -> None:
+    assert suffix_of(name) == suffix
+
+
+@pytest.mark.parametrize("name", ["a.exe", "README", ".pdf", "a.pdf.exe", "a."])
+def test_other_suffixes_are_refused(name: str) -> None:
+    with pytest.raises(errors.InvalidParameter):
+        suffix_of(name)
