@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 import pytest_asyncio
+from pydantic import SecretStr
 from sqlalchemy import text
 
 from aperag_api.apikeys.service import issue
@@ -42,15 +43,16 @@ SECRET = "integration-tests-only"
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(
-        _env_file=None,
-        secret_key=SECRET,
-        objects=ObjectSettings(directory=tmp_path / "objects"),
-        max_document_size=64 * 1024,
-        max_documents_per_request=5,
-        otel_enabled=False,
-    )
+def settings(tmp_path: Path, request: pytest.FixtureRequest) -> Settings:
+    """``indirect`` parameters override what is set here."""
+    values: dict[str, Any] = {
+        "secret_key": SECRET,
+        "objects": ObjectSettings(directory=tmp_path / "objects"),
+        "max_document_size": 64 * 1024,
+        "max_documents_per_request": 5,
+        "otel_enabled": False,
+    }
+    return Settings(_env_file=None, **{**values, **getattr(request, "param", {})})
 
 
 @pytest.fixture
@@ -135,7 +137,7 @@ async def make_person(app: FastAPI, engine: AsyncEngine) -> AsyncIterator[Callab
                     text("INSERT INTO users (id, username, role, is_active) VALUES (:id, :id, :role, true)"),
                     {"id": user_id, "role": role},
                 )
-                key = (await issue(conn, KeyHasher.of(Settings(_env_file=None, secret_key=SECRET).secret_key), user_id, "t")).key
+                key = (await issue(conn, KeyHasher.of(SecretStr(SECRET)), user_id, "test")).key
             http = httpx.AsyncClient(
                 transport=httpx.ASGITransport(app, raise_app_exceptions=False),
                 base_url="http://gateway/api/v1",

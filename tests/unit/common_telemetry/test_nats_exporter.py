@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import SpanKind, Tracer
+from opentelemetry.trace import Link, SpanKind, Tracer
 
 from aperag_common.telemetry.nats_exporter import MAX_MESSAGE_BYTES, NatsSpanExporter, messages_of
 from aperag_common.telemetry.record import SPANS, SQL_SCOPE, SpanRecord, record_of
@@ -99,9 +100,9 @@ def test_a_span_with_impossible_attributes_is_kept_without_them(value: str) -> N
     assert span == make_record(attributes={"aperag.truncated": True})
 
 
-def test_a_record_keeps_kind_parent_links_and_the_type_of_the_error(recorded: Recorded) -> None:
+def test_a_record_keeps_kind_and_parent_and_of_an_error_only_its_type(recorded: Recorded) -> None:
     message = "the text of a document"
-    with pytest.raises(LookupError), recorded.tracer().start_as_current_span("parent"):
+    with contextlib.suppress(LookupError), recorded.tracer().start_as_current_span("parent"):
         with recorded.tracer().start_as_current_span("publish", kind=SpanKind.PRODUCER):
             pass
         raise LookupError(message)
@@ -110,6 +111,15 @@ def test_a_record_keeps_kind_parent_links_and_the_type_of_the_error(recorded: Re
     assert (parent.status, parent.attributes) == ("error", {"error.type": "LookupError"})
     assert parent.start <= child.start <= child.end <= parent.end
     assert message not in parent.model_dump_json()
+
+
+def test_a_redrive_shows_the_span_it_is_linked_to(recorded: Recorded) -> None:
+    original = recorded.tracer().start_span("upload")
+    recorded.tracer().start_span("redrive", links=[Link(original.get_span_context())]).end()
+    original.end()
+    redrive, upload = recorded.records()
+    assert [(link.trace_id, link.span_id) for link in redrive.links] == [(upload.trace_id, upload.span_id)]
+    assert redrive.trace_id != upload.trace_id
 
 
 def test_a_sql_span_tells_its_operation_and_never_its_statement(recorded: Recorded) -> None:

@@ -12,17 +12,8 @@ from opentelemetry import trace
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
 
-# FastStream installs a coloured handler at import and on its brokers; uvicorn brings its own unless told not to.
-LIBRARIES = (
-    "uvicorn",
-    "uvicorn.error",
-    "uvicorn.access",
-    "sqlalchemy",
-    "sqlalchemy.engine",
-    "nats",
-    "faststream",
-    "faststream.access.nats",
-)
+# They install handlers of their own (FastStream at import, coloured; uvicorn unless told not to).
+LIBRARIES = frozenset({"uvicorn", "sqlalchemy", "nats", "faststream"})
 # One line per statement, request or message says nothing that a span does not say better.
 QUIET = ("uvicorn.access", "sqlalchemy", "httpx", "httpcore", "faststream.access.nats", "asyncio")
 
@@ -86,10 +77,11 @@ def _rendering(*, json: bool) -> list[Processor]:
 
 
 def _adopt_libraries(level: int) -> None:
-    for name in LIBRARIES:
-        logger = logging.getLogger(name)
-        logger.handlers.clear()
-        logger.propagate = True
-        logger.setLevel(logging.NOTSET)
+    for name in [*LIBRARIES, *logging.root.manager.loggerDict]:  # a copy: getLogger adds to the latter
+        if name.partition(".")[0] in LIBRARIES:
+            logger = logging.getLogger(name)
+            logger.handlers.clear()
+            logger.propagate = True
+            logger.setLevel(logging.NOTSET)
     for name in QUIET:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from faststream import AckPolicy
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
 
 def make_broker(url: str) -> NatsBroker:
     """Declares handlers and describes them (AsyncAPI); it never connects: the loops bring the messages."""
-    # FastStream logs two lines per message at INFO; ours are the loop's.
-    return NatsBroker(url, logger=logging.getLogger("faststream"), log_level=logging.DEBUG)
+    # Its log would be two lines per message and every failure a second time; what happens is logged by the loop.
+    return NatsBroker(url, logger=None)
 
 
 class Worker:
@@ -72,6 +71,8 @@ class Worker:
         )
 
     async def start(self) -> None:
+        # What connect() would do besides connecting; pinned with FastStream's version.
+        self._broker._setup_logger()  # noqa: SLF001
         for loop in self.loops:
             await loop.start()
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
+
+import psutil
 
 from aperag_standalone import process
 from aperag_standalone.errors import AlreadyRunning, NotRunning, StartFailed
@@ -94,10 +94,10 @@ def stop(home: Home) -> None:
     if holder is None:
         message = f"no stack runs on {home.directory}"
         raise NotRunning(message, hint="start one with `aperag up`")
-    os.kill(holder, signal.SIGTERM)
-    deadline = time.monotonic() + STOP_TIMEOUT
-    while lock.holder(home.lock) == holder:
-        if time.monotonic() > deadline:
-            message = f"supervisor {holder} did not stop within {STOP_TIMEOUT:.0f} s"
-            raise StartFailed(message, hint=f"see {home.log('supervisor')}")
-        signal.sigtimedwait((), POLL)
+    supervisor = psutil.Process(holder)
+    supervisor.terminate()
+    try:
+        supervisor.wait(STOP_TIMEOUT)
+    except psutil.TimeoutExpired as err:
+        message = f"supervisor {holder} did not stop within {STOP_TIMEOUT:.0f} s"
+        raise StartFailed(message, hint=f"see {home.log('supervisor')}") from err

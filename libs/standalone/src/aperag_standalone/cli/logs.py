@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
+import select
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -47,7 +47,7 @@ def _show(out: TextIO, path: Path, *, follow: bool, lines: int) -> None:
             stream.close()
             stream = path.open(encoding="utf-8", errors="replace")
         else:
-            signal.sigtimedwait((), POLL)
+            select.select((), (), (), POLL)
     out.flush()
     stream.close()
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from aperag_standalone.cli import launch
+from aperag_standalone.errors import StandaloneError
 from aperag_standalone.home import Home
 from aperag_standalone.supervisor.state import UnitStatus
 
@@ -40,6 +41,9 @@ def up(console: Console, options: StackOptions, *, detach: bool) -> None:
         console.print("Stopping …")
         child.terminate()
         child.wait()
+    if child.returncode != 0:
+        message = f"the supervisor ended with code {child.returncode}"
+        raise StandaloneError(message, hint=f"see {home.log('supervisor')}")
     console.print("Stopped.")
 
 

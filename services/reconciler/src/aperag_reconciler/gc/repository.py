@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _EXPIRE = text(
     """
     UPDATE document SET status = 'EXPIRED', revision = revision + 1, updated = clock_timestamp()
-    WHERE status = 'UPLOADED' AND deleted_at IS NULL AND created < clock_timestamp() - :age
+    WHERE status = 'UPLOADED' AND deleted_at IS NULL AND created < clock_timestamp() - CAST(:age AS interval)
     RETURNING id
     """
 )
@@ -24,8 +24,8 @@ _EXPIRE = text(
 _TOMBSTONES = text(
     """
     SELECT id, collection_id, owner FROM document
-    WHERE (deleted_at < clock_timestamp() - :age)
-        OR (status = 'EXPIRED' AND updated < clock_timestamp() - :age)
+    WHERE (deleted_at < clock_timestamp() - CAST(:age AS interval))
+        OR (status = 'EXPIRED' AND updated < clock_timestamp() - CAST(:age AS interval))
     ORDER BY id LIMIT :limit
     """
 )
@@ -34,8 +34,8 @@ _REMOVE = text("DELETE FROM document WHERE id = ANY(:ids) AND (deleted_at IS NOT
 
 _LIVING = text("SELECT id FROM document WHERE id = ANY(:ids)")
 
-_OUTBOX = text("DELETE FROM outbox WHERE created < clock_timestamp() - :age")
-_WORKFLOWS = text("DELETE FROM workflow WHERE finished < clock_timestamp() - :age")
+_OUTBOX = text("DELETE FROM outbox WHERE created < clock_timestamp() - CAST(:age AS interval)")
+_WORKFLOWS = text("DELETE FROM workflow WHERE finished < clock_timestamp() - CAST(:age AS interval)")
 
 
 async def expire_uploads(conn: AsyncConnection, age: timedelta) -> int:

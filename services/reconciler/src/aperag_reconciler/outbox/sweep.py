@@ -26,7 +26,7 @@ YOUNG = timedelta(seconds=2)
 _UNRELAYED = text(
     """
     SELECT id, subject, payload, traceparent FROM outbox
-    WHERE (epoch IS NULL OR epoch < :epoch) AND created < clock_timestamp() - :young
+    WHERE (epoch IS NULL OR epoch < :epoch) AND created < clock_timestamp() - CAST(:young AS interval)
     ORDER BY created LIMIT :limit
     """
 )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _OPEN = "('PENDING', 'CREATING', 'DELETING', 'DELETION_IN_PROGRESS')"
 
 # ``dispatch`` has been raised when the power of two is taken: the first re-drive waits twice the first period.
-_NEXT_DUE = "clock_timestamp() + least(:first_due * power(2, least({table}.dispatch, 16)), :max_due)"
+_NEXT_DUE = "clock_timestamp() + least(CAST(:first_due AS interval) * power(2, least({table}.dispatch, 16)), CAST(:max_due AS interval))"
 
 _TAKE_STEPS = text(
     f"""

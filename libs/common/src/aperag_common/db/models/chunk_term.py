@@ -30,7 +30,7 @@ class ChunkTerm(Base):
     weights: Mapped[object] = mapped_column(SPARSEVEC(TERM_SPACE))
 
     __table_args__ = (
-        Index("ix_chunk_term_collection", "collection_id"),
+        Index("ix_chunk_term_collection", "collection_id", postgresql_include=["length"]),
         Index("ix_chunk_term_document", "document_id", "generation"),
         Index("ix_chunk_term_terms", "terms", postgresql_using="gin"),
     )

@@ -1,0 +1,125 @@
+"""The dense leg in PostgreSQL: pgvector's half-precision vectors, compared by cosine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from aperag_common.db.models import ChunkVector, StepKind
+from aperag_common.db.models.chunk_vector import DIMENSIONS
+from aperag_retrieval.ports import Candidate, IndexTarget, Vector, VectorQuery, VectorRow
+from aperag_retrieval.served import SURPLUS, candidates, served
+from pgvector.sqlalchemy import HALFVEC
+from sqlalchemy import REAL, ColumnElement, Float, bindparam, cast, delete, select, text, type_coerce
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+# One flat array of floats for all rows: encoding it costs a tenth of pgvector's text form.
+_WRITE = text(f"""
+    INSERT INTO chunk_vector (chunk_id, model, generation, document_id, collection_id, text_hash, embedding)
+    SELECT r.chunk_id, :model, :generation, :document_id, :collection_id, r.text_hash,
+           CAST(f.flat[(r.n - 1) * {DIMENSIONS} + 1 : r.n * {DIMENSIONS}] AS halfvec({DIMENSIONS}))
+    FROM (SELECT CAST(:flat AS real[]) AS flat) f,
+         unnest(CAST(:chunk_ids AS text[]), CAST(:text_hashes AS text[])) WITH ORDINALITY r(chunk_id, text_hash, n)
+    ON CONFLICT (chunk_id, model, generation) DO UPDATE SET embedding = excluded.embedding
+""")  # noqa: S608  a constant of ours
+# An HNSW scan, where the planner chooses one, goes on until the filter has let enough through.
+_PREPARE = text("SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.ef_search', :ef, true)")
+MOST_EF_SEARCH = 1000
+
+_query = cast(bindparam("embedding", type_=ARRAY(REAL)), HALFVEC(DIMENSIONS))
+_distance: ColumnElement[float] = type_coerce(ChunkVector.embedding.op("<=>")(_query), Float)
+
+
+def _nearest(order: ColumnElement[float]) -> Any:
+    found = (
+        select(
+            ChunkVector.chunk_id,
+            ChunkVector.document_id,
+            ChunkVector.collection_id,
+            ChunkVector.generation,
+            (1 - _distance).label("score"),
+        )
+        .where(ChunkVector.collection_id == bindparam("collection_id"), ChunkVector.model == bindparam("model"))
+        .order_by(order)
+        .limit(bindparam("reach"))
+    )
+    return served(found.subquery("found"), StepKind.VECTOR)
+
+
+_NEAREST = _nearest(_distance)
+# No index is ordered by this sum, so it is exact.
+_NEAREST_EXACT = _nearest(_distance + 0)
+_SCORES = served(
+    select(
+        ChunkVector.chunk_id,
+        ChunkVector.document_id,
+        ChunkVector.collection_id,
+        ChunkVector.generation,
+        (1 - _distance).label("score"),
+    )
+    .where(
+        ChunkVector.chunk_id == bindparam("chunk_ids", type_=ARRAY(ChunkVector.chunk_id.type)).any_(),
+        ChunkVector.model == bindparam("model"),
+    )
+    .subquery("found"),
+    StepKind.VECTOR,
+)
+
+
+class PgVectorIndex:
+    """Whether a search is exact or by HNSW is the planner's choice: it knows how small the collection is."""
+
+    async def write(self, conn: AsyncConnection, target: IndexTarget, model: str, rows: Sequence[VectorRow]) -> None:
+        if not rows:
+            return
+        await conn.execute(
+            _WRITE,
+            {
+                "model": model,
+                "generation": target.generation,
+                "document_id": target.document_id,
+                "collection_id": target.collection_id,
+                "chunk_ids": [row.chunk_id for row in rows],
+                "text_hashes": [row.text_hash for row in rows],
+                "flat": np.concatenate([row.embedding for row in rows]).tolist(),
+            },
+        )
+
+    async def reusable(self, conn: AsyncConnection, document_id: str, model: str) -> dict[str, Vector]:
+        statement = (
+            select(ChunkVector.text_hash, cast(ChunkVector.embedding, ARRAY(REAL)))
+            .distinct(ChunkVector.text_hash)
+            .where(ChunkVector.document_id == document_id, ChunkVector.model == model)
+        )
+        rows = (await conn.execute(statement)).all()
+        return {text_hash: np.asarray(embedding, np.float32) for text_hash, embedding in rows}
+
+    async def remove_stale(self, conn: AsyncConnection, document_id: str, keep_generation: int) -> None:
+        await conn.execute(
+            delete(ChunkVector).where(
+                ChunkVector.document_id == document_id, ChunkVector.generation != keep_generation
+            )
+        )
+
+    async def remove(self, conn: AsyncConnection, document_id: str) -> None:
+        await conn.execute(delete(ChunkVector).where(ChunkVector.document_id == document_id))
+
+    async def search(self, conn: AsyncConnection, query: VectorQuery, limit: int) -> list[Candidate]:
+        reach = limit + SURPLUS
+        await conn.execute(_PREPARE, {"ef": str(min(reach, MOST_EF_SEARCH))})
+        parameters = {**_parameters(query), "collection_id": query.collection_id}
+        found, _ = await candidates(conn, _NEAREST, {**parameters, "reach": reach})
+        if len(found) < limit:
+            # A small collection, for which this is cheap; or stale rows, or a scan of the index that gave up.
+            found, _ = await candidates(conn, _NEAREST_EXACT, {**parameters, "reach": None})
+        return found[:limit]
+
+    async def scores(self, conn: AsyncConnection, query: VectorQuery, chunk_ids: Sequence[str]) -> dict[str, float]:
+        found, _ = await candidates(conn, _SCORES, {**_parameters(query), "chunk_ids": list(chunk_ids)})
+        return {candidate.chunk_id: candidate.score for candidate in found}
+
+
+def _parameters(query: VectorQuery) -> dict[str, Any]:
+    return {"embedding": query.embedding.tolist(), "model": query.model}

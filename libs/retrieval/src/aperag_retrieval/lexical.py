@@ -1,0 +1,176 @@
+"""The lexical leg in PostgreSQL: BM25 term weights as sparse vectors, idf in the query's."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import log
+from typing import Any
+
+from aperag_common.db.models import ChunkTerm, StepKind
+from aperag_common.db.models.chunk_term import TERM_SPACE
+from aperag_retrieval.analysis import Analyzer, term_id
+from aperag_retrieval.ports import Candidate, IndexTarget, TermQuery, TermRow
+from aperag_retrieval.served import SURPLUS, candidates, served
+from aperag_retrieval.statistics import CollectionStatistics
+from pgvector.sqlalchemy import SPARSEVEC
+from sqlalchemy import ColumnElement, Float, Integer, Text, bindparam, cast, delete, select, text, type_coerce
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+K1 = 1.2
+B = 0.75
+SMALL_COLLECTION = 10_000
+"""Chunks up to which reading all of a collection is quicker than choosing among them."""
+RARE_SHARE = 0.02
+LEAST_RARE_TERMS = 2
+MOST_QUERY_TERMS = 256
+
+_WRITE = text("""
+    INSERT INTO chunk_term (chunk_id, generation, document_id, collection_id, length, terms, weights)
+    SELECT r.chunk_id, :generation, :document_id, :collection_id, r.length,
+           CAST(r.terms AS integer[]), CAST(r.weights AS sparsevec)
+    FROM unnest(CAST(:chunk_ids AS text[]), CAST(:lengths AS integer[]), CAST(:terms AS text[]),
+                CAST(:weights AS text[])) r(chunk_id, length, terms, weights)
+    ON CONFLICT (chunk_id, generation) DO UPDATE
+    SET length = excluded.length, terms = excluded.terms, weights = excluded.weights
+""")
+
+_query = cast(bindparam("weights", type_=Text), SPARSEVEC(TERM_SPACE))
+_negative_score: ColumnElement[float] = type_coerce(ChunkTerm.weights.op("<#>")(_query), Float)
+_FOUND = select(
+    ChunkTerm.chunk_id,
+    ChunkTerm.document_id,
+    ChunkTerm.collection_id,
+    ChunkTerm.generation,
+    (-_negative_score).label("score"),
+)
+_BEST = (
+    _FOUND.where(ChunkTerm.collection_id == bindparam("collection_id"))
+    .order_by(_negative_score)
+    .limit(bindparam("reach"))
+)
+_SCAN = served(_BEST.subquery("found"), StepKind.FULLTEXT)
+_CHOOSE = served(
+    _BEST.where(ChunkTerm.terms.overlap(bindparam("rare", type_=ARRAY(Integer)))).subquery("found"), StepKind.FULLTEXT
+)
+_SCORES = served(
+    _FOUND.where(
+        ChunkTerm.chunk_id == bindparam("chunk_ids", type_=ARRAY(ChunkTerm.chunk_id.type)).any_()
+    ).subquery("found"),
+    StepKind.FULLTEXT,
+)
+
+
+@dataclass(frozen=True)
+class Weighed:
+    length: int
+    weights: dict[int, float]
+
+
+def weigh(analyzer: Analyzer, texts: Sequence[str], average_length: float) -> list[Weighed]:
+    """The chunk's half of BM25, which needs nothing of the collection but its average length."""
+    weighed: list[Weighed] = []
+    for content in texts:
+        terms = analyzer.terms(content)
+        damping = K1 * (1 - B + B * len(terms) / average_length)
+        counts = Counter(map(term_id, terms))
+        weighed.append(Weighed(len(terms), {term: n * (K1 + 1) / (n + damping) for term, n in counts.items()}))
+    return weighed
+
+
+def query_terms(analyzer: Analyzer, query: str) -> dict[int, int]:
+    return dict(Counter(map(term_id, analyzer.terms(query))).most_common(MOST_QUERY_TERMS))
+
+
+def inverse_frequency(chunks: int, frequency: int) -> float:
+    """Lucene's; positive even for a term of every chunk. A lagging frequency may exceed a lagging total."""
+    return log(1 + (max(chunks, frequency) - frequency + 0.5) / (frequency + 0.5))
+
+
+class PgFulltextIndex:
+    """Small collections are read whole; of larger ones only chunks that hold one of the query's rarer terms."""
+
+    def __init__(self, statistics: CollectionStatistics | None = None) -> None:
+        self._statistics = statistics or CollectionStatistics()
+
+    async def average_length(self, conn: AsyncConnection, collection_id: str) -> float:
+        return await self._statistics.average_length(conn, collection_id)
+
+    async def write(self, conn: AsyncConnection, target: IndexTarget, rows: Sequence[TermRow]) -> None:
+        if not rows:
+            return
+        await conn.execute(
+            _WRITE,
+            {
+                "generation": target.generation,
+                "document_id": target.document_id,
+                "collection_id": target.collection_id,
+                "chunk_ids": [row.chunk_id for row in rows],
+                "lengths": [row.length for row in rows],
+                "terms": [f"{{{','.join(map(str, row.weights))}}}" for row in rows],
+                "weights": [sparse_text(row.weights) for row in rows],
+            },
+        )
+
+    async def remove_stale(self, conn: AsyncConnection, document_id: str, keep_generation: int) -> None:
+        await conn.execute(
+            delete(ChunkTerm).where(ChunkTerm.document_id == document_id, ChunkTerm.generation != keep_generation)
+        )
+
+    async def remove(self, conn: AsyncConnection, document_id: str) -> None:
+        await conn.execute(delete(ChunkTerm).where(ChunkTerm.document_id == document_id))
+
+    async def search(self, conn: AsyncConnection, query: TermQuery, limit: int) -> list[Candidate]:
+        if not query.terms:
+            return []
+        chunks, frequencies = await self._collection(conn, query)
+        parameters: dict[str, Any] = {
+            "collection_id": query.collection_id,
+            "weights": _query_weights(query, chunks, frequencies),
+            "reach": limit + SURPLUS,
+        }
+        statement = _SCAN
+        if chunks > SMALL_COLLECTION:
+            statement = _CHOOSE
+            parameters["rare"] = rare_terms(frequencies, chunks, at_least=limit)
+        found, seen = await candidates(conn, statement, parameters)
+        if len(found) < limit and seen == limit + SURPLUS:
+            found, _ = await candidates(conn, statement, {**parameters, "reach": None})
+        return [candidate for candidate in found[:limit] if candidate.score > 0]
+
+    async def scores(self, conn: AsyncConnection, query: TermQuery, chunk_ids: Sequence[str]) -> dict[str, float]:
+        if not query.terms:
+            return {}
+        chunks, frequencies = await self._collection(conn, query)
+        parameters = {"chunk_ids": list(chunk_ids), "weights": _query_weights(query, chunks, frequencies)}
+        found, _ = await candidates(conn, _SCORES, parameters)
+        return {candidate.chunk_id: candidate.score for candidate in found}
+
+    async def _collection(self, conn: AsyncConnection, query: TermQuery) -> tuple[int, dict[int, int]]:
+        frequencies = await self._statistics.frequencies(conn, query.collection_id, query.terms)
+        return await self._statistics.chunks(conn, query.collection_id), frequencies
+
+
+def rare_terms(frequencies: Mapping[int, int], chunks: int, *, at_least: int) -> list[int]:
+    """The terms that choose what is scored: all rare ones, two in any case, more until ``at_least`` chunks may hold one."""
+    chosen: list[int] = []
+    held = 0
+    for term, frequency in sorted(frequencies.items(), key=lambda pair: pair[1]):
+        if frequency > chunks * RARE_SHARE and len(chosen) >= LEAST_RARE_TERMS and held >= at_least:
+            break
+        chosen.append(term)
+        held += frequency
+    return chosen
+
+
+def sparse_text(weights: Mapping[int, float]) -> str:
+    """pgvector's text form, which counts dimensions from 1."""
+    return f"{{{','.join(f'{term + 1}:{weight:.6g}' for term, weight in weights.items())}}}/{TERM_SPACE}"
+
+
+def _query_weights(query: TermQuery, chunks: int, frequencies: Mapping[int, int]) -> str:
+    return sparse_text(
+        {term: count * inverse_frequency(chunks, frequencies[term]) for term, count in query.terms.items()}
+    )

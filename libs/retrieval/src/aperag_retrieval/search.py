@@ -1,0 +1,243 @@
+"""A search: the legs that were asked for in parallel, fused where there are two, and only what is true now."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import structlog
+from aperag_common import errors
+from aperag_common.db.models import Chunk, Collection, CollectionStatus, Document
+from aperag_retrieval.analysis import analyzer_for
+from aperag_retrieval.dense import PgVectorIndex
+from aperag_retrieval.embedding import Embedder
+from aperag_retrieval.fusion import DENSE_WEIGHT, DENSE_WEIGHT_ACROSS_SCRIPTS, fuse
+from aperag_retrieval.lexical import PgFulltextIndex, query_terms
+from aperag_retrieval.ports import Candidate, FulltextIndex, TermQuery, VectorIndex, VectorQuery
+from aperag_retrieval.scripts import CollectionScripts, is_foreign, script_of
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+FUSED_DEPTH = 100
+"""How many candidates of each leg are fused."""
+REPEATS = 20
+"""How many candidates beyond ``topk`` are read, for some may repeat another's text."""
+
+
+class RecallType(StrEnum):
+    VECTOR = "vector_search"
+    FULLTEXT = "fulltext_search"
+
+
+@dataclass(frozen=True)
+class LegRequest:
+    """``similarity`` is the least cosine of a vector hit; ``keywords`` replace the query in the full-text leg."""
+
+    topk: int
+    similarity: float | None = None
+    keywords: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    collection_id: str
+    query: str
+    vector: LegRequest | None = None
+    fulltext: LegRequest | None = None
+
+
+@dataclass(frozen=True)
+class Hit:
+    """``score`` is the cosine or BM25 score of the one leg that was asked, else the fused one of 0..1.
+
+    ``recall_type`` is the leg that gave more of it.
+    """
+
+    chunk_id: str
+    document_id: str
+    document_name: str
+    text: str
+    score: float
+    recall_type: RecallType
+    details: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class SearchOutcome:
+    """``errors`` says by recall type why a leg gave nothing."""
+
+    items: list[Hit]
+    errors: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Ranked:
+    candidate: Candidate
+    score: float
+    recall_type: RecallType
+
+
+class Searcher:
+    """One per process: it remembers statistics of collections."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        embedder: Embedder,
+        *,
+        vectors: VectorIndex | None = None,
+        fulltext: FulltextIndex | None = None,
+    ) -> None:
+        self._engine = engine
+        self._embedder = embedder
+        self._vectors = vectors or PgVectorIndex()
+        self._fulltext = fulltext or PgFulltextIndex()
+        self._scripts = CollectionScripts()
+
+    async def search(self, request: SearchRequest, *, analyzer: str, model: str) -> SearchOutcome:
+        failed: dict[str, str] = {}
+        dense, lexical = await asyncio.gather(
+            _leg(RecallType.VECTOR, self._dense(request, model), failed),
+            _leg(RecallType.FULLTEXT, self._lexical(request, analyzer), failed),
+        )
+        if dense is not None and lexical is not None:
+            ranked = await self._fused(request, dense, lexical, failed)
+        elif dense is not None:
+            ranked = [_Ranked(found, found.score, RecallType.VECTOR) for found in dense[1]]
+        elif lexical is not None:
+            ranked = [_Ranked(found, found.score, RecallType.FULLTEXT) for found in lexical[1]]
+        else:
+            ranked = []
+        wanted = sum(leg.topk for leg in (request.vector, request.fulltext) if leg is not None)
+        return SearchOutcome(await self._read(_distinct(ranked, wanted)), failed)
+
+    async def _dense(self, request: SearchRequest, model: str) -> tuple[VectorQuery, list[Candidate]] | None:
+        leg = request.vector
+        if leg is None:
+            return None
+        if model != self._embedder.model:
+            raise errors.Terminal(f"no encoder for the model {model!r} of this collection", code="UNKNOWN_MODEL")
+        embedding = (await self._embedder.embed([request.query]))[0]
+        query = VectorQuery(request.collection_id, model, embedding)
+        async with self._engine.connect() as conn:
+            found = await self._vectors.search(conn, query, _depth(leg, request))
+        least = -1.0 if leg.similarity is None else leg.similarity
+        return query, [candidate for candidate in found if candidate.score >= least]
+
+    async def _lexical(self, request: SearchRequest, analyzer: str) -> tuple[TermQuery, list[Candidate]] | None:
+        leg = request.fulltext
+        if leg is None:
+            return None
+        words = " ".join(leg.keywords) if leg.keywords else request.query
+        query = TermQuery(request.collection_id, query_terms(analyzer_for(analyzer), words))
+        async with self._engine.connect() as conn:
+            return query, await self._fulltext.search(conn, query, _depth(leg, request))
+
+    async def _fused(
+        self,
+        request: SearchRequest,
+        dense: tuple[VectorQuery, list[Candidate]],
+        lexical: tuple[TermQuery, list[Candidate]],
+        failed: dict[str, str],
+    ) -> list[_Ranked]:
+        found = {candidate.chunk_id: candidate for candidate in (*dense[1], *lexical[1])}
+        dense_scores = {candidate.chunk_id: candidate.score for candidate in dense[1]}
+        lexical_scores = {candidate.chunk_id: candidate.score for candidate in lexical[1]}
+        more_dense, more_lexical, weight = await asyncio.gather(
+            _leg(RecallType.VECTOR, self._dense_scores(dense[0], found.keys() - dense_scores.keys()), failed),
+            _leg(RecallType.FULLTEXT, self._lexical_scores(lexical[0], found.keys() - lexical_scores.keys()), failed),
+            self._dense_weight(request, lexical[1]),
+        )
+        fused = fuse(dense_scores | (more_dense or {}), lexical_scores | (more_lexical or {}), weight)
+        return [
+            _Ranked(
+                found[item.chunk_id],
+                item.score,
+                RecallType.VECTOR if item.dense_share * 2 > item.score else RecallType.FULLTEXT,
+            )
+            for item in fused
+        ]
+
+    async def _dense_scores(self, query: VectorQuery, chunk_ids: Iterable[str]) -> dict[str, float]:
+        wanted = list(chunk_ids)
+        if not wanted:
+            return {}
+        async with self._engine.connect() as conn:
+            return await self._vectors.scores(conn, query, wanted)
+
+    async def _lexical_scores(self, query: TermQuery, chunk_ids: Iterable[str]) -> dict[str, float]:
+        wanted = list(chunk_ids)
+        if not wanted:
+            return {}
+        async with self._engine.connect() as conn:
+            return await self._fulltext.scores(conn, query, wanted)
+
+    async def _dense_weight(self, request: SearchRequest, lexical: list[Candidate]) -> float:
+        if not lexical:
+            return DENSE_WEIGHT_ACROSS_SCRIPTS
+        async with self._engine.connect() as conn:
+            shares = await self._scripts.shares(conn, request.collection_id)
+        return DENSE_WEIGHT_ACROSS_SCRIPTS if is_foreign(script_of(request.query), shares) else DENSE_WEIGHT
+
+    async def _read(self, ranked: list[_Ranked]) -> list[Hit]:
+        """The hits' texts; what was deleted since the legs ran is left out."""
+        if not ranked:
+            return []
+        statement = (
+            select(Chunk.id, Chunk.text, Chunk.details, Document.name)
+            .join(Document, Document.id == Chunk.document_id)
+            .join(Collection, Collection.id == Document.collection_id)
+            .where(
+                Chunk.id.in_([item.candidate.chunk_id for item in ranked]),
+                Document.deleted_at.is_(None),
+                Collection.status == CollectionStatus.ACTIVE,
+            )
+        )
+        async with self._engine.connect() as conn:
+            rows = {row.id: row for row in (await conn.execute(statement)).all()}
+        return [_hit(item, rows[item.candidate.chunk_id]) for item in ranked if item.candidate.chunk_id in rows]
+
+
+async def _leg(name: RecallType, answer: Awaitable[T], failed: dict[str, str]) -> T | None:
+    """The settle point of a leg: the other one's hits are worth more than none."""
+    try:
+        return await answer
+    except errors.ApeRAGError as err:
+        failed[name] = err.message
+    except Exception:  # noqa: BLE001  named in the answer, told in the log
+        log.exception("search.leg_failed", leg=name)
+        failed[name] = "this index could not be searched"
+    return None
+
+
+def _depth(leg: LegRequest, request: SearchRequest) -> int:
+    fused = request.vector is not None and request.fulltext is not None
+    return max(FUSED_DEPTH if fused else 0, leg.topk + REPEATS)
+
+
+def _distinct(ranked: Iterable[_Ranked], wanted: int) -> list[_Ranked]:
+    first: dict[str, _Ranked] = {}
+    for item in ranked:
+        if len(first) == wanted:
+            break
+        first.setdefault(item.candidate.text_hash, item)
+    return list(first.values())
+
+
+def _hit(item: _Ranked, row: Any) -> Hit:
+    return Hit(
+        chunk_id=item.candidate.chunk_id,
+        document_id=item.candidate.document_id,
+        document_name=row.name,
+        text=row.text,
+        score=float(item.score),
+        recall_type=item.recall_type,
+        details=row.details,
+    )

@@ -1,0 +1,53 @@
+"""Truth: a row of an index counts once its step serves its generation and its document and collection live."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from aperag_common.db.models import Chunk, Collection, CollectionStatus, Document, DocumentStep, StepKind
+from aperag_retrieval.ports import Candidate
+from sqlalchemy import ColumnElement, Float, Row, Select, Subquery, and_, select, type_coerce
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+# Rows that no longer count are removed by the transaction that replaces them, so few stand between the best ones.
+SURPLUS = 32
+
+
+def served(found: Subquery, kind: StepKind) -> Select[tuple[str, str, str, float, bool]]:
+    """Every found row, and whether it counts; ``found`` has chunk_id, document_id, collection_id, generation, score."""
+    counts = and_(
+        DocumentStep.document_id.is_not(None), Document.id.is_not(None), Collection.id.is_not(None)
+    )
+    return (
+        select(
+            found.c.chunk_id,
+            found.c.document_id,
+            Chunk.text_hash,
+            type_coerce(found.c.score, Float).label("score"),
+            counts.label("counts"),
+        )
+        .join(Chunk, Chunk.id == found.c.chunk_id)
+        .outerjoin(DocumentStep, _serves(found, kind))
+        .outerjoin(Document, and_(Document.id == found.c.document_id, Document.deleted_at.is_(None)))
+        .outerjoin(
+            Collection, and_(Collection.id == found.c.collection_id, Collection.status == CollectionStatus.ACTIVE)
+        )
+        .order_by(found.c.score.desc(), found.c.chunk_id)
+    )
+
+
+async def candidates(
+    conn: AsyncConnection, statement: Select[tuple[str, str, str, float, bool]], parameters: dict[str, Any]
+) -> tuple[list[Candidate], int]:
+    """Those that count, best first, and how many rows the index gave in all."""
+    rows: Sequence[Row[tuple[str, str, str, float, bool]]] = (await conn.execute(statement, parameters)).all()
+    return [Candidate(row[0], row[1], row[2], row[3]) for row in rows if row[4]], len(rows)
+
+
+def _serves(found: Subquery, kind: StepKind) -> ColumnElement[bool]:
+    return and_(
+        DocumentStep.document_id == found.c.document_id,
+        DocumentStep.kind == kind.value,
+        DocumentStep.served_generation == found.c.generation,
+    )

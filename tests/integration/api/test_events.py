@@ -1,0 +1,214 @@
+"""Events as a stream over HTTP: gapless, resumable, and only one's own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from aperag_common.bus import subjects, topology
+from aperag_common.health import HttpServer
+from aperag_common.settings import HttpSettings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from fastapi import FastAPI
+
+    from aperag_api.gateway import Gateway
+    from aperag_common.bus.connection import Bus
+    from aperag_standalone.nats import NatsServer
+
+Person = Any
+Indexer = Any
+
+
+@dataclass(slots=True)
+class Frame:
+    id: str = ""
+    event: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+    comment: str = ""
+
+
+@dataclass(slots=True)
+class Stream:
+    """Frames of one open connection."""
+
+    lines: AsyncIterator[str]
+
+    async def frame(self) -> Frame:
+        frame, filled = Frame(), False
+        async with asyncio.timeout(15):
+            while True:
+                line = await anext(self.lines)
+                if not line and filled:
+                    return frame
+                name, _, value = line.partition(": ")
+                filled = filled or bool(line)
+                if name == "data":
+                    frame.data = json.loads(value)
+                elif name in {"id", "event"}:
+                    setattr(frame, name, value)
+                elif line.startswith(":"):
+                    frame.comment = line
+
+    async def event(self, kind: str) -> Frame:
+        """The next frame of this event; others before it are read over."""
+        while True:
+            frame = await self.frame()
+            if frame.event == kind:
+                return frame
+
+    async def ended(self) -> bool:
+        async with asyncio.timeout(10):
+            try:
+                while True:
+                    await anext(self.lines)
+            except StopAsyncIteration:
+                return True
+
+
+@pytest_asyncio.fixture
+async def base(app: FastAPI, gateway: Gateway) -> AsyncIterator[str]:
+    server = HttpServer(HttpSettings(port=0), app)
+    await server.start()
+    yield f"http://127.0.0.1:{server.port}/api/v1"
+    await gateway.feed.close()
+    await server.stop()
+
+
+@asynccontextmanager
+async def listening(base: str, person: Person, path: str = "/events", last_id: str = "") -> AsyncIterator[Stream]:
+    headers = dict(person.http.headers) | ({"Last-Event-ID": last_id} if last_id else {})
+    async with (
+        httpx.AsyncClient(timeout=20) as client,
+        client.stream("GET", base + path, headers=headers) as response,
+    ):
+        assert response.status_code == 200
+        assert response.headers["content-type"].startswith("text/event-stream")
+        yield Stream(response.aiter_lines())
+
+
+async def test_an_owner_sees_their_documents_events_as_they_happen(
+    base: str, alice: Person, mallory: Person, indexer: Indexer
+) -> None:
+    collection, theirs = await alice.collection(), await mallory.collection()
+    async with listening(base, alice) as stream:
+        await mallory.uploaded(theirs, "m.txt", "secret")
+        document = await alice.uploaded(collection, "a.txt", "tea")
+        uploaded = await stream.event("document.uploaded")
+        assert uploaded.data["subject"] == document["id"]
+        assert uploaded.data["data"]["name"] == "a.txt"
+        await indexer.settle(document["id"], "tea")
+        seen = [await stream.frame() for _ in range(4)]
+        assert {frame.event for frame in seen} == {"document.parsed", "index.activated", "document.indexed"}
+        assert {frame.data["owner"] for frame in seen} == {alice.id}
+
+
+async def test_a_reader_that_comes_back_misses_nothing_and_sees_nothing_twice(
+    base: str, alice: Person, mallory: Person
+) -> None:
+    collection, theirs = await alice.collection(), await mallory.collection()
+    async with listening(base, alice) as stream:
+        await alice.uploaded(collection, "0.txt", "0")
+        last = (await stream.event("document.uploaded")).id
+    for number in range(1, 4):
+        await alice.uploaded(collection, f"{number}.txt", str(number))
+        await mallory.uploaded(theirs, f"{number}.txt", str(number))
+    async with listening(base, alice, last_id=last) as stream:
+        await alice.uploaded(collection, "4.txt", "4")
+        names = [(await stream.event("document.uploaded")).data["data"]["name"] for _ in range(4)]
+    assert sorted(names) == [f"{number}.txt" for number in range(1, 5)]
+
+
+async def test_a_reader_that_has_seen_nothing_yet_can_come_back_too(base: str, alice: Person) -> None:
+    collection = await alice.collection()
+    async with listening(base, alice) as stream:
+        begin = (await stream.frame()).id
+    await alice.uploaded(collection, "a.txt", "a")
+    async with listening(base, alice, path=f"/events?last_event_id={begin}") as stream:
+        assert (await stream.event("document.uploaded")).data["data"]["name"] == "a.txt"
+
+
+@pytest.mark.parametrize("last_id", ["99-1", "1-999999", "nonsense", "0-0"])
+async def test_an_unknown_position_gets_one_reset_and_then_what_happens(
+    base: str, alice: Person, last_id: str
+) -> None:
+    collection = await alice.collection()
+    async with listening(base, alice, last_id=last_id) as stream:
+        reset = await stream.frame()
+        assert reset.event == "reset"
+        await alice.uploaded(collection, "a.txt", "a")
+        assert (await stream.frame()).event == "document.uploaded"
+
+
+async def test_a_position_older_than_the_stream_gets_a_reset(base: str, alice: Person, bus: Bus) -> None:
+    collection = await alice.collection()
+    async with listening(base, alice) as stream:
+        await alice.uploaded(collection, "0.txt", "0")
+        last = (await stream.event("document.uploaded")).id
+        await alice.uploaded(collection, "1.txt", "1")
+        await stream.event("document.uploaded")
+        await bus.js.purge_stream(subjects.EVENTS)
+    async with listening(base, alice, last_id=last) as stream:
+        assert (await stream.frame()).event == "reset"
+
+
+async def test_a_documents_stream_holds_its_events_only(base: str, alice: Person, indexer: Indexer) -> None:
+    collection = await alice.collection()
+    one, other = [(await alice.uploaded(collection, f"{n}.txt", str(n)))["id"] for n in range(2)]
+    async with listening(base, alice, path=f"/collections/{collection}/documents/{one}/events") as stream:
+        await indexer.settle(other, "other")
+        await indexer.settle(one, "one")
+        parsed = await stream.event("document.parsed")
+        assert parsed.data["subject"] == one
+
+
+async def test_the_stream_goes_on_after_nats_restarts(
+    base: str, alice: Person, nats_server: NatsServer, gateway: Gateway
+) -> None:
+    collection = await alice.collection()
+    async with listening(base, alice) as stream:
+        await alice.uploaded(collection, "0.txt", "0")
+        before = await stream.event("document.uploaded")
+        await asyncio.to_thread(nats_server.restart)
+        async with asyncio.timeout(20):
+            while await gateway.feed.check() is not None or not gateway.events.bus.connected:
+                await asyncio.wait([asyncio.ensure_future(gateway.feed.known(seconds=1))])
+        await alice.uploaded(collection, "1.txt", "1")
+        after = await stream.event("document.uploaded")
+    assert after.data["data"]["name"] == "1.txt"
+    assert after.id.partition("-")[0] == before.id.partition("-")[0]
+
+
+async def test_a_stream_that_began_anew_resets_its_readers_and_goes_on(
+    base: str, alice: Person, bus: Bus, see_stream: Callable[[], Awaitable[int]]
+) -> None:
+    collection = await alice.collection()
+    async with listening(base, alice) as stream:
+        await alice.uploaded(collection, "0.txt", "0")
+        old = await stream.event("document.uploaded")
+        await bus.js.delete_stream(subjects.EVENTS)
+        await topology.apply(bus.js)
+        epoch = await see_stream()
+        reset = await stream.event("reset")
+        assert reset.data["epoch"] == epoch
+        await alice.uploaded(collection, "1.txt", "1")
+        new = await stream.event("document.uploaded")
+        assert new.id.startswith(f"{epoch}-")
+    async with listening(base, alice, last_id=old.id) as stream:
+        assert (await stream.frame()).event == "reset"
+
+
+async def test_closing_the_gateway_ends_open_streams(base: str, alice: Person, gateway: Gateway) -> None:
+    async with listening(base, alice) as stream:
+        await stream.frame()
+        await gateway.feed.close()
+        assert await stream.ended()

@@ -1,0 +1,321 @@
+"""What the reconciler guarantees: lost work is found, owners take turns, events survive a wipe, deletes end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import text
+
+from aperag_common.bus import subjects, topology
+from aperag_common.bus.delivery import Nak, Settled
+from aperag_common.db.models.base import Lane
+from aperag_common.events.ticks import Tick
+from aperag_common.objects import LocalObjectStore
+from aperag_common.testing.factories import make_collection, make_upload, make_user
+from aperag_common.work import changes
+from aperag_common.work.policy import WorkPolicy
+from aperag_reconciler.gc.collect import Collect
+from aperag_reconciler.outbox.sweep import OutboxSweep
+from aperag_reconciler.purge.purge import Purge
+from aperag_reconciler.redrive.redrive import Redrive
+from aperag_reconciler.release.release import FairRelease
+from aperag_reconciler.settings import RetentionSettings
+from aperag_reconciler.timers.clockwork import Clockwork, Timer
+from aperag_reconciler.topology.keeper import TopologyKeeper
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from nats.aio.msg import Msg
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from aperag_common.bus.connection import Bus
+    from aperag_common.metrics import Metrics
+    from aperag_common.work.courier import Courier
+    from aperag_standalone.nats import NatsServer
+
+DUE = timedelta(seconds=60)
+
+
+async def execute(engine: AsyncEngine, sql: str, **parameters: Any) -> list[Any]:
+    async with engine.begin() as conn:
+        result = await conn.execute(text(sql), parameters)
+        return list(result.all()) if result.returns_rows else []
+
+
+async def fetched(bus: Bus, consumer: str = "indexer-parse") -> list[Msg]:
+    """Everything that waits on a consumer, acked."""
+    spec = topology.consumer(consumer)
+    info = await bus.js.consumer_info(spec.stream, spec.name)
+    if info.num_pending == 0:
+        return []
+    subscription = await bus.js.pull_subscribe_bind(spec.name, spec.stream)
+    messages = await subscription.fetch(info.num_pending, timeout=5)
+    for message in messages:
+        await message.ack_sync()
+    await subscription.unsubscribe()
+    return messages
+
+
+async def documents_of(messages: list[Msg]) -> list[str]:
+    return [json.loads(message.data)["data"]["document_id"] for message in messages]
+
+
+@pytest.fixture
+def redrive(engine: AsyncEngine, courier: Courier) -> Redrive:
+    return Redrive(engine, courier, WorkPolicy())
+
+
+async def test_a_command_lost_before_its_publish_is_published_when_it_is_due(
+    engine: AsyncEngine, bus: Bus, redrive: Redrive
+) -> None:
+    async with engine.begin() as conn:
+        change = await make_upload(conn)  # the gateway dies here: nothing was delivered
+    assert await redrive.run() == 0
+    await execute(engine, "UPDATE document_step SET due_at = clock_timestamp() WHERE kind = 'parse'")
+    assert await redrive.run() == 1
+    assert await documents_of(await fetched(bus)) == [change.document_id]
+
+
+async def test_a_redrive_is_not_swallowed_by_the_dedup_window_even_after_an_ack(
+    engine: AsyncEngine, bus: Bus, courier: Courier, redrive: Redrive
+) -> None:
+    async with engine.begin() as conn:
+        change = await make_upload(conn)
+    await courier.send(change.commands)
+    assert len(await fetched(bus)) == 1  # acked, but its worker died before its commit
+    await execute(engine, "UPDATE document_step SET due_at = clock_timestamp() WHERE kind = 'parse'")
+    await redrive.run()
+    assert len(await fetched(bus)) == 1
+
+
+async def test_the_due_time_doubles_with_every_dispatch_up_to_ten_minutes(engine: AsyncEngine, redrive: Redrive) -> None:
+    async with engine.begin() as conn:
+        await make_upload(conn)
+    waits = []
+    for _ in range(6):
+        await execute(engine, "UPDATE document_step SET due_at = clock_timestamp() WHERE kind = 'parse'")
+        await redrive.run()
+        query = "SELECT extract(epoch FROM due_at - clock_timestamp()) AS s FROM document_step WHERE kind = 'parse'"
+        waits.append(round(float((await execute(engine, query))[0].s)))
+    assert waits == [120, 240, 480, 600, 600, 600]
+
+
+async def test_two_reconcilers_publish_each_lost_command_once(
+    engine: AsyncEngine, bus: Bus, courier: Courier, redrive: Redrive
+) -> None:
+    async with engine.begin() as conn:
+        collection_id = await make_collection(conn)
+        made = [await make_upload(conn, collection_id=collection_id) for _ in range(20)]
+    await execute(engine, "UPDATE document_step SET due_at = clock_timestamp() WHERE kind = 'parse'")
+    totals = await asyncio.gather(redrive.run(), Redrive(engine, courier, WorkPolicy()).run())
+    assert sum(totals) == 20
+    assert sorted(await documents_of(await fetched(bus))) == sorted(change.document_id for change in made)
+
+
+async def test_owners_take_turns_and_none_exceeds_its_slots(engine: AsyncEngine, bus: Bus, courier: Courier) -> None:
+    pace = changes.Pace(Lane.BULK, in_flight_per_owner=0, first_due=DUE)
+    async with engine.begin() as conn:
+        big = await make_collection(conn)
+        small = await make_collection(conn)
+        for _ in range(10):
+            await make_upload(conn, collection_id=big, pace=pace)
+        single = await make_upload(conn, collection_id=small, pace=pace)
+    release = FairRelease(engine, courier, WorkPolicy(), in_flight_per_owner=4)
+    assert await release.run() == 5
+    sent = await documents_of(await fetched(bus))
+    assert single.document_id in sent[:2]
+    assert len(sent) == 5
+    assert await release.run() == 0
+    await execute(engine, "UPDATE document_step SET status = 'ACTIVE' WHERE document_id = :d", d=sent[-1])
+    assert await release.run() == 1
+
+
+async def test_interactive_documents_go_before_bulk_ones_of_the_same_owner(
+    engine: AsyncEngine, bus: Bus, courier: Courier
+) -> None:
+    async with engine.begin() as conn:
+        collection_id = await make_collection(conn)
+        for lane in (Lane.BULK, Lane.BULK, Lane.INTERACTIVE):
+            last = await make_upload(
+                conn, collection_id=collection_id, pace=changes.Pace(lane, in_flight_per_owner=0, first_due=DUE)
+            )
+    await FairRelease(engine, courier, WorkPolicy(), in_flight_per_owner=1).run()
+    assert await documents_of(await fetched(bus)) == [last.document_id]
+
+
+async def test_two_releases_at_once_do_not_exceed_the_slots(engine: AsyncEngine, bus: Bus, courier: Courier) -> None:
+    pace = changes.Pace(Lane.BULK, in_flight_per_owner=0, first_due=DUE)
+    async with engine.begin() as conn:
+        collection_id = await make_collection(conn)
+        for _ in range(12):
+            await make_upload(conn, collection_id=collection_id, pace=pace)
+    releases = [FairRelease(engine, courier, WorkPolicy(), in_flight_per_owner=5) for _ in range(4)]
+    await asyncio.gather(*(release.run() for release in releases))
+    assert len(await fetched(bus)) == 5
+
+
+async def keeper(bus: Bus, engine: AsyncEngine, courier: Courier) -> TopologyKeeper:
+    keeper = TopologyKeeper(bus, engine, courier, period=30)
+    assert await keeper.apply()
+    return keeper
+
+
+async def stream_events(bus: Bus) -> list[str]:
+    info = await bus.js.stream_info(subjects.EVENTS)
+    state = info.state
+    messages = [await bus.js.get_msg(subjects.EVENTS, seq) for seq in range(state.first_seq, state.last_seq + 1)]
+    return [json.loads(message.data)["type"] for message in messages if message.data]
+
+
+async def test_an_event_left_by_a_crash_is_relayed_once(engine: AsyncEngine, bus: Bus, courier: Courier) -> None:
+    await keeper(bus, engine, courier)
+    async with engine.begin() as conn:
+        await make_upload(conn)  # committed, then the process died before its relay
+    await execute(engine, "UPDATE outbox SET created = created - interval '1 minute'")
+    sweep = OutboxSweep(engine, courier)
+    assert await sweep.run() == 1
+    assert await sweep.run() == 0
+    assert await stream_events(bus) == ["document.uploaded"]
+
+
+async def test_two_sweeps_at_once_leave_one_event(engine: AsyncEngine, bus: Bus, courier: Courier) -> None:
+    await keeper(bus, engine, courier)
+    async with engine.begin() as conn:
+        await make_upload(conn)
+    await execute(engine, "UPDATE outbox SET created = created - interval '1 minute'")
+    await asyncio.gather(*(OutboxSweep(engine, courier).run() for _ in range(3)))
+    assert await stream_events(bus) == ["document.uploaded"]
+
+
+async def test_a_wiped_stream_gets_a_new_epoch_and_all_retained_events_again(
+    engine: AsyncEngine, bus: Bus, courier: Courier, nats_server: NatsServer
+) -> None:
+    keep = await keeper(bus, engine, courier)
+    async with engine.begin() as conn:
+        change = await make_upload(conn)
+    assert await courier.relay(change.facts) == 1
+    await courier.marked()
+    await asyncio.to_thread(nats_server.kill)
+    shutil.rmtree(nats_server.store)
+    await asyncio.to_thread(nats_server.start)
+    async with asyncio.timeout(20):
+        while not await keep.apply():
+            pass
+    assert [r.epoch for r in await execute(engine, "SELECT epoch FROM stream_epoch")] == [2]
+    await execute(engine, "UPDATE outbox SET created = created - interval '1 minute'")
+    assert await OutboxSweep(engine, courier).run() == 1
+    assert await stream_events(bus) == ["document.uploaded"]
+
+
+async def test_of_two_keepers_one_raises_the_epoch(engine: AsyncEngine, bus: Bus, courier: Courier) -> None:
+    keepers = [TopologyKeeper(bus, engine, courier, period=30) for _ in range(4)]
+    assert all(await asyncio.gather(*(k.apply() for k in keepers)))
+    assert [r.epoch for r in await execute(engine, "SELECT epoch FROM stream_epoch")] == [1]
+
+
+@pytest.fixture
+def objects(tmp_path: Path) -> LocalObjectStore:
+    return LocalObjectStore(tmp_path / "objects")
+
+
+async def body(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+async def test_a_purge_leaves_nothing_of_its_collection_and_touches_no_other(
+    engine: AsyncEngine, objects: LocalObjectStore
+) -> None:
+    async with engine.begin() as conn:
+        owner = await make_user(conn)
+        doomed = await make_collection(conn, owner=owner)
+        other = await make_collection(conn, owner=owner)
+        made = [await make_upload(conn, collection_id=c) for c in (doomed, doomed, other)]
+    for row in await execute(engine, "SELECT object_path FROM document"):
+        await objects.put(row.object_path, body(b"x"))
+    async with engine.begin() as conn:
+        change = await changes.purge_collection(conn, doomed, owner, first_due=DUE)
+    purge = Purge(engine, objects, WorkPolicy(), "tests")
+    await purge.run(change.commands[0].message)  # type: ignore[arg-type]
+    left = await execute(engine, "SELECT id FROM document")
+    assert [row.id for row in left] == [made[2].document_id]
+    assert [row.id for row in await execute(engine, "SELECT id FROM collection")] == [other]
+    assert await objects.prefixes(f"user-{owner}") == [f"user-{owner}/{other}"]
+    assert await execute(engine, "SELECT 1 FROM collection_purge") == []
+
+
+async def test_a_purge_held_by_another_worker_is_put_off(engine: AsyncEngine, objects: LocalObjectStore) -> None:
+    async with engine.begin() as conn:
+        owner = await make_user(conn)
+        doomed = await make_collection(conn, owner=owner)
+        change = await changes.purge_collection(conn, doomed, owner, first_due=DUE)
+    await execute(
+        engine,
+        "UPDATE collection_purge SET lease_token = 'other', lease_until = clock_timestamp() + interval '30 s'",
+    )
+    with pytest.raises(Settled) as held:
+        await Purge(engine, objects, WorkPolicy(), "tests").run(change.commands[0].message)  # type: ignore[arg-type]
+    assert isinstance(held.value.settlement, Nak)
+
+
+async def test_garbage_collection_expires_buries_and_sweeps(engine: AsyncEngine, objects: LocalObjectStore) -> None:
+    async with engine.begin() as conn:
+        collection_id = await make_collection(conn)
+        kept = await make_upload(conn, collection_id=collection_id)
+        gone = await make_upload(conn, collection_id=collection_id)
+        staged = await make_upload(conn, collection_id=collection_id)
+    await execute(
+        engine,
+        """UPDATE document SET status = 'UPLOADED', created = created - interval '25 hours' WHERE id = :d""",
+        d=staged.document_id,
+    )
+    await execute(
+        engine,
+        "UPDATE document SET status = 'DELETED', deleted_at = clock_timestamp() - interval '11 min' WHERE id = :d",
+        d=gone.document_id,
+    )
+    for row in await execute(engine, "SELECT object_path FROM document"):
+        await objects.put(row.object_path, body(b"x"))
+    owner = (await execute(engine, "SELECT owner FROM collection"))[0].owner
+    await objects.put(f"user-{owner}/{collection_id}/docorphan/original.txt", body(b"x"))
+    collect = Collect(engine, objects, RetentionSettings(orphan_object=timedelta(0)))
+    await collect.run()
+    found = await execute(engine, "SELECT id, status FROM document ORDER BY status")
+    assert {(r.id, r.status) for r in found} == {(staged.document_id, "EXPIRED"), (kept.document_id, "PENDING")}
+    prefixes = await objects.prefixes(f"user-{owner}/{collection_id}")
+    assert {p.rpartition("/")[2] for p in prefixes} == {staged.document_id, kept.document_id}
+
+
+async def test_young_objects_without_a_row_are_left_alone(engine: AsyncEngine, objects: LocalObjectStore) -> None:
+    await objects.put("user-u/col/doc/original.txt", body(b"x"))  # an upload whose transaction is still to come
+    await Collect(engine, objects, RetentionSettings()).run()
+    assert await objects.exists("user-u/col/doc/original.txt")
+
+
+async def test_a_tick_is_dropped_while_an_earlier_one_waits(bus: Bus, courier: Courier) -> None:
+    assert await courier.publisher.tick("outbox")
+    assert not await courier.publisher.tick("outbox")
+    assert await courier.publisher.tick("collection-gc")
+    assert len(await fetched(bus, "reconciler-tick")) == 2
+    assert await courier.publisher.tick("outbox")
+
+
+async def test_a_failing_job_does_not_come_back_by_its_own_message(courier: Courier, metrics: Metrics) -> None:
+    runs = 0
+
+    async def job() -> None:
+        nonlocal runs
+        runs += 1
+        message = "the database is away"
+        raise OSError(message)
+
+    clockwork = Clockwork(courier.publisher, metrics, {"t": Timer("t", timedelta(1), job)})
+    with pytest.raises(Settled):
+        await clockwork.run(Tick(timer="t", time=datetime.now(UTC)))
+    assert runs == 1

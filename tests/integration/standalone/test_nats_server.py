@@ -1,0 +1,108 @@
+"""The NATS server of one machine keeps what it acked, on the same port, and lets each service touch only its subjects."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import nats
+import psutil
+import pytest
+
+from aperag_common.bus import subjects
+from aperag_common.bus.permissions import inbox_prefix
+from aperag_common.bus.topology import Service
+from aperag_standalone import process
+from aperag_standalone.errors import PortTaken, StartFailed
+from aperag_standalone.nats import NatsServer, make_keys, users_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[NatsServer]:
+    with NatsServer(tmp_path / "nats") as running:
+        yield running
+
+
+async def test_acked_messages_survive_kill_and_restart_on_the_same_port(server: NatsServer) -> None:
+    port = server.port
+    client = await nats.connect(server.url)
+    await client.jetstream().add_stream(name="KEPT", subjects=["kept.>"])
+    await client.jetstream().publish("kept.one", b"1")
+    await client.close()
+    server.kill()
+    server.start()
+    assert server.port == port
+    client = await nats.connect(server.url)
+    assert (await client.jetstream().stream_info("KEPT")).state.messages == 1
+    await client.close()
+
+
+def test_every_publish_is_fsynced_before_its_ack(server: NatsServer) -> None:
+    assert server.config()["jetstream"]["sync_interval"] == "always"
+
+
+def test_seeds_are_private_and_made_once(tmp_path: Path) -> None:
+    first = {service: path.read_bytes() for service, path in make_keys(tmp_path).items()}
+    again = make_keys(tmp_path)
+    assert {service: path.read_bytes() for service, path in again.items()} == first
+    assert {path.stat().st_mode & 0o777 for path in again.values()} == {0o600}
+    assert len(set(first.values())) == len(Service)
+
+
+async def test_a_service_is_refused_what_its_list_does_not_name(tmp_path: Path) -> None:
+    seeds = make_keys(tmp_path / "keys")
+    refused: asyncio.Queue[str] = asyncio.Queue()
+
+    async def note(error: Exception) -> None:
+        refused.put_nowait(str(error))
+
+    with NatsServer(tmp_path / "nats", users=users_of(seeds)) as server:
+        client = await nats.connect(
+            server.url,
+            nkeys_seed_str=seeds[Service.INDEXER].read_text(encoding="ascii"),
+            inbox_prefix=inbox_prefix(Service.INDEXER),
+            error_cb=note,
+        )
+        await client.publish(subjects.tick("outbox"), b"{}")
+        await client.flush()
+        assert "permissions violation for publish" in (await asyncio.wait_for(refused.get(), 5)).lower()
+        await client.close()
+
+
+async def test_nobody_connects_without_a_key_once_there_are_users(tmp_path: Path) -> None:
+    seeds = make_keys(tmp_path / "keys")
+    with NatsServer(tmp_path / "nats", users=users_of(seeds)) as server:
+        with pytest.raises(nats.errors.Error, match="(?i)authorization"):
+            await nats.connect(server.url, allow_reconnect=False)
+
+
+def test_a_stray_of_a_killed_parent_is_ended_before_the_next_start(tmp_path: Path) -> None:
+    abandoned = NatsServer(tmp_path / "nats")
+    abandoned.start()
+    stray = psutil.Process(abandoned.pid)
+    with NatsServer(tmp_path / "nats", port=abandoned.port, monitor_port=abandoned.monitor_port) as successor:
+        assert successor.pid != stray.pid
+        abandoned.stop()
+        assert not stray.is_running()
+        assert successor.ready()
+
+
+def test_a_taken_port_is_named_with_its_holder_and_the_option_that_changes_it(
+    server: NatsServer, tmp_path: Path
+) -> None:
+    with pytest.raises(PortTaken, match=rf"port {server.port} .*nats-server \(pid {server.pid}\)") as caught:
+        NatsServer(tmp_path / "other", port=server.port).start()
+    assert "--nats-port" in caught.value.hint
+
+
+def test_a_failed_start_shows_the_end_of_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = NatsServer(tmp_path / "nats")
+    monkeypatch.setattr(broken, "prepare", lambda: process.Command(("/bin/sh", "-c", "echo no such luck; exit 3")))
+    broken.directory.mkdir()
+    with pytest.raises(StartFailed, match="ended with code 3") as caught:
+        broken.start()
+    assert "no such luck" in caught.value.hint
