@@ -172,16 +172,20 @@ async def test_a_documents_stream_holds_its_events_only(base: str, alice: Person
 
 
 async def test_the_stream_goes_on_after_nats_restarts(
-    base: str, alice: Person, nats_server: NatsServer, gateway: Gateway
+    base: str, alice: Person, nats_server: NatsServer, bus: Bus
 ) -> None:
     collection = await alice.collection()
+    reconnected = asyncio.Event()
+
+    async def on_reconnect() -> None:
+        reconnected.set()
+
+    bus.reconnected.append(on_reconnect)
     async with listening(base, alice) as stream:
         await alice.uploaded(collection, "0.txt", "0")
         before = await stream.event("document.uploaded")
         await asyncio.to_thread(nats_server.restart)
-        async with asyncio.timeout(20):
-            while await gateway.feed.check() is not None or not gateway.events.bus.connected:
-                await asyncio.wait([asyncio.ensure_future(gateway.feed.known(seconds=1))])
+        await asyncio.wait_for(reconnected.wait(), 20)
         await alice.uploaded(collection, "1.txt", "1")
         after = await stream.event("document.uploaded")
     assert after.data["data"]["name"] == "1.txt"

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import shutil
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from pydantic import BaseModel
@@ -60,7 +60,13 @@ def seen() -> Seen:
 
 @contextlib.asynccontextmanager
 async def working(
-    bus: Bus, metrics: Metrics, seen: Seen, handle: Callable[[Job], Awaitable[None]], *, slots: int = 2, beat: float = 10
+    bus: Bus,
+    metrics: Metrics,
+    seen: Seen,
+    handle: Callable[[Job], Awaitable[None]],
+    *,
+    slots: int = 2,
+    beat: float = 10,
 ) -> AsyncIterator[Worker]:
     async def handler(job: Job) -> None:
         await handle(job)

@@ -95,7 +95,9 @@ async def test_a_redrive_is_not_swallowed_by_the_dedup_window_even_after_an_ack(
     assert len(await fetched(bus)) == 1
 
 
-async def test_the_due_time_doubles_with_every_dispatch_up_to_ten_minutes(engine: AsyncEngine, redrive: Redrive) -> None:
+async def test_the_due_time_doubles_with_every_dispatch_up_to_ten_minutes(
+    engine: AsyncEngine, redrive: Redrive
+) -> None:
     async with engine.begin() as conn:
         await make_upload(conn)
     waits = []

@@ -136,7 +136,9 @@ async def test_a_live_lease_elsewhere_naks_for_what_is_left_of_it_and_counts_no_
     assert attempts[0].attempt == 1
 
 
-async def test_a_zombie_cannot_write_over_the_worker_that_took_over(engine: AsyncEngine, courier: Courier, metrics: Metrics) -> None:
+async def test_a_zombie_cannot_write_over_the_worker_that_took_over(
+    engine: AsyncEngine, courier: Courier, metrics: Metrics
+) -> None:
     zombie = Claims(engine, courier, WorkPolicy(lease=timedelta(0)), metrics, "zombie")
     healthy = Claims(engine, courier, WorkPolicy(), metrics, "healthy")
     change = await upload(engine)
@@ -188,7 +190,11 @@ async def test_a_passing_failure_is_retried_and_its_reason_is_on_the_row(engine:
     )
     assert isinstance(answer, Nak)
     assert timedelta(seconds=1) <= answer.delay <= timedelta(seconds=1.2)
-    row = (await rows(engine, "SELECT * FROM document_step WHERE kind = 'parse' AND document_id = :d", d=change.document_id))[0]
+    row = (
+        await rows(
+            engine, "SELECT * FROM document_step WHERE kind = 'parse' AND document_id = :d", d=change.document_id
+        )
+    )[0]
     assert (row.status, row.failures, row.error_code, row.lease_token) == ("PENDING", 1, "UPSTREAM_UNAVAILABLE", None)
     assert row.error_message == "the store is away"
 
@@ -214,7 +220,9 @@ async def test_the_fourth_failure_ends_the_step_with_a_dead_letter(engine: Async
     assert await statuses(engine, change.document_id) == {"parse": "FAILED", "vector": "FAILED", "fulltext": "FAILED"}
     assert (await document(engine, change.document_id)).status == "FAILED"
     letters = await rows(engine, "SELECT * FROM dead_letter")
-    assert [(letter.document_id, letter.code, letter.attempt) for letter in letters] == [(change.document_id, "BUSY", 4)]
+    assert [(letter.document_id, letter.code, letter.attempt) for letter in letters] == [
+        (change.document_id, "BUSY", 4)
+    ]
     assert [event["data"]["outcome"] for event in await events(engine, "document.indexed")] == ["FAILED"]
     assert len(await events(engine, "step.dead_lettered")) == 1
 
@@ -240,7 +248,9 @@ async def test_an_unforeseen_exception_is_retried_and_its_text_stays_out_of_the_
     assert "secret-42" not in row.error_message
 
 
-async def test_a_step_that_ends_every_worker_is_given_up(engine: AsyncEngine, courier: Courier, metrics: Metrics) -> None:
+async def test_a_step_that_ends_every_worker_is_given_up(
+    engine: AsyncEngine, courier: Courier, metrics: Metrics
+) -> None:
     crashing = Claims(engine, courier, WorkPolicy(lease=timedelta(0), max_attempts=3), metrics, "crashing")
     change = await upload(engine)
     message = await command(engine, change.document_id)
@@ -298,7 +308,9 @@ async def test_a_cancelled_task_fences_its_worker_and_frees_its_slot(engine: Asy
             assert isinstance(answer, changes.Change)
             async with step.finish():
                 pass
-    found = await rows(engine, "SELECT status, error_code FROM document_step WHERE document_id = :d", d=change.document_id)
+    found = await rows(
+        engine, "SELECT status, error_code FROM document_step WHERE document_id = :d", d=change.document_id
+    )
     assert {(row.status, row.error_code) for row in found} == {("FAILED", "CANCELLED")}
     assert [event["data"]["outcome"] for event in await events(engine, "document.indexed")] == ["CANCELLED"]
     async with engine.begin() as conn:

@@ -43,6 +43,7 @@ BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 STALLED_SECONDS = 30.0
 UNEXPECTED_DELAY = timedelta(seconds=2)
 
+
 @dataclass(slots=True)
 class LoopState:
     """What readiness looks at; ``polled`` is the monotonic time of the last answer from the consumer."""
@@ -130,7 +131,8 @@ class ConsumeLoop:
                 if failures == 1:
                     log.warning("consumer.unavailable", consumer=self.spec.name, error=repr(err))
                 self.state.bound = False
-                subscription = await self._unbind(subscription)
+                await self._unbind(subscription)
+                subscription = None
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), delay)
         await self._unbind(subscription)

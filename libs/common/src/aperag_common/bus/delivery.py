@@ -32,7 +32,7 @@ class Nak:
 Settlement = Ack | Nak
 
 
-class Settled(Exception):  # noqa: N818  # control flow: carries a decision, tells of no error
+class Settled(Exception):  # control flow: carries a decision, tells of no error
     """Raised by what has already recorded the outcome and knows what the message is to be told."""
 
     def __init__(self, settlement: Settlement) -> None:

@@ -89,7 +89,7 @@ class StreamSpec:
             retention=self.retention,
             storage=self.storage,
             discard=self.discard,
-            discard_new_per_subject=per_subject or None,
+            discard_new_per_subject=per_subject,
             max_bytes=self.max_bytes,
             max_age=self.max_age,
             max_msgs_per_subject=self.max_msgs_per_subject,
@@ -139,9 +139,7 @@ STREAMS: tuple[StreamSpec, ...] = (
         discard=DiscardPolicy.NEW,
         max_msgs_per_subject=1,
         consumers=(
-            ConsumerSpec(
-                "reconciler-tick", Service.RECONCILER, subjects.TICKS, (subjects.ALL_TICKS,), max_deliver=-1
-            ),
+            ConsumerSpec("reconciler-tick", Service.RECONCILER, subjects.TICKS, (subjects.ALL_TICKS,), max_deliver=-1),
         ),
     ),
     StreamSpec(

@@ -13,8 +13,6 @@ from aperag_common.bus.topology import consumer
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from faststream.nats.subscriber.usecases import PullStreamSubscriber
-
     from aperag_common.bus.connection import Bus
     from aperag_common.bus.delivery import Delivery
     from aperag_common.metrics import Metrics
@@ -62,7 +60,7 @@ class Worker:
             ConsumeLoop(
                 self._bus,
                 spec,
-                subscriber,  # type: ignore[arg-type]  # the factory's return type is wider than what pull_sub gives
+                subscriber,
                 slots=slots,
                 metrics=self._metrics,
                 poison=self._poison,

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 
 from aperag_common import errors
+from aperag_common.db.models.base import StepStatus
 from aperag_common.db.models.document_step import StepKind
 from aperag_common.db.models.workflow import Outcome, WorkflowKind, WorkflowStatus
 from aperag_common.events import facts
 from aperag_common.work.change import Change
 from aperag_common.work.dispatch import STEP_COLUMNS, StepRow, step_dispatch
-from aperag_common.work.documents import Closing, conclude, document_fact, lock
-from aperag_common.work.finish import RELEASE_BUILDS
+from aperag_common.work.documents import Closing, Draft, conclude, lock
+from aperag_common.work.finish import RELEASE_BUILDS, step_details
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -85,7 +86,7 @@ async def cancel(
     cancelled = [StepRow(**row._mapping) for row in rows]
     builds: list[StepRow] = []
     for parse in (s for s in cancelled if s.kind == StepKind.PARSE):
-        if parse.status == "ACTIVE":
+        if parse.status == StepStatus.ACTIVE:
             released = await conn.execute(RELEASE_BUILDS, {"document": document.id, "first_due": first_due})
             builds += [StepRow(**row._mapping) for row in released]
         else:
@@ -95,20 +96,7 @@ async def cancel(
         conn,
         document,
         [Closing(s.workflow_id, s.kind, Outcome.CANCELLED) for s in cancelled],
-        [
-            lambda d, s=step: document_fact(
-                facts.IndexFailed if s.kind != StepKind.PARSE else facts.DocumentParseFailed,
-                d,
-                source=SOURCE,
-                kind=s.kind,
-                generation=s.generation,
-                workflow_id=s.workflow_id,
-                error_code=CODE,
-                error_message=MESSAGE,
-            )
-            for step in cancelled
-            if step.status == "FAILED"
-        ],
+        [_cancelled(step) for step in cancelled if step.status == StepStatus.FAILED],
         source=SOURCE,
     )
     return Change(
@@ -118,3 +106,8 @@ async def cancel(
         workflow_id,
         settled=True,
     )
+
+
+def _cancelled(row: StepRow) -> Draft:
+    fact = facts.DocumentParseFailed if row.kind == StepKind.PARSE else facts.IndexFailed
+    return Draft(fact, {**step_details(row), "error_code": CODE, "error_message": MESSAGE})

@@ -24,7 +24,7 @@ from aperag_common.telemetry import propagate
 from aperag_common.work import outbox
 from aperag_common.work.change import Change
 from aperag_common.work.dispatch import STEP_COLUMNS, StepRow, purge_dispatch, step_dispatch
-from aperag_common.work.documents import Closing, LockedDocument, conclude, document_fact, lock
+from aperag_common.work.documents import Closing, Draft, LockedDocument, conclude, lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -139,9 +139,7 @@ async def upload(
     return await _begin(conn, locked, WorkflowKind.UPLOAD, kinds, pace)
 
 
-async def confirm(
-    conn: AsyncConnection, document: LockedDocument, *, kinds: Sequence[StepKind], pace: Pace
-) -> Change:
+async def confirm(conn: AsyncConnection, document: LockedDocument, *, kinds: Sequence[StepKind], pace: Pace) -> Change:
     """The second half of the two-step upload; the caller has locked the document and seen it UPLOADED."""
     await share_collection(conn, document.collection_id, document.owner)
     return (await _begin(conn, [document], WorkflowKind.UPLOAD, kinds, pace))[0]
@@ -174,9 +172,7 @@ async def delete(conn: AsyncConnection, document_id: str, *, first_due: timedelt
     workflow_id = ids.new_workflow_id()
     traceparent = propagate.current_traceparent()
     superseded = await _superseded(conn, document.id, [k.value for k in StepKind])
-    await conn.execute(
-        text("UPDATE document SET deleted_at = clock_timestamp() WHERE id = :id"), {"id": document.id}
-    )
+    await conn.execute(text("UPDATE document SET deleted_at = clock_timestamp() WHERE id = :id"), {"id": document.id})
     if document.status in {DocumentStatus.UPLOADED, DocumentStatus.EXPIRED}:
         # It never had steps; one is made so that its object is removed like any other.
         await _raise(conn, [document], (StepKind.PARSE,), {document.id: workflow_id}, {document.id: 0},
@@ -189,7 +185,7 @@ async def delete(conn: AsyncConnection, document_id: str, *, first_due: timedelt
         conn,
         gone,
         superseded,
-        [lambda d: document_fact(facts.DocumentDeleted, d, source=SOURCE, workflow_id=workflow_id)],
+        [Draft(facts.DocumentDeleted, {"workflow_id": workflow_id})],
         source=SOURCE,
     )
     return Change(tuple(step_dispatch(s, source=SOURCE) for s in steps), rows, document.id, workflow_id)
@@ -220,14 +216,14 @@ async def purge_collection(conn: AsyncConnection, collection_id: str, owner: str
         ),
         {"id": collection_id, "owner": owner, "first_due": first_due, "traceparent": traceparent},
     )
-    message = facts.CollectionDeleted(
+    deleted = facts.CollectionDeleted(
         source=SOURCE,
         type=facts.CollectionDeleted.type_name,
         subject=collection_id,
         owner=owner,
         data=facts.CollectionData(collection_id=collection_id),
     )
-    row = outbox.fact(message, traceparent)
+    row = outbox.fact(deleted, traceparent)
     await outbox.add(conn, [row])
     return Change((purge_dispatch(collection_id, owner, 1, 1, traceparent, source=SOURCE),), (row,))
 
@@ -255,9 +251,7 @@ async def _begin(
     changes = []
     for document in documents:
         workflow_id = workflows[document.id]
-        drafts = [
-            lambda d, w=workflow_id: document_fact(facts.DocumentUploaded, d, source=SOURCE, workflow_id=w)
-        ] if kind is WorkflowKind.UPLOAD else []  # fmt: skip
+        drafts = [Draft(facts.DocumentUploaded, {"workflow_id": workflow_id})] if kind is WorkflowKind.UPLOAD else []
         rows = await conclude(conn, document, superseded.get(document.id, []), drafts, source=SOURCE)
         first = [s for s in steps if s.document_id == document.id and s.kind == StepKind.PARSE and s.dispatch > 0]
         commands = tuple(step_dispatch(s, source=SOURCE) for s in first)

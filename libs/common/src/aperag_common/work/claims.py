@@ -262,5 +262,3 @@ class Claims:
                 await conn.execute(_RELEASE, {**parameters, "slack": LEASE_SLACK})
         except (DBAPIError, OSError) as err:
             log.warning("lease.unreleased", step_id=claim.row.id, error=repr(err))
-
-

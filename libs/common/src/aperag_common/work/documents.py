@@ -18,7 +18,7 @@ from aperag_common.telemetry import propagate
 from aperag_common.work import derive, outbox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -87,6 +87,12 @@ class Closing:
     outcome: Outcome
 
 
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An event that waits for the document's new status and revision; ``details`` are ``DocumentData``'s own fields."""
+
+    fact: type[facts.DocumentFact]
+    details: dict[str, Any]
 
 
 async def lock(conn: AsyncConnection, document_id: str) -> LockedDocument | None:
@@ -94,22 +100,21 @@ async def lock(conn: AsyncConnection, document_id: str) -> LockedDocument | None
     return None if row is None else LockedDocument(**row._mapping)
 
 
-def document_fact(fact: type[Message], document: LockedDocument, /, *, source: str, **details: Any) -> Message:
-    """``details`` are the optional fields of ``facts.DocumentData``."""
+def _message(draft: Draft, document: LockedDocument, source: str) -> Message:
     data = facts.DocumentData(
         document_id=document.id,
         collection_id=document.collection_id,
         revision=document.revision,
         status=document.status,
         name=document.name,
-        **details,
+        **draft.details,
     )
-    return fact(
+    return draft.fact(
         source=source,
-        type=fact.type_name,
+        type=draft.fact.type_name,
         subject=document.id,
         owner=document.owner,
-        cause_id=details.get("workflow_id"),
+        cause_id=data.workflow_id,
         data=data,
     )
 
@@ -118,14 +123,11 @@ async def conclude(
     conn: AsyncConnection,
     document: LockedDocument,
     closings: Sequence[Closing],
-    drafts: Iterable[Callable[[LockedDocument], Message]],
+    drafts: Iterable[Draft],
     *,
     source: str,
 ) -> tuple[outbox.Fact, ...]:
-    """After the steps have been written: state, workflows and events, in the same transaction.
-
-    ``drafts`` make their events from the document as it will be, so that they carry its new status and revision.
-    """
+    """After the steps have been written: state, workflows and events, in the same transaction."""
     ids = sorted({c.workflow_id for c in closings})
     read = (
         await conn.execute(
@@ -151,13 +153,9 @@ async def conclude(
             "statuses": [s.value for s in ended.values()],
         },
     )
-    messages = [draft(after) for draft in drafts]
-    messages += [
-        document_fact(facts.DocumentIndexed, after, source=source, workflow_id=workflow_id, outcome=outcome.value)
-        for workflow_id, outcome in ended.items()
-    ]
+    ends = (Draft(facts.DocumentIndexed, {"workflow_id": w, "outcome": o.value}) for w, o in ended.items())
     traceparent = propagate.current_traceparent()
-    rows = tuple(outbox.fact(message, traceparent) for message in messages)
+    rows = tuple(outbox.fact(_message(draft, after, source), traceparent) for draft in (*drafts, *ends))
     await outbox.add(conn, rows)
     return rows
 

@@ -22,7 +22,8 @@ from aperag_common.work import outbox
 from aperag_common.work.change import Change
 from aperag_common.work.derive import is_open
 from aperag_common.work.dispatch import STEP_COLUMNS, StepRow
-from aperag_common.work.documents import Closing, conclude, document_fact, lock
+from aperag_common.work.documents import Closing, Draft, conclude, lock
+from aperag_common.work.finish import step_details
 from aperag_common.work.policy import LEASE_SLACK, NAK_UP_TO
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ async def record(claims: Claims, claim: StepClaim, err: Exception) -> Settlement
     count = claim.failures + 1
     terminal = isinstance(failure, errors.Terminal) or count >= claims.policy.max_failures
     if failure is not err:
-        log.exception("step.failed_unexpectedly", step_id=claim.row.id, exc_info=err)
+        log.error("step.failed_unexpectedly", step_id=claim.row.id, exc_info=err)
     try:
         if terminal:
             return await _fail(claims, claim.row, claim.token, failure, failures=count, attempt=claim.attempt)
@@ -184,7 +185,7 @@ async def _fail_in(
         conn,
         document,
         [Closing(step.workflow_id, step.kind, Outcome.FAILED) for step in failed],
-        [lambda d, s=step: _failed_fact(s, d, failure, claims.source) for step in failed],
+        [_failed(step, failure) for step in failed],
         source=claims.source,
     )
     letters = (outbox.fact(_lettered_fact(letter, row, claims.source), propagate.current_traceparent()),)
@@ -192,18 +193,10 @@ async def _fail_in(
     return Change((), rows + letters, row.document_id, row.workflow_id, settled=True)
 
 
-def _failed_fact(row: StepRow, document: Any, failure: errors.ApeRAGError, source: str) -> Any:
-    kind = facts.DocumentParseFailed if row.kind == StepKind.PARSE else facts.IndexFailed
-    return document_fact(
-        kind,
-        document,
-        source=source,
-        kind=row.kind,
-        generation=row.generation,
-        workflow_id=row.workflow_id,
-        error_code=failure.error_code,
-        error_message=failure.message,
-    )
+def _failed(row: StepRow, failure: errors.ApeRAGError) -> Draft:
+    fact = facts.DocumentParseFailed if row.kind == StepKind.PARSE else facts.IndexFailed
+    reason = {"error_code": failure.error_code, "error_message": failure.message}
+    return Draft(fact, {**step_details(row), **reason})
 
 
 def _lettered_fact(letter: dict[str, Any], row: StepRow, source: str) -> facts.StepDeadLettered:

@@ -13,7 +13,7 @@ from aperag_common.db.models.workflow import Outcome
 from aperag_common.events import facts
 from aperag_common.work.change import Change
 from aperag_common.work.dispatch import DELETING, STEP_COLUMNS, StepRow, step_dispatch
-from aperag_common.work.documents import Closing, LockedDocument, conclude, document_fact, lock
+from aperag_common.work.documents import Closing, Draft, LockedDocument, conclude, lock
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -62,16 +62,7 @@ class Finishing:
             self.conn,
             self.document,
             [Closing(row.workflow_id, row.kind, Outcome.DONE)],
-            [
-                lambda document: document_fact(
-                    _fact_of(row),
-                    document,
-                    source=source,
-                    kind=row.kind,
-                    generation=row.generation,
-                    workflow_id=row.workflow_id,
-                )
-            ],
+            [Draft(_fact_of(row), step_details(row))],
             source=source,
         )
         return Change(
@@ -81,6 +72,11 @@ class Finishing:
             row.workflow_id,
             settled=not builds,
         )
+
+
+def step_details(row: StepRow) -> dict[str, Any]:
+    """What an event about a step says of it."""
+    return {"kind": row.kind, "generation": row.generation, "workflow_id": row.workflow_id}
 
 
 def _fact_of(row: StepRow) -> type[facts.DocumentFact]:
@@ -107,7 +103,5 @@ async def finish(
     elif document.deleted:
         return None
     else:
-        written = await conn.execute(
-            _ACTIVATE, {**fence, "served": served_generation, "data": json.dumps(data or {})}
-        )
+        written = await conn.execute(_ACTIVATE, {**fence, "served": served_generation, "data": json.dumps(data or {})})
     return Finishing(conn, row, document) if written.rowcount else None

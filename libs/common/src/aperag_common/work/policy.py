@@ -45,10 +45,16 @@ class WorkPolicy:
 
     def due_after(self, dispatch: int) -> timedelta:
         """How long after its ``dispatch``-th publish (from 1) an unclaimed command counts as lost."""
-        return min(self.first_due * 2 ** min(max(dispatch - 1, 0), 16), self.max_due)
+        return _doubled(self.first_due, dispatch, self.max_due)
 
     def retry_delay(self, failures: int, *, luck: float | None = None) -> timedelta:
         """Delay before the attempt after the ``failures``-th failure (from 1); ``luck`` in 0..1 fixes the jitter."""
-        plain = min(self.retry_base * 2 ** min(max(failures - 1, 0), 16), self.retry_cap)
+        plain = _doubled(self.retry_base, failures, self.retry_cap)
         share = random.random() if luck is None else luck  # noqa: S311  # spreads load, guards nothing
         return plain * (1 + self.jitter * share)
+
+
+def _doubled(first: timedelta, count: int, largest: timedelta) -> timedelta:
+    """``first`` for a count of 1, twice as much for every further one."""
+    factor: int = 1 << min(max(count - 1, 0), 16)
+    return min(first * factor, largest)

@@ -46,12 +46,13 @@ class Feed:
         self._running = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        """Ends every listener too."""
+        """Ends every listener too; may be repeated."""
         self._fanout.signal(Signal.CLOSED)
-        if self._running is not None:
+        running, self._running = self._running, None
+        if running is not None:
             self._bus.reconnected.remove(self._on_reconnect)
-            self._running.cancel()
-            await asyncio.wait([self._running])
+            running.cancel()
+            await asyncio.wait([running])
 
     async def known(self, *, seconds: float) -> Position:
         """The position, once there is one; raises ``UpstreamUnavailable`` where that takes too long."""

@@ -80,7 +80,10 @@ def _extract(path: str, suffix: str) -> ParsedDocument:
 
     # Its cache would keep extracted text in the home directory, outside of what a delete removes.
     config = ExtractionConfig(
-        use_cache=False, output_format="markdown", pages=PageConfig(extract_pages=True), disable_ocr=True
+        use_cache=False,
+        output_format="markdown",
+        pages=PageConfig(extract_pages=True),
+        disable_ocr=True,  # type: ignore[call-arg]  # accepted, but missing from the library's own stub
     )
     if Path(path).stat().st_size == 0:
         message = "The document is empty (0 bytes)."

@@ -72,9 +72,7 @@ class FulltextStep:
 
 def term_rows(analyzer: str, chunks: Sequence[StoredChunk], average_length: float) -> list[TermRow]:
     weighed = weigh(analyzer_for(analyzer), [chunk.text for chunk in chunks], average_length)
-    return [
-        TermRow(chunk.id, terms.length, terms.weights) for chunk, terms in zip(chunks, weighed, strict=True)
-    ]
+    return [TermRow(chunk.id, terms.length, terms.weights) for chunk, terms in zip(chunks, weighed, strict=True)]
 
 
 def _target(step: StepClaim) -> IndexTarget:

@@ -26,9 +26,7 @@ class Outbox(Base):
     payload: Mapped[dict[str, Any]]
     traceparent: Mapped[str | None] = mapped_column(String(64))
     epoch: Mapped[int | None] = mapped_column(Integer)
-    created: Mapped[datetime] = mapped_column(
-        DateTime(timezone=True), server_default=text("clock_timestamp()")
-    )
+    created: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=text("clock_timestamp()"))
 
     __table_args__ = (
         Index("ix_outbox_epoch", "epoch"),
