@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 import pytest_asyncio
+import structlog
 from pydantic import SecretStr
 from sqlalchemy import text
 
@@ -28,7 +29,7 @@ from aperag_common.work.dispatch import STEP_COLUMNS, StepRow, step_dispatch
 from aperag_common.work.policy import WorkPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
 
     from fastapi import FastAPI
@@ -40,6 +41,13 @@ if TYPE_CHECKING:
     from aperag_common.work.courier import Courier
 
 SECRET = "integration-tests-only"
+
+
+@pytest.fixture(autouse=True)
+def logged() -> Iterator[list[Any]]:
+    """What was logged; the default rendering of a stack takes seconds."""
+    with structlog.testing.capture_logs() as lines:
+        yield lines
 
 
 @pytest.fixture
@@ -123,9 +131,6 @@ class Person:
         return document
 
 
-MakePerson = "Callable[..., Awaitable[Person]]"
-
-
 @pytest_asyncio.fixture
 async def make_person(app: FastAPI, engine: AsyncEngine) -> AsyncIterator[Callable[..., Awaitable[Person]]]:
     async with AsyncExitStack() as stack:
@@ -166,7 +171,6 @@ class HandIndexer:
 
     engine: AsyncEngine
     claims: Claims
-    analyses: dict[str, Any] = field(default_factory=dict)
 
     async def settle(self, document_id: str, content: str = "", *, kinds: tuple[str, ...] = ()) -> None:
         """All open steps of a document, or only ``kinds``: its parse as one chunk, each build after it."""

@@ -14,7 +14,9 @@ Person = Any
 
 
 async def test_a_collection_is_active_at_once_and_carries_the_default_config(alice: Person) -> None:
-    answer = await alice.http.post("/collections", json={"title": "Tea", "type": "document", "description": "d", "config": {}})
+    answer = await alice.http.post(
+        "/collections", json={"title": "Tea", "type": "document", "description": "d", "config": {}}
+    )
     body = answer.json()
     assert answer.status_code == 200
     assert (body["status"], body["type"], body["title"], body["description"]) == ("ACTIVE", "document", "Tea", "d")

@@ -138,9 +138,7 @@ async def test_a_reader_that_has_seen_nothing_yet_can_come_back_too(base: str, a
 
 
 @pytest.mark.parametrize("last_id", ["99-1", "1-999999", "nonsense", "0-0"])
-async def test_an_unknown_position_gets_one_reset_and_then_what_happens(
-    base: str, alice: Person, last_id: str
-) -> None:
+async def test_an_unknown_position_gets_one_reset_and_then_what_happens(base: str, alice: Person, last_id: str) -> None:
     collection = await alice.collection()
     async with listening(base, alice, last_id=last_id) as stream:
         reset = await stream.frame()

@@ -53,7 +53,7 @@ async def test_a_broken_database_is_named_without_its_secrets(alice: Person, eng
 
 
 async def test_an_unexpected_failure_shows_no_stack(
-    alice: Person, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    alice: Person, gateway: Gateway, monkeypatch: pytest.MonkeyPatch, logged: list[Any]
 ) -> None:
     async def broken(*_: object, **__: object) -> None:
         message = "secret detail"
@@ -63,6 +63,7 @@ async def test_an_unexpected_failure_shows_no_stack(
     answer = await alice.http.get("/collections/col1")
     assert (answer.status_code, answer.json()["error_code"], answer.json()["code"]) == (500, "INTERNAL_ERROR", 1000)
     assert "secret detail" not in answer.text
+    assert [line["path"] for line in logged if line["event"] == "request.failed"] == ["/api/v1/collections/col1"]
 
 
 async def test_a_large_json_body_is_refused_while_it_arrives(alice: Person) -> None:

@@ -104,9 +104,7 @@ async def test_a_search_outside_the_contract_is_refused(alice: Person, body: dic
 async def test_a_search_waits_for_what_was_just_uploaded(alice: Person, indexer: Indexer, awaited: str) -> None:
     collection = await alice.collection()
     document = await alice.uploaded(collection, "tea.txt", TEA)
-    waiting = asyncio.create_task(
-        search(alice, collection, wait_for=[document[awaited]], wait_ms=10_000, **FULLTEXT)
-    )
+    waiting = asyncio.create_task(search(alice, collection, wait_for=[document[awaited]], wait_ms=10_000, **FULLTEXT))
     await indexer.settle(document["id"], TEA, kinds=("parse",))
     assert not waiting.done()
     await indexer.settle(document["id"], TEA, kinds=("fulltext",))

@@ -47,9 +47,7 @@ async def test_a_waiting_document_knows_how_many_are_before_it(alice: Person, en
     assert [task["steps"][0]["position"] for task in tasks] == [0, 1, 2]
 
 
-async def test_a_cancelled_task_ends_at_once_and_its_worker_is_told(
-    alice: Person, mallory: Person, bus: Bus
-) -> None:
+async def test_a_cancelled_task_ends_at_once_and_its_worker_is_told(alice: Person, mallory: Person, bus: Bus) -> None:
     told = await bus.nc.subscribe("aperag.live.task.*.cancel")
     await bus.nc.flush()
     collection = await alice.collection()

@@ -54,8 +54,9 @@ async def open_runtime(settings: ServiceSettings, *, service: str) -> AsyncItera
     """Waits for NATS and for a migrated PostgreSQL; a supervisor restarts the process when that takes too long."""
     instance = settings.instance or f"{socket.gethostname()}-{os.getpid()}"
     logs.configure(settings.telemetry.log_level, json=settings.telemetry.log_json, service=service)
-    telemetry = Telemetry.start(settings, service=service)
+    telemetry = Telemetry.start(settings, service=service, instance=instance)
     metrics = Metrics(service)
+    metrics.spans_dropped.set_function(lambda: telemetry.dropped)
     health = Health()
     engine = make_engine(settings.postgres, name=f"aperag-{service}")
     telemetry.instrument_engine(engine)

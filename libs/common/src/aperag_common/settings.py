@@ -67,6 +67,7 @@ class TelemetrySettings(Block):
     """Where traces go; see ``aperag_common.telemetry``."""
 
     spans_to_nats: bool = Field(True, description="publish spans to APERAG_SPANS where no collector is configured")
+    sql_spans_to_nats: bool = Field(True, description="SQL statements, without their text, among the spans on NATS")
     log_level: str = Field("INFO", description="lowest level logged")
     log_json: bool = Field(True, description="log lines as JSON; false = for people")
 

@@ -46,11 +46,12 @@ class Authenticator:
     async def caller_of(self, key: str) -> Caller | None:
         if not is_api_key(key):
             return None
-        async with self.engine.begin() as conn:
+        async with self.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as conn:
             found = await repository.find_by_hash(conn, self.hasher.hash(key), self.touched_every)
-            if found is None:
-                return None
-            if found.untouched:
+        if found is None:
+            return None
+        if found.untouched:
+            async with self.engine.begin() as conn:
                 await repository.touch(conn, found.id)
         return Caller(found.owner, Role(found.role))
 

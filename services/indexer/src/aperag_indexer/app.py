@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from aperag_common.work.claims import Claims
 from aperag_common.work.failures import record_poison
 from aperag_common.work.policy import WorkPolicy
 from aperag_indexer.adapters.kreuzberg import KreuzbergParser
+from aperag_indexer.adapters.warm import load
 from aperag_indexer.indexing.handlers import FulltextStep, VectorStep
 from aperag_indexer.parsing.handlers import ParseStep
 from aperag_indexer.removal.handlers import RemoveStep
@@ -79,7 +81,9 @@ async def serve(settings: Settings) -> None:
         server = HealthServer(settings.http, runtime.health, runtime.metrics)
         await server.start()
         await worker.start()
+        warming = asyncio.create_task(pool.run(load))
         await until_stopped()
+        warming.cancel()
         await worker.stop()
         await pool.close()
         await server.stop()

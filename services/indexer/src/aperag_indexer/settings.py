@@ -25,7 +25,7 @@ class PoolSettings(Block):
     workers: PositiveInt = Field(
         default_factory=lambda: max(1, os.cpu_count() or 1), description="processes; default: one per core"
     )
-    idle: timedelta = Field(timedelta(minutes=5), description="a process without work ends after this")
+    idle: timedelta = Field(timedelta(minutes=30), description="a process without work ends after this")
 
 
 class ChunkSettings(Block):

@@ -159,7 +159,7 @@ class ConsumeLoop:
             return
         try:
             messages = await subscription.fetch(self._free, timeout=FETCH_SECONDS)
-        except nats_errors.TimeoutError:
+        except TimeoutError:  # the client raises its own subclass, and in one place the plain one
             if not self._bus.connected:
                 raise
             messages = []

@@ -39,7 +39,7 @@ def _works_on(service: Service) -> list[str]:
 
 
 def _reads(stream: str) -> list[str]:
-    """What an ordered consumer and direct gets on one stream need."""
+    """What an ordered consumer on one stream needs."""
     return [
         f"{JS}.STREAM.INFO.{stream}",
         f"{JS}.CONSUMER.CREATE.{stream}",
@@ -74,7 +74,7 @@ def permissions_for(service: Service) -> Permissions:
     publish.append(subjects.wake(Service.RECONCILER))
     match service:
         case Service.API:
-            publish += [*_reads(subjects.EVENTS), *_reads(subjects.SPANS), subjects.ALL_TASK_CANCELS]
+            publish += [*_reads(subjects.EVENTS), f"{JS}.DIRECT.GET.{subjects.SPANS}", subjects.ALL_TASK_CANCELS]
         case Service.INDEXER:
             subscribe.append(subjects.ALL_TASK_CANCELS)
         case Service.RECONCILER:

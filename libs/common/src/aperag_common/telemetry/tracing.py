@@ -45,12 +45,12 @@ class Telemetry:
         self._sql = sql
 
     @classmethod
-    def start(cls, settings: ServiceSettings, *, service: str) -> Telemetry:
+    def start(cls, settings: ServiceSettings, *, service: str, instance: str = "") -> Telemetry:
         if not settings.otel_enabled:
             telemetry = cls(trace.NoOpTracerProvider(), None, sql=False)
         else:
             exporter = _exporter(settings, service)
-            provider = _provider(exporter, service=service, instance=settings.instance)
+            provider = _provider(exporter, service=service, instance=instance or settings.instance)
             telemetry = cls(provider, exporter, sql=settings.otel_sqlalchemy_enabled)
         propagate.use(telemetry.provider)
         return telemetry
@@ -99,7 +99,9 @@ def _exporter(settings: ServiceSettings, service: str) -> SpanExporter | None:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
 
         return OTLPSpanExporter(endpoint=endpoint)
-    return NatsSpanExporter(service) if settings.telemetry.spans_to_nats else None
+    if not settings.telemetry.spans_to_nats:
+        return None
+    return NatsSpanExporter(service, sql_spans=settings.telemetry.sql_spans_to_nats)
 
 
 def collector(settings: ServiceSettings) -> str | None:

@@ -61,6 +61,9 @@ class ApiClient:
         parts = [("files", (path.name, path.read_bytes(), _media_type(path))) for path in paths]
         return list((await self._json("POST", f"/collections/{collection}/documents", files=parts))["items"])
 
+    async def delete(self, collection: str, document: str) -> None:
+        await self._json("DELETE", f"/collections/{collection}/documents/{document}")
+
     async def search(self, collection: str, query: str, *, wait_for: Sequence[str]) -> dict[str, Any]:
         body = {
             "query": query,

@@ -48,7 +48,7 @@ class Journey:
     async def _ingest(self, collection: str) -> list[str]:
         """The ids of the sample documents, all searchable."""
         paths = samples.documents()
-        there = {document["name"]: document for document in await self._client.documents(collection)}
+        there = {document["name"]: document for document in await self._living(collection)}
         missing = [path for path in paths if path.name not in there]
         known = [there[path.name] for path in paths if path.name in there]
         if known:
@@ -63,6 +63,14 @@ class Journey:
             message = f"{len(tracks.failures)} documents did not become searchable"
             raise DemoFailed(message, hint=f"{reasons}\n  see `aperag logs indexer`")
         return list(tracks.by_id)
+
+    async def _living(self, collection: str) -> list[dict[str, Any]]:
+        """What an earlier run left; what failed then is taken out, so that it gets another chance."""
+        documents = await self._client.documents(collection)
+        for document in documents:
+            if document["status"] == "FAILED":
+                await self._client.delete(collection, document["id"])
+        return [document for document in documents if document["status"] != "FAILED"]
 
     async def _upload(self, collection: str, paths: Sequence[Path]) -> list[dict[str, Any]]:
         if not paths:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from aperag_standalone.demo.samples import Question
     from aperag_standalone.demo.tracks import Track, Tracks
 
-SNIPPET = 90
+SNIPPET = 200
 
 
 class Bars:
@@ -69,10 +69,10 @@ def hits_table(question: Question, items: Sequence[dict[str, Any]]) -> Table:
     table.add_column("score", justify="right")
     table.add_column("document", no_wrap=True)
     table.add_column("found by", no_wrap=True)
-    table.add_column("text", ratio=1)
+    table.add_column("text", no_wrap=True, overflow="ellipsis", ratio=1)
     for item in items:
         score = "" if item["score"] is None else f"{item['score']:.3f}"
         text = " ".join(item["content"].split())
-        snippet = text if len(text) <= SNIPPET else f"{text[:SNIPPET]}…"
-        table.add_row(str(item["rank"]), score, escape(item["source"]), item["recall_type"], escape(snippet))
+        found_by = item["recall_type"].removesuffix("_search")
+        table.add_row(str(item["rank"]), score, escape(item["source"]), found_by, escape(text[:SNIPPET]))
     return table

@@ -45,17 +45,17 @@ _FIND = text(
 _TOUCH = text("UPDATE api_key SET last_used_at = clock_timestamp() WHERE id = :id")
 _COLUMNS = "id, key_mask AS key, description, created AS created_at, updated AS updated_at, last_used_at"
 _OWN = "owner = :owner AND deleted_at IS NULL AND NOT is_system"
-_LIST = text(f"SELECT {_COLUMNS} FROM api_key WHERE {_OWN} ORDER BY created, id")  # noqa: S608
+_LIST = text(f"SELECT {_COLUMNS} FROM api_key WHERE {_OWN} ORDER BY created, id")
 _INSERT = text(
     f"""
     INSERT INTO api_key (id, owner, key_hash, key_mask, description, is_system)
     VALUES (:id, :owner, :hash, :mask, :description, false) RETURNING {_COLUMNS}
-    """  # noqa: S608
+    """
 )
 _UPDATE = text(
-    f"UPDATE api_key SET description = :description, updated = now() WHERE id = :id AND {_OWN} RETURNING {_COLUMNS}"  # noqa: S608
+    f"UPDATE api_key SET description = :description, updated = now() WHERE id = :id AND {_OWN} RETURNING {_COLUMNS}"
 )
-_DELETE = text(f"UPDATE api_key SET deleted_at = now() WHERE id = :id AND {_OWN} RETURNING id")  # noqa: S608
+_DELETE = text(f"UPDATE api_key SET deleted_at = now() WHERE id = :id AND {_OWN} RETURNING id")
 
 
 async def find_by_hash(conn: AsyncConnection, key_hash: str, touched_every: timedelta) -> KnownKey | None:

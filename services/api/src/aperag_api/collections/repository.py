@@ -49,14 +49,14 @@ _INSERT = text(
     INSERT INTO collection (id, owner, title, description, type, status, config, analyzer, active_model)
     VALUES (:id, :owner, :title, :description, :type, 'ACTIVE', CAST(:config AS jsonb), :analyzer, :active_model)
     RETURNING {_COLUMNS}
-    """  # noqa: S608
+    """
 )
-_GET = text(f"SELECT {_COLUMNS} FROM collection WHERE id = :id AND owner = :owner")  # noqa: S608
+_GET = text(f"SELECT {_COLUMNS} FROM collection WHERE id = :id AND owner = :owner")
 _UPDATE = text(
     f"""
     UPDATE collection SET title = :title, description = :description, config = CAST(:config AS jsonb), updated = now()
     WHERE id = :id AND owner = :owner AND status <> 'DELETED' RETURNING {_COLUMNS}
-    """  # noqa: S608
+    """
 )
 _LIST = text(
     """

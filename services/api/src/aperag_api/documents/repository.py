@@ -48,8 +48,8 @@ _LISTED = f"""
 """
 _GET = text(f"{_SELECT} WHERE {_OWN} AND d.id = :id")
 _MANY = text(f"{_SELECT} WHERE {_OWN} AND d.id = ANY(:ids)")
-_COUNT = text(f"SELECT count(*) FROM document d {_LISTED}")  # noqa: S608
-_OWN_IDS = text(f"SELECT d.id FROM document d WHERE {_OWN} AND d.id = ANY(:ids) ORDER BY d.id")  # noqa: S608
+_COUNT = text(f"SELECT count(*) FROM document d {_LISTED}")
+_OWN_IDS = text(f"SELECT d.id FROM document d WHERE {_OWN} AND d.id = ANY(:ids) ORDER BY d.id")
 _FAILED = text(
     """
     SELECT d.id, array_agg(s.kind ORDER BY s.kind) AS kinds

@@ -52,7 +52,7 @@ class Feed:
         if running is not None:
             self._bus.reconnected.remove(self._on_reconnect)
             running.cancel()
-            await asyncio.wait([running])
+            await asyncio.gather(running, return_exceptions=True)
 
     async def known(self, *, seconds: float) -> Position:
         """The position, once there is one; raises ``UpstreamUnavailable`` where that takes too long."""
@@ -90,6 +90,7 @@ class Feed:
         finally:
             if self._following is not None:
                 self._following.cancel()
+                await asyncio.gather(self._following, return_exceptions=True)
 
     async def _note(self, exc: BaseException | None) -> None:
         expected = (errors.UpstreamUnavailable, NatsError, JetStreamError, TimeoutError, SQLAlchemyError, OSError)

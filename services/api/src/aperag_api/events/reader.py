@@ -15,7 +15,7 @@ from nats.js.errors import Error as JetStreamError
 from aperag_common import errors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
@@ -67,7 +67,7 @@ class OrderedReader:
         info = await self._bus.js.add_consumer(self._stream, config)
         return info.num_pending or 0
 
-    async def read(self) -> AsyncIterator[Delivered]:
+    async def read(self) -> AsyncGenerator[Delivered, None]:
         """Endless."""
         subscription = await self._bus.nc.subscribe(self._bus.nc.new_inbox())
         try:

@@ -7,14 +7,17 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import structlog
+
 from aperag_api.documents.service import living_document
 from aperag_api.events.fanout import Event, Position, Signal
 from aperag_api.events.reader import OrderedReader
 from aperag_api.events.sse import comment, event_frame, position_frame, reset_frame
+from aperag_common import errors
 from aperag_common.bus import subjects
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
     from datetime import timedelta
 
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from aperag_api.events.fanout import Fanout, Listener
     from aperag_api.events.feed import Feed
     from aperag_common.bus.connection import Bus
+
+log = structlog.get_logger(__name__)
 
 READY_SECONDS = 5.0
 
@@ -96,10 +101,15 @@ class EventService:
             async with aclosing(self._live(listener, sent, document_id)) as live:
                 async for frame in live:
                     yield frame
+        except errors.UpstreamUnavailable as err:
+            # The stream ends without a word: the client comes back with its last position.
+            log.info("events.replay_lost", owner=listener.owner, error=err.message)
         finally:
             self.fanout.leave(listener)
 
-    async def _live(self, listener: Listener, sent: Position, document_id: str | None) -> AsyncIterator[bytes]:
+    async def _live(
+        self, listener: Listener, sent: Position, document_id: str | None
+    ) -> AsyncGenerator[bytes, None]:
         while True:
             try:
                 async with asyncio.timeout(self.heartbeat.total_seconds()):
@@ -110,10 +120,11 @@ class EventService:
             frames: list[bytes] = []
             for item in items:
                 if isinstance(item, Signal):
-                    if item is not Signal.CLOSED:
-                        sent = self.feed.position or sent
-                        yield reset_frame(sent, item)
-                    if item is not Signal.RESET:
+                    if item is Signal.CLOSED:
+                        return
+                    sent = self._after(item, sent)
+                    yield reset_frame(sent, item)
+                    if item is Signal.LAGGED:
                         return
                 elif item.position > sent:
                     sent = item.position
@@ -122,7 +133,12 @@ class EventService:
             if frames:
                 yield b"".join(frames)
 
-    async def _replay(self, owner: str, missed: Missed) -> AsyncIterator[Event]:
+    def _after(self, signal: Signal, sent: Position) -> Position:
+        """Where a reader stands that has just read its state again: a new life is read from its beginning."""
+        here = self.feed.position or sent
+        return Position(here.epoch, 0) if signal is Signal.RESET else here
+
+    async def _replay(self, owner: str, missed: Missed) -> AsyncGenerator[Event, None]:
         if missed.after >= missed.until:
             return
         reader = OrderedReader(self.bus, subjects.EVENTS, subjects.owner_events(owner))
