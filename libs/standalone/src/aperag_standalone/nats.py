@@ -42,7 +42,9 @@ def make_keys(directory: Path) -> dict[Service, Path]:
     for service in Service:
         seeds[service] = directory / f"{service}.nk"
         if not seeds[service].exists():
-            seed: bytes = nkeys.encode_seed(secrets.token_bytes(32), nkeys.PREFIX_BYTE_USER)
+            seed: bytes = nkeys.encode_seed(  # type: ignore[no-untyped-call]  # nkeys ships no types
+                secrets.token_bytes(32), nkeys.PREFIX_BYTE_USER
+            )
             files.write_private(seeds[service], seed.decode("ascii"))
     return seeds
 
@@ -53,8 +55,8 @@ def users_of(seeds: Mapping[Service, Path]) -> dict[Service, NkeyUser]:
 
 
 def _public_key(seed_file: Path) -> str:
-    public: bytes = nkeys.from_seed(seed_file.read_bytes().strip()).public_key
-    return public.decode("ascii")
+    pair = nkeys.from_seed(seed_file.read_bytes().strip())  # type: ignore[no-untyped-call]  # nkeys ships no types
+    return bytes(pair.public_key).decode("ascii")
 
 
 def server_binary() -> str:

@@ -18,6 +18,7 @@ from aperag_common.objects import LocalObjectStore
 from aperag_common.runtime import Runtime, open_runtime, until_stopped
 from aperag_common.work.failures import record_poison
 from aperag_common.work.policy import WorkPolicy
+from aperag_reconciler.backlog.observe import Backlog
 from aperag_reconciler.gc.collect import Collect
 from aperag_reconciler.outbox.sweep import OutboxSweep
 from aperag_reconciler.purge.purge import Purge
@@ -41,9 +42,12 @@ def make_timers(runtime: Runtime, settings: Settings, release: FairRelease) -> d
     sweep = OutboxSweep(runtime.engine, runtime.courier)
     collect = Collect(runtime.engine, LocalObjectStore(settings.objects.directory), settings.retention)
 
+    backlog = Backlog(runtime.bus, runtime.engine, runtime.metrics)
+
     async def reconcile_indexes() -> None:
         await redrive.run()
         await release.run()
+        await backlog.measure()
 
     periods = settings.timers
     timers = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
@@ -20,6 +20,7 @@ from aperag_common.work.finish import RELEASE_BUILDS, step_details
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from sqlalchemy import TextClause
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 SOURCE = "api"
@@ -81,31 +82,34 @@ async def cancel(
     status = (await conn.execute(_STATUS, {"id": workflow_id})).scalar_one()
     if status != WorkflowStatus.RUNNING:
         return AlreadySettled(WorkflowStatus(status))
-    reason = {"document": document.id, "code": CODE, "message": MESSAGE}
-    rows = await conn.execute(_CANCEL_STEPS, {**reason, "workflow": workflow_id})
-    cancelled = [StepRow(**row._mapping) for row in rows]
-    builds: list[StepRow] = []
-    for parse in (s for s in cancelled if s.kind == StepKind.PARSE):
-        if parse.status == StepStatus.ACTIVE:
-            released = await conn.execute(RELEASE_BUILDS, {"document": document.id, "first_due": first_due})
-            builds += [StepRow(**row._mapping) for row in released]
-        else:
-            rows = await conn.execute(_CANCEL_WAITING, reason)
-            cancelled += [StepRow(**row._mapping) for row in rows]
-    facts_ = await conclude(
+    cancelled, builds = await _cancel_steps(conn, document.id, workflow_id, first_due)
+    concluded = await conclude(
         conn,
         document,
         [Closing(s.workflow_id, s.kind, Outcome.CANCELLED) for s in cancelled],
         [_cancelled(step) for step in cancelled if step.status == StepStatus.FAILED],
         source=SOURCE,
     )
-    return Change(
-        tuple(step_dispatch(build, source=SOURCE) for build in builds),
-        facts_,
-        document.id,
-        workflow_id,
-        settled=True,
-    )
+    commands = tuple(step_dispatch(build, source=SOURCE) for build in builds)
+    return Change(commands, concluded.facts, document.id, workflow_id, settled=True)
+
+
+async def _cancel_steps(
+    conn: AsyncConnection, document_id: str, workflow_id: str, first_due: timedelta
+) -> tuple[list[StepRow], list[StepRow]]:
+    """The steps that ended, and the builds of other workflows that may go on: the parse they wait for still serves."""
+    reason = {"document": document_id, "code": CODE, "message": MESSAGE}
+    cancelled = await _rows(conn, _CANCEL_STEPS, {**reason, "workflow": workflow_id})
+    parse = next((step for step in cancelled if step.kind == StepKind.PARSE), None)
+    if parse is None:
+        return cancelled, []
+    if parse.status == StepStatus.ACTIVE:
+        return cancelled, await _rows(conn, RELEASE_BUILDS, {"document": document_id, "first_due": first_due})
+    return cancelled + await _rows(conn, _CANCEL_WAITING, reason), []
+
+
+async def _rows(conn: AsyncConnection, statement: TextClause, parameters: dict[str, Any]) -> list[StepRow]:
+    return [StepRow(**row._mapping) for row in await conn.execute(statement, parameters)]
 
 
 def _cancelled(row: StepRow) -> Draft:

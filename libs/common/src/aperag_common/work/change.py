@@ -18,3 +18,5 @@ class Change:
     workflow_id: str = ""
     settled: bool = False
     """True when a slot of the owner has become free, so that the reconciler may release the next document."""
+    ended_after: tuple[float, ...] = ()
+    """Seconds from the request to the end of each workflow that this transaction ended well."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import structlog
@@ -51,6 +52,8 @@ class Courier:
                 self._spawn(self._send_command(command))
             if change.facts:
                 self._spawn(self.relay(change.facts))
+            for seconds in change.ended_after:
+                self._metrics.upload_to_searchable_seconds.observe(seconds)
         if any(change.settled for change in changes):
             self._spawn(self.publisher.wake("reconciler"))
 
@@ -122,6 +125,8 @@ class Courier:
         except errors.UpstreamUnavailable as err:
             log.warning("event.unpublished", subject=fact.subject, error=err.message)
             return False
+        written = datetime.fromisoformat(fact.payload["time"])
+        self._metrics.relay_latency_seconds.observe((datetime.now(UTC) - written).total_seconds())
         self._relayed.setdefault(epoch, []).append(fact.id)
         if self._marker is None or self._marker.done():
             self._marker = self._spawn(self._mark_soon())

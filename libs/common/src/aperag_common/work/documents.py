@@ -59,8 +59,9 @@ _WRITE = text(
     ), ended AS (
         UPDATE workflow w SET status = e.status, finished = clock_timestamp()
         FROM unnest(CAST(:workflows AS text[]), CAST(:statuses AS text[])) AS e(id, status) WHERE w.id = e.id
+        RETURNING w.kind, w.status, extract(epoch FROM clock_timestamp() - w.created)::float AS seconds
     )
-    SELECT 1
+    SELECT seconds FROM ended WHERE status = 'SUCCESS' AND kind <> 'delete'
     """
 )
 
@@ -95,6 +96,14 @@ class Draft:
     details: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Concluded:
+    """``facts`` wait for their relay; ``ended_after`` as in ``Change``."""
+
+    facts: tuple[outbox.Fact, ...]
+    ended_after: tuple[float, ...]
+
+
 async def lock(conn: AsyncConnection, document_id: str) -> LockedDocument | None:
     row = (await conn.execute(_LOCK, {"id": document_id})).one_or_none()
     return None if row is None else LockedDocument(**row._mapping)
@@ -126,7 +135,7 @@ async def conclude(
     drafts: Iterable[Draft],
     *,
     source: str,
-) -> tuple[outbox.Fact, ...]:
+) -> Concluded:
     """After the steps have been written: state, workflows and events, in the same transaction."""
     ids = sorted({c.workflow_id for c in closings})
     read = (
@@ -143,7 +152,7 @@ async def conclude(
     status = DocumentStatus.DELETED if document.deleted else derive.document_status(_states(read.steps))
     after = replace(document, status=status, revision=document.revision + 1)
     ended = _ended(read.outcomes, closings, ids)
-    await conn.execute(
+    written = await conn.execute(
         _WRITE,
         {
             "document": document.id,
@@ -157,7 +166,7 @@ async def conclude(
     traceparent = propagate.current_traceparent()
     rows = tuple(outbox.fact(_message(draft, after, source), traceparent) for draft in (*drafts, *ends))
     await outbox.add(conn, rows)
-    return rows
+    return Concluded(rows, tuple(written.scalars()))
 
 
 def _states(steps: list[dict[str, Any]]) -> list[derive.StepState]:

@@ -181,7 +181,7 @@ async def _fail_in(
     letter = _letter(current_delivery.get(), failure, attempt=attempt, row=row)
     await conn.execute(insert(DeadLetter), [letter])
     failed = [row, *waiting]
-    rows = await conclude(
+    concluded = await conclude(
         conn,
         document,
         [Closing(step.workflow_id, step.kind, Outcome.FAILED) for step in failed],
@@ -190,7 +190,7 @@ async def _fail_in(
     )
     letters = (outbox.fact(_lettered_fact(letter, row, claims.source), propagate.current_traceparent()),)
     await outbox.add(conn, letters)
-    return Change((), rows + letters, row.document_id, row.workflow_id, settled=True)
+    return Change((), concluded.facts + letters, row.document_id, row.workflow_id, settled=True)
 
 
 def _failed(row: StepRow, failure: errors.ApeRAGError) -> Draft:

@@ -58,7 +58,7 @@ class Finishing:
         if row.kind == StepKind.PARSE and row.status not in DELETING:
             found = await self.conn.execute(RELEASE_BUILDS, {"document": row.document_id, "first_due": first_due})
             builds = [StepRow(**build._mapping) for build in found]
-        rows = await conclude(
+        concluded = await conclude(
             self.conn,
             self.document,
             [Closing(row.workflow_id, row.kind, Outcome.DONE)],
@@ -67,10 +67,11 @@ class Finishing:
         )
         return Change(
             tuple(step_dispatch(build, source=source) for build in builds),
-            rows,
+            concluded.facts,
             row.document_id,
             row.workflow_id,
             settled=not builds,
+            ended_after=concluded.ended_after,
         )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from aperag_standalone import process
-from aperag_standalone.errors import AlreadyRunning, NotRunning, StartFailed
+from aperag_standalone.errors import NotRunning, StartFailed
 from aperag_standalone.home import Home
 from aperag_standalone.supervisor import lock, state
 from aperag_standalone.supervisor.state import StackStatus, UnitStatus
@@ -29,22 +29,20 @@ STOP_TIMEOUT = 60.0
 
 def running(home: Home) -> StackState | None:
     """The state of the stack that runs on ``home`` now."""
-    holder = lock.holder(home.lock)
+    holder = lock.holder(home)
     found = state.read(home.state)
-    return found if found is not None and found.pid == holder else None
+    return found if found is not None and holder is not None and found.pid == holder.pid else None
 
 
 def launch(options: StackOptions, *, dies_with_us: bool) -> subprocess.Popen[bytes]:
     """A supervisor in a session of its own; Ctrl-C reaches only us, who then ask it to stop."""
     home = Home(options.home)
     home.prepare()
-    holder = lock.holder(home.lock)
-    if holder is not None:
-        message = f"a stack already runs on {home.directory} (supervisor pid {holder})"
-        raise AlreadyRunning(message, hint="see `aperag status`; end it with `aperag down`")
+    if lock.holder(home) is not None:
+        raise lock.taken(home)
     with home.log("supervisor").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "aperag_standalone.supervisor", options.model_dump_json()],
+            [sys.executable, "-m", lock.MODULE, options.model_dump_json()],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -90,14 +88,13 @@ def await_ready(child: subprocess.Popen[bytes], home: Home, console: Console) ->
 
 def stop(home: Home) -> None:
     """Ask the supervisor to stop, and wait until it has."""
-    holder = lock.holder(home.lock)
-    if holder is None:
+    supervisor = lock.holder(home)
+    if supervisor is None:
         message = f"no stack runs on {home.directory}"
         raise NotRunning(message, hint="start one with `aperag up`")
-    supervisor = psutil.Process(holder)
     supervisor.terminate()
     try:
         supervisor.wait(STOP_TIMEOUT)
     except psutil.TimeoutExpired as err:
-        message = f"supervisor {holder} did not stop within {STOP_TIMEOUT:.0f} s"
+        message = f"supervisor {supervisor.pid} did not stop within {STOP_TIMEOUT:.0f} s"
         raise StartFailed(message, hint=f"see {home.log('supervisor')}") from err

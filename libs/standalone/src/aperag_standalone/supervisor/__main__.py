@@ -51,7 +51,7 @@ def main() -> int:
     home = Home(options.home)
     home.prepare()
     logs.configure("INFO", json=True, service="supervisor")
-    lock.acquire(home.lock)
+    lock.acquire(home)
     return asyncio.run(supervise(options))
 
 

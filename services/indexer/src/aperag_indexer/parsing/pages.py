@@ -29,11 +29,15 @@ def locate_pages(markdown: str, page_texts: Sequence[str]) -> tuple[PageSpan, ..
 
 
 def _positions(text: str, counts: Sequence[float]) -> list[int]:
-    """For each ascending letter count, the position in ``text`` where that many letters have passed."""
+    """For each ascending letter count, where the text goes on after that many letters: at its next line or word."""
     positions: list[int] = []
     seen = 0
+    passed = 0
     for position, character in enumerate(text):
+        if not character.isalnum():
+            continue
         while len(positions) < len(counts) and seen >= counts[len(positions)] - 0.5:
-            positions.append(position)
-        seen += character.isalnum()
+            positions.append(max(text.rfind("\n", passed, position) + 1, passed))
+        seen += 1
+        passed = position + 1
     return positions + [len(text)] * (len(counts) - len(positions))

@@ -1,0 +1,95 @@
+"""Messages keep their shape: one golden JSON per type, read by today's classes and written by them unchanged."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from aperag_common.events import commands, facts
+from aperag_common.events.envelope import Message
+
+GOLDEN = Path(__file__).parent / "golden"
+TYPES = (*commands.COMMANDS, *facts.FACTS)
+
+STEP = {
+    "row_id": "step0011223344556677",
+    "generation": 2,
+    "document_id": "doc0011223344556677",
+    "collection_id": "col0011223344556677",
+    "kind": "vector",
+    "workflow_id": "wf0011223344556677",
+}
+DOCUMENT = {
+    "document_id": "doc0011223344556677",
+    "collection_id": "col0011223344556677",
+    "revision": 7,
+    "status": "FAILED",
+    "name": "报告.pdf",
+    "kind": "vector",
+    "generation": 2,
+    "workflow_id": "wf0011223344556677",
+    "outcome": "PARTIAL",
+    "error_code": "CORRUPT_DOCUMENT",
+    "error_message": "unreadable",
+}
+DATA = {
+    commands.StepData: STEP,
+    commands.PurgeData: {"row_id": "col0011223344556677", "generation": 1, "collection_id": "col0011223344556677"},
+    facts.DocumentData: DOCUMENT,
+    facts.CollectionData: {"collection_id": "col0011223344556677"},
+    facts.DeadLetterData: {
+        "dead_letter_id": "11111111-2222-3333-4444-555555555555",
+        "consumer": "indexer-vector",
+        "row_id": "step0011223344556677",
+        "document_id": "doc0011223344556677",
+        "code": "BUSY",
+        "message": "no room",
+    },
+}
+
+
+def sample(kind: type[Message]) -> Message:
+    data = DATA[kind.model_fields["data"].annotation]  # type: ignore[index]
+    return kind.model_validate(
+        {
+            "id": "11111111-2222-3333-4444-555555555555",
+            "source": "tests",
+            "type": kind.type_name,
+            "subject": "doc0011223344556677",
+            "time": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+            "owner": "user0011223344556677",
+            "cause_id": "wf0011223344556677",
+            "data": data,
+        }
+    )
+
+
+@pytest.mark.parametrize("kind", TYPES, ids=lambda k: k.__name__)
+def test_a_message_is_written_as_its_golden_file_says(kind: type[Message]) -> None:
+    """A missing file is written; look at it, then commit it. A changed one is a breaking change: make a new type."""
+    golden = GOLDEN / f"{kind.__name__}.json"
+    written = json.loads(sample(kind).encode())
+    if not golden.exists():
+        golden.write_text(json.dumps(written, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        pytest.fail(f"{golden.name} was missing and has been written")
+    assert written == json.loads(golden.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("kind", TYPES, ids=lambda k: k.__name__)
+def test_a_field_added_by_a_newer_publisher_is_ignored(kind: type[Message]) -> None:
+    golden = json.loads((GOLDEN / f"{kind.__name__}.json").read_text(encoding="utf-8"))
+    golden["added_later"] = 1
+    golden["data"]["added_later"] = {"x": 1}
+    assert kind.model_validate(golden) == sample(kind)
+
+
+def test_every_golden_file_has_its_class() -> None:
+    assert {p.stem for p in GOLDEN.glob("*.json")} == {kind.__name__ for kind in TYPES}
+
+
+def test_type_names_are_unique() -> None:
+    names = [kind.type_name for kind in TYPES]
+    assert len(names) == len(set(names))

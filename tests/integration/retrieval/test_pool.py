@@ -1,0 +1,185 @@
+"""Processes are started on demand, isolate crashes and never outlive their parent."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import psutil
+import pytest
+import pytest_asyncio
+
+from aperag_common import errors
+from aperag_common.pool import ProcessPool
+
+PARENT = """
+import asyncio, os
+from aperag_common.pool import ProcessPool
+
+async def main():
+    pool = ProcessPool(2)
+    print(*await asyncio.gather(pool.run(os.getpid), pool.run(os.getpid)), flush=True)
+    await asyncio.Event().wait()
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_once(marker: str) -> str:
+    path = Path(marker)
+    if not path.exists():
+        path.touch()
+        die()
+    return "survived"
+
+
+def hang(marker: str) -> None:
+    Path(marker).write_text(str(os.getpid()))
+    threading.Event().wait()
+
+
+def double(number: int) -> int:
+    return number * 2
+
+
+def refuse() -> None:
+    raise errors.Terminal("unreadable", code="CORRUPT_DOCUMENT")
+
+
+def pid_behind(barrier: str, parties: int) -> int:
+    """Answer once ``parties`` processes stand in the directory ``barrier``."""
+    (Path(barrier) / str(os.getpid())).touch()
+    poll = threading.Event()
+    while len(list(Path(barrier).iterdir())) < parties:
+        poll.wait(0.01)
+    return os.getpid()
+
+
+async def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+    """Poll what no event tells of: another process's end, or a file it writes."""
+    poll = threading.Event()
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true"
+        await asyncio.to_thread(poll.wait, 0.02)
+
+
+@pytest_asyncio.fixture
+async def pool() -> AsyncIterator[ProcessPool]:
+    pool = ProcessPool(2, abandoned_seconds=0.2)
+    yield pool
+    await pool.close()
+
+
+def children() -> set[int]:
+    """Living ones of ours that are pool processes."""
+    return {child.pid for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())}
+
+
+async def test_no_process_is_started_before_the_first_call(pool: ProcessPool) -> None:
+    before = children()
+    assert await pool.run(double, 21) == 42
+    assert len(children() - before) == 1
+
+
+async def test_calls_run_in_as_many_processes_as_there_are_workers(pool: ProcessPool, tmp_path: Path) -> None:
+    first, second = await asyncio.gather(*(pool.run(pid_behind, str(tmp_path), 2) for _ in range(2)))
+    assert len({first, second, os.getpid()}) == 3
+
+
+async def test_an_error_keeps_its_code_on_the_way_back(pool: ProcessPool) -> None:
+    with pytest.raises(errors.Terminal, match="unreadable") as raised:
+        await pool.run(refuse)
+    assert raised.value.error_code == "CORRUPT_DOCUMENT"
+
+
+async def test_only_the_call_that_kills_its_process_fails(pool: ProcessPool) -> None:
+    guilty, *innocent = await asyncio.gather(
+        pool.run(die), *(pool.run(double, number) for number in range(8)), return_exceptions=True
+    )
+    assert isinstance(guilty, errors.Retryable)
+    assert guilty.error_code == "WORKER_CRASHED"
+    assert innocent == [0, 2, 4, 6, 8, 10, 12, 14]
+
+
+async def test_a_call_whose_process_was_killed_is_run_once_more(pool: ProcessPool, tmp_path: Path) -> None:
+    assert await pool.run(die_once, str(tmp_path / "died")) == "survived"
+
+
+async def test_a_process_killed_while_idle_is_replaced(pool: ProcessPool) -> None:
+    first = await pool.run(os.getpid)
+    os.kill(first, signal.SIGKILL)
+    assert await pool.run(os.getpid) != first
+
+
+async def test_a_cancelled_caller_is_free_at_once_and_its_hung_process_is_killed(
+    pool: ProcessPool, tmp_path: Path
+) -> None:
+    marker = tmp_path / "pid"
+    call = asyncio.ensure_future(pool.run(hang, str(marker)))
+    await until(lambda: marker.exists() and marker.read_text() != "")
+    call.cancel()
+    started = time.monotonic()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert time.monotonic() - started < 0.1
+    pid = int(marker.read_text())
+    await until(lambda: not psutil.pid_exists(pid))
+    (barrier := tmp_path / "both").mkdir()
+    pids = await asyncio.gather(*(pool.run(pid_behind, str(barrier), 2) for _ in range(2)))
+    assert len(set(pids)) == 2, "the slot of the killed process must serve again"
+
+
+async def test_an_idle_process_rests_and_the_next_call_starts_another() -> None:
+    pool = ProcessPool(1, idle_seconds=0.05)
+    first = await pool.run(os.getpid)
+    await until(lambda: not psutil.pid_exists(first))
+    assert await pool.run(os.getpid) != first
+    await pool.close()
+
+
+async def test_closing_ends_running_calls_and_leaves_no_process(tmp_path: Path) -> None:
+    before = children()
+    pool = ProcessPool(1)
+    marker = tmp_path / "pid"
+    running = asyncio.ensure_future(pool.run(hang, str(marker)))
+    waiting = asyncio.ensure_future(pool.run(double, 1))
+    await until(marker.exists)
+    await pool.close()
+    with pytest.raises(errors.Busy):
+        await running
+    with pytest.raises(errors.Busy):
+        await waiting
+    assert children() == before
+
+
+async def test_children_see_one_blas_thread_and_the_initializer(tmp_path: Path) -> None:
+    marker = tmp_path / "started"
+    pool = ProcessPool(1, initializer=Path.touch, initargs=(marker,))
+    assert await pool.run(os.getenv, "OPENBLAS_NUM_THREADS") == "1"
+    assert marker.exists()
+    await pool.close()
+
+
+async def test_no_process_outlives_a_parent_that_was_killed(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as parent:  # noqa: ASYNC220
+        assert parent.stdout is not None
+        await asyncio.to_thread(parent.stdout.readline)
+        family = psutil.Process(parent.pid).children(recursive=True)
+        assert len(family) >= 2
+        parent.kill()
+    await until(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in family))

@@ -1,0 +1,70 @@
+"""The demonstration's bars follow events, and a failure is never shown as success."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from aperag_standalone.demo.client import Event
+from aperag_standalone.demo.tracks import Stage, Tracks
+
+
+def listed(**changes: Any) -> dict[str, Any]:
+    document = {"id": "doc1", "name": "a.md", "status": "PENDING"}
+    return document | {"vector_index_status": "PENDING", "fulltext_index_status": "PENDING"} | changes
+
+
+def event(type_: str, **data: Any) -> Event:
+    return Event(type_, {"document_id": "doc1", **data})
+
+
+@pytest.fixture
+def tracks() -> Tracks:
+    made = Tracks()
+    made.read([listed()])
+    return made
+
+
+def test_stages_are_reached_in_the_order_events_come(tracks: Tracks) -> None:
+    track = tracks.by_id["doc1"]
+    tracks.apply(event("document.parsed"))
+    assert track.reached == {Stage.PARSE}
+    tracks.apply(event("index.activated", kind="fulltext"))
+    assert track.reached == {Stage.PARSE, Stage.FULLTEXT}
+    assert not tracks.all_settled
+    tracks.apply(event("document.indexed", outcome="SUCCESS"))
+    assert track.reached == set(Stage)
+    assert tracks.all_settled
+    assert tracks.failures == []
+
+
+def test_an_index_event_that_overtakes_the_parse_event_implies_it(tracks: Tracks) -> None:
+    tracks.apply(event("index.activated", kind="vector"))
+    assert tracks.by_id["doc1"].reached == {Stage.PARSE, Stage.VECTOR}
+
+
+def test_the_reason_of_a_failed_index_stands_at_the_end(tracks: Tracks) -> None:
+    tracks.apply(event("index.failed", kind="vector", error_code="WORKER_LOST", error_message="died 12 times"))
+    tracks.apply(event("document.indexed", outcome="PARTIAL"))
+    assert [track.failure for track in tracks.failures] == ["WORKER_LOST: died 12 times"]
+
+
+def test_the_end_of_a_failed_change_is_a_failure_even_without_an_earlier_event(tracks: Tracks) -> None:
+    tracks.apply(event("document.indexed", outcome="FAILED"))
+    assert [track.failure for track in tracks.failures] == ["FAILED"]
+
+
+def test_events_of_other_documents_change_nothing(tracks: Tracks) -> None:
+    assert tracks.apply(Event("document.parsed", {"document_id": "doc2"})) is None
+    assert tracks.apply(Event("collection.deleted", {})) is None
+    assert tracks.by_id["doc1"].reached == set()
+
+
+def test_the_listed_state_stands_in_for_missed_events(tracks: Tracks) -> None:
+    tracks.read([listed(status="RUNNING", vector_index_status="ACTIVE")])
+    assert tracks.by_id["doc1"].reached == {Stage.PARSE, Stage.VECTOR}
+    tracks.read([listed(status="COMPLETE")])
+    assert tracks.all_settled
+    tracks.read([listed(status="FAILED")])
+    assert len(tracks.failures) == 1
