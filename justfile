@@ -11,31 +11,37 @@ default:
 
 # The stack in the foreground until Ctrl-C (--detach: in the background)
 [group('stack')]
+[no-exit-message]
 up *options:
     @aperag up {{ options }}
 
 # Stop the stack
 [group('stack')]
+[no-exit-message]
 down:
     @aperag down
 
 # What runs, and since when
 [group('stack')]
+[no-exit-message]
 status *options:
     @aperag status {{ options }}
 
 # The log of one service (-f: follow)
 [group('stack')]
+[no-exit-message]
 logs *arguments:
     @aperag logs {{ arguments }}
 
 # Look for what would keep the stack from running
 [group('stack')]
+[no-exit-message]
 doctor:
     @aperag doctor
 
 # Start the stack, ingest the sample documents, search them, stop (--keep: leave it running)
 [group('stack')]
+[no-exit-message]
 demo *options:
     @aperag demo {{ options }}
 

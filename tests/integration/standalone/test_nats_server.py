@@ -75,9 +75,11 @@ async def test_a_service_is_refused_what_its_list_does_not_name(tmp_path: Path) 
 
 async def test_nobody_connects_without_a_key_once_there_are_users(tmp_path: Path) -> None:
     seeds = make_keys(tmp_path / "keys")
-    with NatsServer(tmp_path / "nats", users=users_of(seeds)) as server:
-        with pytest.raises(nats.errors.Error, match="(?i)authorization"):
-            await nats.connect(server.url, allow_reconnect=False)
+    with (
+        NatsServer(tmp_path / "nats", users=users_of(seeds)) as server,
+        pytest.raises(nats.errors.Error, match="(?i)authorization"),
+    ):
+        await nats.connect(server.url, allow_reconnect=False)
 
 
 def test_a_stray_of_a_killed_parent_is_ended_before_the_next_start(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+
 from aperag_common import errors
 from aperag_common.db.models.chunk_term import TERM_SPACE
 from aperag_retrieval.analysis import DEFAULT_ANALYZER, KIWI_ANALYZER, KiwiAnalyzer, analyzer_for, term_id

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+
 from aperag_retrieval.chunking import ChunkDraft, ChunkPolicy, PageSpan, ParsedDocument, chunk_document, text_hash
 from aperag_retrieval.markdown import count_tokens
 

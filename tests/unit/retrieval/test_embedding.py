@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pytest_asyncio
-from aperag_retrieval import embedding
-from aperag_retrieval.embedding import InProcessEmbedder
 from collections.abc import AsyncIterator
 
+import numpy as np
 import pytest
+import pytest_asyncio
+
+from aperag_retrieval import embedding
+from aperag_retrieval.embedding import InProcessEmbedder
 
 
 @pytest_asyncio.fixture

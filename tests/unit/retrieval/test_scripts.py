@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from aperag_retrieval.scripts import Script, is_foreign, script_of
 
 
@@ -24,7 +25,7 @@ def test_a_text_has_the_script_most_of_it_is_written_in(text: str, script: Scrip
 
 
 @pytest.mark.parametrize(
-    ("script", "shares", "foreign"),
+    ("script", "shares", "answer"),
     [
         (Script.HANGUL, {Script.LATIN: 1.0}, True),
         (Script.LATIN, {Script.LATIN: 1.0}, False),
@@ -35,6 +36,6 @@ def test_a_text_has_the_script_most_of_it_is_written_in(text: str, script: Scrip
     ],
 )
 def test_a_script_is_foreign_where_few_chunks_are_written_in_it(
-    script: Script | None, shares: dict[Script, float], foreign: bool
+    script: Script | None, shares: dict[Script, float], *, answer: bool
 ) -> None:
-    assert is_foreign(script, shares) is foreign
+    assert is_foreign(script, shares) is answer

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import log
 
 import pytest
+
 from aperag_common.db.models.chunk_term import TERM_SPACE
 from aperag_retrieval.analysis import DEFAULT_ANALYZER, analyzer_for, term_id
 from aperag_retrieval.lexical import inverse_frequency, query_terms, rare_terms, sparse_text, weigh

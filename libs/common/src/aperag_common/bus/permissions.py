@@ -57,7 +57,14 @@ def _reads(stream: str) -> list[str]:
 def _owns_topology() -> list[str]:
     # The stream names stand as the fourth token and are listed one by one: no stream but ours can be touched,
     # and none can be deleted or purged.
-    verbs = ("STREAM.INFO", "STREAM.CREATE", "STREAM.UPDATE", "CONSUMER.CREATE", "CONSUMER.INFO")
+    verbs = (
+        "STREAM.INFO",
+        "STREAM.CREATE",
+        "STREAM.UPDATE",
+        "CONSUMER.CREATE",
+        "CONSUMER.INFO",
+        "CONSUMER.DURABLE.CREATE",
+    )
     allowed = [f"{JS}.INFO"]
     for stream in STREAMS:
         for verb in verbs:

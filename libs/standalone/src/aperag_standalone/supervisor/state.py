@@ -66,7 +66,7 @@ def read(path: Path) -> StackState | None:
     """The last state written; none where no stack ever ran."""
     try:
         return StackState.model_validate_json(path.read_bytes())
-    except (FileNotFoundError, ValidationError):
+    except (OSError, ValidationError):
         return None
 
 

@@ -25,27 +25,33 @@ log = structlog.get_logger(__name__)
 
 SOURCE = "reconciler"
 RELEASE_LOCK = 7_241_906
-GATHER_SECONDS = 0.03
+GATHER_SECONDS = 0.05
 """Wakes that come within this time are answered by one release."""
 
 _OPEN = "('PENDING', 'CREATING', 'DELETING', 'DELETION_IN_PROGRESS')"
+_WAITING = f"status IN {_OPEN} AND dispatch = 0 AND due_at < 'infinity'"
+"""As in the index that finds them; builds that wait for their parse stand at infinity and take no turn."""
 
-# Round robin: every owner's first waiting document, then every owner's second, … each up to the owner's free slots.
+# The recursion visits each waiting owner once instead of each waiting row. Round robin: every owner's first waiting
+# document, then every owner's second, … each up to the owner's free slots.
 _RELEASE = text(
     f"""
-    WITH waiting_owner AS (
-        SELECT DISTINCT owner FROM document_step WHERE status IN {_OPEN} AND dispatch = 0
+    WITH RECURSIVE waiting_owner AS (
+        (SELECT owner FROM document_step WHERE {_WAITING} ORDER BY owner LIMIT 1)
+        UNION ALL
+        SELECT (SELECT owner FROM document_step WHERE {_WAITING} AND owner > w.owner ORDER BY owner LIMIT 1)
+        FROM waiting_owner w WHERE w.owner IS NOT NULL
     ), load AS (
         SELECT w.owner, (
             SELECT count(DISTINCT s.document_id) FROM document_step s
             WHERE s.owner = w.owner AND s.dispatch > 0 AND s.status IN {_OPEN}) AS in_flight
-        FROM waiting_owner w
+        FROM waiting_owner w WHERE w.owner IS NOT NULL
     ), turn AS (
-        SELECT next.id, row_number() OVER (PARTITION BY load.owner ORDER BY next.position) AS round
+        SELECT next.id, row_number() OVER (PARTITION BY load.owner ORDER BY next.lane DESC, next.created) AS round
         FROM load CROSS JOIN LATERAL (
-            SELECT s.id, row_number() OVER (ORDER BY s.lane DESC, s.created, s.id) AS position FROM document_step s
-            WHERE s.owner = load.owner AND s.status IN {_OPEN} AND s.dispatch = 0 AND s.due_at <= clock_timestamp()
-            ORDER BY s.lane DESC, s.created, s.id
+            SELECT s.id, s.lane, s.created FROM document_step s
+            WHERE s.owner = load.owner AND {_WAITING} AND s.due_at <= clock_timestamp()
+            ORDER BY s.lane DESC, s.created
             LIMIT greatest(:in_flight - load.in_flight, 0)
         ) next
     ), released AS (

@@ -50,7 +50,7 @@ class DocumentStep(DrivenMixin, Base):
             "owner",
             text("lane DESC"),
             "created",
-            postgresql_where=text(f"status IN ({_OPEN}) AND dispatch = 0"),
+            postgresql_where=text(f"status IN ({_OPEN}) AND dispatch = 0 AND due_at < 'infinity'"),
         ),
         Index(
             "ix_document_step_released",
