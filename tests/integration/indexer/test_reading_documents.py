@@ -61,9 +61,9 @@ READABLE = [
     ("A.MD", b"# Title\n\n* item_one\n", ["# Title", "item_one"]),
     ("a.html", HTML.encode(), ["Bicycles", "两个轮子"]),
     ("a.docx", docx(), ["Tides", "조수", "| Incheon | 9 m |"]),
-    ("a.csv", "name,city\nKim,Seoul\n".encode(), ["Kim", "Seoul"]),
+    ("a.csv", b"name,city\nKim,Seoul\n", ["Kim", "Seoul"]),
     ("a.json", json.dumps({"city": "北京"}).encode(), ["北京"]),
-    ("a.xml", "<r><city>Busan</city></r>".encode(), ["Busan"]),
+    ("a.xml", b"<r><city>Busan</city></r>", ["Busan"]),
     ("a.ipynb", json.dumps(NOTEBOOK).encode(), ["coffee"]),
 ]
 

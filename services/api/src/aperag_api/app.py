@@ -121,7 +121,7 @@ def _assemble(runtime: Runtime, settings: Settings, embedder: Embedder) -> Gatew
         contents=ContentService(engine, objects),
         documents=DocumentService(engine, courier, settings.work),
         events=EventService(engine, bus, feed, fanout, settings.event_heartbeat),
-        searches=SearchService(engine, Searcher(engine, embedder), Waiter(engine, fanout)),
+        searches=SearchService(engine, Searcher(engine, embedder), Waiter(engine, fanout), embedder),
         tasks=TaskService(engine, bus, courier, settings.work.first_due),
         traces=TraceService(engine, bus),
         uploads=UploadService(engine, objects, courier, limits, settings.interactive_documents, settings.work),

@@ -10,6 +10,7 @@ from fastapi import Depends, HTTPException, Request
 from fastapi.security import HTTPBearer
 
 from aperag_api.apikeys import repository
+from aperag_api.reading import reading
 from aperag_common import errors
 from aperag_common.auth.keys import KeyHasher, is_api_key
 
@@ -46,7 +47,7 @@ class Authenticator:
     async def caller_of(self, key: str) -> Caller | None:
         if not is_api_key(key):
             return None
-        async with self.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as conn:
+        async with reading(self.engine) as conn:
             found = await repository.find_by_hash(conn, self.hasher.hash(key), self.touched_every)
         if found is None:
             return None

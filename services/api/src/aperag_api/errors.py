@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any, cast
 
 import asyncpg
 import structlog
+from fastapi import Response
 from fastapi.exception_handlers import http_exception_handler, request_validation_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from opentelemetry import trace
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from aperag_common import errors
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI, Request, Response
+    from fastapi import FastAPI, Request
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +49,7 @@ def install(app: FastAPI) -> None:
     for database_error in (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError):
         app.add_exception_handler(database_error, _on_database)
     app.add_exception_handler(UnicodeEncodeError, _on_unstorable)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(Exception, _on_unexpected)
@@ -74,6 +77,11 @@ async def _on_database(request: Request, exc: Exception) -> Response:
 async def _on_unstorable(request: Request, _: Exception) -> Response:
     message = "A value holds characters that cannot be stored"
     return _answer(request, Failure(400, "VALIDATION_ERROR", 1051, message))
+
+
+async def _on_disconnect(request: Request, _: Exception) -> Response:
+    log.info("request.abandoned", path=request.url.path)
+    return Response(status_code=400)  # to nobody
 
 
 async def _on_unexpected(request: Request, exc: Exception) -> Response:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from aperag_api.apikeys import repository
 from aperag_api.apikeys.schemas import ApiKeyList, ApiKeyView
+from aperag_api.reading import reading
 from aperag_common import errors, ids
 from aperag_common.auth.keys import KeyHasher, mask, new_api_key
 
@@ -24,7 +25,7 @@ class ApiKeyService:
             return await issue(conn, self.hasher, owner, description)
 
     async def list(self, owner: str) -> ApiKeyList:
-        async with self.engine.connect() as conn:
+        async with reading(self.engine) as conn:
             rows = await repository.list_own(conn, owner)
         return ApiKeyList(items=[ApiKeyView.model_validate(row) for row in rows])
 

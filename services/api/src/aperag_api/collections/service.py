@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from aperag_api.collections import repository
 from aperag_api.collections.schemas import CollectionConfig, CollectionOut, CollectionView
 from aperag_api.paging import LegacyList, PageResult
+from aperag_api.reading import reading
 from aperag_common import errors, ids
 from aperag_common.db.models import CollectionStatus, StepKind
 from aperag_common.work import changes
@@ -53,14 +54,14 @@ class CollectionService:
         return _view(row)
 
     async def list(self, owner: str, *, page: int, page_size: int) -> LegacyList[CollectionView]:
-        async with self.engine.connect() as conn:
+        async with reading(self.engine) as conn:
             rows = await repository.list_own(conn, owner, limit=page_size, offset=(page - 1) * page_size)
             count = await repository.count_own(conn, owner)
         items = [CollectionView(**asdict(row)) for row in rows]
         return LegacyList(items=items, pageResult=PageResult(page_number=page, page_size=page_size, count=count))
 
     async def get(self, owner: str, collection_id: str) -> CollectionOut:
-        async with self.engine.connect() as conn:
+        async with reading(self.engine) as conn:
             return _view(await living(conn, collection_id, owner))
 
     async def update(self, owner: str, collection_id: str, body: CollectionUpdate) -> CollectionOut:

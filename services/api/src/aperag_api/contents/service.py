@@ -13,6 +13,7 @@ from aperag_api.contents import repository
 from aperag_api.contents.ranges import RangeNotSatisfiable, content_disposition, parse_range
 from aperag_api.contents.schemas import Preview
 from aperag_api.documents.service import living_document
+from aperag_api.reading import reading
 from aperag_common import errors
 from aperag_common.db.models import DocumentStatus
 from aperag_common.objects import InvalidObjectPath, ObjectMissing, layout
@@ -54,14 +55,14 @@ class ContentService:
         return await self._answer(full, full, headers, wanted)
 
     async def preview(self, owner: str, collection_id: str, document_id: str) -> Preview:
-        async with self.engine.connect() as conn:
+        async with reading(self.engine) as conn:
             row = await living_document(conn, collection_id, document_id, owner)
             chunks = await repository.served_chunks(conn, document_id)
         markdown = await self._text(layout.parsed(layout.prefix_of(row.object_path)))
         return Preview(doc_object_path=row.object_path, doc_filename=row.name, markdown_content=markdown, chunks=chunks)
 
     async def _document(self, owner: str, collection_id: str, document_id: str) -> DocumentRow:
-        async with self.engine.connect() as conn:
+        async with reading(self.engine) as conn:
             return await living_document(conn, collection_id, document_id, owner)
 
     async def _text(self, path: str) -> str:

@@ -14,6 +14,7 @@ from aperag_api.documents.schemas import (
     RebuildFailedAnswer,
 )
 from aperag_api.paging import Paged
+from aperag_api.reading import reading
 from aperag_common import errors
 from aperag_common.db.models import DocumentStatus, Lane, StepKind
 from aperag_common.work import changes
@@ -53,7 +54,7 @@ class DocumentService:
         order: SortOrder,
         search: str | None,
     ) -> Paged[DocumentOut]:
-        async with self.engine.connect() as conn:
+        async with reading(self.engine) as conn:
             await living(conn, collection_id, owner)
             rows, total = await repository.list_page(
                 conn,
@@ -68,7 +69,7 @@ class DocumentService:
         return Paged[DocumentOut].of([view(row) for row in rows], total=total, page=page, page_size=page_size)
 
     async def get(self, owner: str, collection_id: str, document_id: str) -> DocumentOut:
-        async with self.engine.connect() as conn:
+        async with reading(self.engine) as conn:
             return view(await living_document(conn, collection_id, document_id, owner))
 
     async def delete(self, owner: str, collection_id: str, document_id: str) -> DocumentOut:
@@ -84,7 +85,7 @@ class DocumentService:
 
     async def delete_many(self, owner: str, collection_id: str, document_ids: Sequence[str]) -> DeletedDocuments:
         """Ids that are nobody's or another owner's are named as deleted too: they tell nothing."""
-        async with self.engine.connect() as conn:
+        async with reading(self.engine) as conn:
             await living(conn, collection_id, owner)
             own = await repository.own_ids(conn, collection_id, document_ids, owner)
         for batch in _batches(own):
@@ -109,7 +110,7 @@ class DocumentService:
         return RebuildAnswer(message=f"Index rebuild initiated for types: {named}", task_id=task)
 
     async def rebuild_failed(self, owner: str, collection_id: str) -> RebuildFailedAnswer:
-        async with self.engine.connect() as conn:
+        async with reading(self.engine) as conn:
             collection = await living(conn, collection_id, owner)
             failed = await repository.failed_kinds(conn, collection_id, owner)
         enabled = index_kinds(collection.config)

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from aperag_api.events import repository
 from aperag_api.events.fanout import Position, Signal
 from aperag_api.events.reader import OrderedReader
+from aperag_api.reading import reading
 from aperag_common import errors
 from aperag_common.bus import subjects
 
@@ -116,7 +117,7 @@ class Feed:
     async def _locate(self) -> Position:
         """Where to read on: after the last event seen, or at the start of a stream that has begun anew."""
         info = await self.stream_info()
-        async with self._engine.connect() as conn:
+        async with reading(self._engine) as conn:
             known = await repository.stream_epoch(conn, subjects.EVENTS)
         if known is None or known.stream_created != info.created:
             message = "the reconciler has not yet seen this stream"

@@ -13,6 +13,7 @@ from aperag_api.documents.service import living_document
 from aperag_api.events.fanout import Event, Position, Signal
 from aperag_api.events.reader import OrderedReader
 from aperag_api.events.sse import comment, event_frame, position_frame, reset_frame
+from aperag_api.reading import reading
 from aperag_common import errors
 from aperag_common.bus import subjects
 
@@ -54,7 +55,7 @@ class EventService:
     async def open_document(
         self, owner: str, collection_id: str, document_id: str, last_id: str | None
     ) -> AsyncIterator[bytes]:
-        async with self.engine.connect() as conn:
+        async with reading(self.engine) as conn:
             await living_document(conn, collection_id, document_id, owner)
         return await self._open(owner, last_id, document_id)
 
@@ -107,9 +108,7 @@ class EventService:
         finally:
             self.fanout.leave(listener)
 
-    async def _live(
-        self, listener: Listener, sent: Position, document_id: str | None
-    ) -> AsyncGenerator[bytes, None]:
+    async def _live(self, listener: Listener, sent: Position, document_id: str | None) -> AsyncGenerator[bytes, None]:
         while True:
             try:
                 async with asyncio.timeout(self.heartbeat.total_seconds()):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aperag_api.collections.schemas import CollectionConfig
 from aperag_api.collections.service import living
+from aperag_api.reading import reading
 from aperag_api.searches import repository
 from aperag_api.searches.schemas import SearchItem, SearchList, SearchOut, SearchSpec
 from aperag_common import errors, ids
@@ -14,11 +16,14 @@ from aperag_common.db.models import StepKind
 from aperag_retrieval.search import LegRequest, SearchOutcome, SearchRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from aperag_api.collections.repository import CollectionRow
     from aperag_api.searches.schemas import SearchIn
     from aperag_api.searches.waiting import Waiter
+    from aperag_retrieval.embedding import Embedder
     from aperag_retrieval.search import Hit, Searcher
 
 _ECHOED = set(SearchSpec.model_fields)
@@ -30,19 +35,18 @@ class SearchService:
     engine: AsyncEngine
     searcher: Searcher
     waiter: Waiter
+    embedder: Embedder
 
     async def search(self, owner: str, collection_id: str, body: SearchIn) -> SearchOut:
         if not body.query.strip():
             message = "The query is blank"
             raise errors.InvalidParameter(message)
-        async with self.engine.connect() as conn:
+        async with reading(self.engine) as conn:
             collection = await living(conn, collection_id, owner)
-        unseen: list[str] = []
-        if body.wait_for:
-            unseen = await self.waiter.not_searchable(
-                owner, collection_id, body.wait_for, _kinds(body), seconds=body.wait_ms / 1000
-            )
+        unseen: Sequence[str] = ()
         request = _request(collection, body)
+        if body.wait_for:
+            unseen = await self._wait(owner, request, body)
         outcome = SearchOutcome(items=[], errors={})
         if request.vector or request.fulltext:
             outcome = await self.searcher.search(request, analyzer=collection.analyzer, model=collection.active_model)
@@ -50,12 +54,12 @@ class SearchService:
             **body.model_dump(include=_ECHOED),
             items=[_item(rank, hit) for rank, hit in enumerate(outcome.items, start=1)],
             errors={**outcome.errors, **_unbuilt(body)},
-            not_searchable=unseen,
+            not_searchable=list(unseen),
         )
         return await self._save(owner, collection_id, answer) if body.save_to_history else answer
 
     async def list(self, owner: str, collection_id: str) -> SearchList:
-        async with self.engine.connect() as conn:
+        async with reading(self.engine) as conn:
             await living(conn, collection_id, owner)
             saved = await repository.list_own(conn, collection_id, owner)
         return SearchList(
@@ -68,6 +72,16 @@ class SearchService:
         """The contract's answer: true, or null where there was nothing to delete."""
         async with self.engine.begin() as conn:
             return await repository.delete(conn, collection_id, search_id, owner) or None
+
+    async def _wait(self, owner: str, request: SearchRequest, body: SearchIn) -> Sequence[str]:
+        """The encoder remembers the query, so the time of waiting is used to encode it."""
+        texts = [body.query] if request.vector else []
+        encoding = asyncio.gather(self.embedder.embed(texts), return_exceptions=True)  # the search names its failure
+        unseen = await self.waiter.not_searchable(
+            owner, request.collection_id, body.wait_for, _kinds(body), seconds=body.wait_ms / 1000
+        )
+        await encoding
+        return unseen
 
     async def _save(self, owner: str, collection_id: str, answer: SearchOut) -> SearchOut:
         search_id = ids.new_search_id()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aperag_api.events.fanout import Signal
+from aperag_api.reading import reading
 from aperag_api.searches import repository
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Waiter:
     async def _look(
         self, owner: str, collection_id: str, awaited: Sequence[str], kinds: Sequence[str]
     ) -> list[Readiness]:
-        async with self.engine.connect() as conn:
+        async with reading(self.engine) as conn:
             return await repository.readiness(conn, collection_id, owner, awaited, kinds)
 
 

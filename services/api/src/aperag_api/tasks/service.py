@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 from nats.errors import Error as NatsError
 
+from aperag_api.reading import reading
 from aperag_api.tasks import repository
 from aperag_common import errors
 from aperag_common.bus import subjects
@@ -33,7 +34,7 @@ class TaskService:
     first_due: timedelta
 
     async def get(self, owner: str, task_id: str) -> TaskOut:
-        async with self.engine.connect() as conn:
+        async with reading(self.engine) as conn:
             task = await repository.get(conn, task_id, owner)
         if task is None:
             raise _not_found(task_id)

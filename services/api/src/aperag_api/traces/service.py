@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aperag_api.auth import Role
+from aperag_api.reading import reading
 from aperag_api.traces import repository
 from aperag_api.traces.schemas import TraceOut
 from aperag_common import errors
@@ -39,5 +40,5 @@ class TraceService:
             return False
         if caller.role is Role.ADMIN:
             return True
-        async with self.engine.connect() as conn:
+        async with reading(self.engine) as conn:
             return await repository.owns(conn, trace_id, caller.user_id)

@@ -34,8 +34,8 @@ class Limits:
 class Intake:
     """Bytes are stored before the transaction that accepts them; what it does not keep is removed.
 
-    A request that ends in anything but an answer or a refusal may have been committed: then the bytes stay, and
-    the sweep of objects without a row removes them where it was not.
+    Where a failure leaves open whether that transaction was committed, the bytes stay: the sweep of objects without
+    a row removes them if it was not.
     """
 
     objects: ObjectStore
@@ -44,6 +44,7 @@ class Intake:
     collection_id: str
     limits: Limits
     received: list[NewDocument] = field(default_factory=list)
+    committing: bool = False
     _prefixes: dict[str, str] = field(default_factory=dict)
 
     async def __aenter__(self) -> Self:
@@ -52,9 +53,10 @@ class Intake:
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(exc, errors.ClientError):
+        refused = isinstance(exc, errors.ClientError)
+        if refused:
             await self.body.drain(self.limits.request_size)
-        if exc is None or isinstance(exc, errors.ClientError):
+        if exc is None or refused or not self.committing:
             for prefix in self._prefixes.values():
                 await self.objects.delete_prefix(prefix)
 

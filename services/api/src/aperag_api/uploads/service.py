@@ -11,6 +11,7 @@ from aperag_api.collections.service import index_kinds, living
 from aperag_api.documents import repository as documents
 from aperag_api.documents.schemas import DocumentList
 from aperag_api.documents.service import view
+from aperag_api.reading import reading
 from aperag_api.uploads import repository
 from aperag_api.uploads.decide import Sorted, sort_received
 from aperag_api.uploads.intake import Intake
@@ -50,6 +51,7 @@ class UploadService:
             received = await intake.receive("files")
             if not received:
                 raise _missing("files")
+            intake.committing = True
             async with self.engine.begin() as conn:
                 sorted_, changed = await self._insert(conn, received, kinds)
                 rows = await documents.get_many(conn, collection_id, sorted_.ids, owner)
@@ -65,6 +67,7 @@ class UploadService:
             received = await intake.receive("file")
             if not received:
                 raise _missing("file")
+            intake.committing = True
             async with self.engine.begin() as conn:
                 await changes.share_collection(conn, collection_id, owner)
                 taken = await repository.lock_names(conn, collection_id, [received[0].name])
@@ -108,7 +111,7 @@ class UploadService:
 
     async def _kinds(self, owner: str, collection_id: str) -> tuple[StepKind, ...]:
         """Looked up before any byte is read: nobody stores into a collection that is not theirs."""
-        async with self.engine.connect() as conn:
+        async with reading(self.engine) as conn:
             return index_kinds((await living(conn, collection_id, owner)).config)
 
     async def _insert(
