@@ -1,6 +1,6 @@
 # Recipes run inside the environment that ./justw prepares: ./justw RECIPE.
 
-members := "libs services tests bench"
+members := "libs services tests bench scripts deploy"
 packages := "libs/common/src libs/retrieval/src libs/standalone/src services/api/src services/indexer/src services/reconciler/src"
 compile := "uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
   --prerelease=if-necessary-or-explicit -p 3.11 --no-header --no-annotate"
@@ -13,37 +13,37 @@ default:
 [group('stack')]
 [no-exit-message]
 up *options:
-    @aperag up {{ options }}
+    @exec aperag up {{ options }}
 
 # Stop the stack
 [group('stack')]
 [no-exit-message]
 down:
-    @aperag down
+    @exec aperag down
 
 # What runs, and since when
 [group('stack')]
 [no-exit-message]
 status *options:
-    @aperag status {{ options }}
+    @exec aperag status {{ options }}
 
 # The log of one service (-f: follow)
 [group('stack')]
 [no-exit-message]
 logs *arguments:
-    @aperag logs {{ arguments }}
+    @exec aperag logs {{ arguments }}
 
 # Look for what would keep the stack from running
 [group('stack')]
 [no-exit-message]
 doctor:
-    @aperag doctor
+    @exec aperag doctor
 
 # Start the stack, ingest the sample documents, search them, stop (--keep: leave it running)
 [group('stack')]
 [no-exit-message]
 demo *options:
-    @aperag demo {{ options }}
+    @exec aperag demo {{ options }}
 
 # Everything that must hold: check, then every test
 [group('work')]
@@ -88,5 +88,10 @@ lock:
 # Validate the multi-container form (it is not run here)
 [group('work')]
 compose-check:
-    check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
-    hadolint $(find . -name '*Dockerfile*' -not -path './.*')
+    deploy/check.sh
+
+# Write the generated pages again (--check: only say whether they are up to date)
+[group('work')]
+docs *options:
+    python scripts/settings_table.py {{ options }}
+    python scripts/third_party.py {{ options }}

@@ -74,12 +74,10 @@ def test_every_documented_variable_is_read(monkeypatch: pytest.MonkeyPatch, tmp_
     assert len(documented()) > len(ApiSettings.model_fields)
 
 
-@pytest.mark.parametrize(("name", "default", "service"), documented())
+@pytest.mark.parametrize(("name", "default", "service"), [row for row in documented() if row[1] != "—"])
 def test_a_documented_default_changes_nothing(
     name: str, default: str, service: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    if default == "—":
-        pytest.skip("no default")
     monkeypatch.chdir(tmp_path)
     before = CLASSES[service]().model_dump()
     monkeypatch.setenv(name, default)

@@ -23,7 +23,6 @@ class NatsSettings(Block):
 
     url: str = Field("nats://127.0.0.1:4222", description="NATS server URL")
     seed_file: Path | None = Field(None, description="file with this service's nkey seed; none = no authentication")
-    ca_file: Path | None = Field(None, description="CA certificate for tls:// URLs")
 
 
 class PostgresSettings(Block):

@@ -57,7 +57,9 @@ def holder(port: int) -> str | None:
     except psutil.AccessDenied:
         return None
     for connection in connections:
-        if connection.status != psutil.CONN_LISTEN or connection.laddr.port != port or connection.pid is None:
+        if connection.status != psutil.CONN_LISTEN or connection.pid is None:
+            continue
+        if not connection.laddr or connection.laddr.port != port:
             continue
         try:
             return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"

@@ -11,10 +11,16 @@ from aperag_common.settings import HttpSettings, ServiceSettings
 MIB = 1024 * 1024
 
 
+class GatewayHttp(HttpSettings):
+    """The gateway alone has a port that people know."""
+
+    port: int = Field(8000, ge=0, le=65535, description="port to bind; 0 = any free one")
+
+
 class Settings(ServiceSettings):
     """``secret_key`` is required: without it no API key can be verified."""
 
-    http: HttpSettings = Field(default_factory=lambda: HttpSettings(port=8000))
+    http: GatewayHttp = Field(default_factory=GatewayHttp)
     max_document_size: PositiveInt = Field(
         100 * MIB,
         validation_alias=AliasChoices("max_document_size", "MAX_DOCUMENT_SIZE"),

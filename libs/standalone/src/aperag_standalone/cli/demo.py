@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from aperag_standalone.cli import launch, stack
+from aperag_standalone.demo.client import ApiClient
 from aperag_standalone.demo.journey import Journey
 from aperag_standalone.supervisor.options import StackOptions
 
@@ -30,7 +31,7 @@ def run(console: Console, home: Home, *, keep: bool, port: int) -> None:
         console.print(f"Using the stack that runs at {state.api_url}.")
     try:
         api_key = home.api_key.read_text(encoding="utf-8").strip()
-        asyncio.run(Journey(console, state.api_url, api_key).run())
+        asyncio.run(_journey(console, state.api_url, api_key))
     finally:
         if ours and not keep:
             console.print("Stopping …")
@@ -39,3 +40,11 @@ def run(console: Console, home: Home, *, keep: bool, port: int) -> None:
         console.print("Start the stack for good:  [bold]./justw up[/]")
     else:
         console.print("The stack is running. Stop it:  [bold]./justw down[/]")
+
+
+async def _journey(console: Console, url: str, api_key: str) -> None:
+    client = ApiClient(url, api_key)
+    try:
+        await Journey(console, client).run()
+    finally:
+        await client.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import mimetypes
 from contextlib import asynccontextmanager
@@ -37,9 +38,14 @@ class Event:
 class ApiClient:
     """Every refused request is a ``DemoFailed`` with the gateway's own words."""
 
-    def __init__(self, url: str, api_key: str) -> None:
-        headers = {"Authorization": f"Bearer {api_key}"}
-        self._http = httpx.AsyncClient(base_url=f"{url}/api/v1", headers=headers, timeout=TIMEOUT, trust_env=False)
+    def __init__(self, url: str, api_key: str, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._http = httpx.AsyncClient(
+            base_url=f"{url}/api/v1",
+            headers={"Authorization": f"Bearer {api_key}"},
+            timeout=TIMEOUT,
+            transport=transport,
+            trust_env=False,  # a proxy has no way to this machine's loopback
+        )
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -77,16 +83,17 @@ class ApiClient:
 
     @asynccontextmanager
     async def events(self) -> AsyncIterator[AsyncIterator[Event]]:
-        """What happens from now on; entered, nothing that follows is missed."""
+        """What happens from now on; entered, nothing that follows is missed while the connection holds."""
         async with aconnect_sse(self._http, "GET", "/events") as source:
             if source.response.status_code != httpx.codes.OK:
                 await source.response.aread()
                 _require_success(source.response)
 
             async def read() -> AsyncIterator[Event]:
-                async for message in source.aiter_sse():
-                    body = json.loads(message.data)
-                    yield Event(message.event, body.get("data", {}))
+                with contextlib.suppress(httpx.HTTPError):  # who waits for events reads the state after a silence
+                    async for message in source.aiter_sse():
+                        body = json.loads(message.data)
+                        yield Event(message.event, body.get("data", {}))
 
             yield read()
 

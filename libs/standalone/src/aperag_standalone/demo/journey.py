@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from aperag_standalone.demo import samples
-from aperag_standalone.demo.client import ApiClient, DemoFailed
+from aperag_standalone.demo.client import DemoFailed
 from aperag_standalone.demo.tracks import Tracks
 from aperag_standalone.demo.view import Bars, hits_table
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from aperag_standalone.demo.client import Event
+    from aperag_standalone.demo.client import ApiClient, Event
     from aperag_standalone.demo.samples import Question
 
 TITLE = "ApeRAG demo"
@@ -31,19 +31,16 @@ FIRST_HITS = 3
 class Journey:
     """One run of the demonstration against a gateway."""
 
-    def __init__(self, console: Console, url: str, api_key: str) -> None:
+    def __init__(self, console: Console, client: ApiClient) -> None:
         self._console = console
-        self._client = ApiClient(url, api_key)
+        self._client = client
 
     async def run(self) -> None:
         """Raises ``DemoFailed`` where a document fails or a search misses what it must find."""
-        try:
-            collection = await self._client.collection(TITLE, DESCRIPTION)
-            documents = await self._ingest(collection)
-            for question in samples.QUESTIONS:
-                await self._ask(collection, question, wait_for=documents)
-        finally:
-            await self._client.close()
+        collection = await self._client.collection(TITLE, DESCRIPTION)
+        documents = await self._ingest(collection)
+        for question in samples.QUESTIONS:
+            await self._ask(collection, question, wait_for=documents)
 
     async def _ingest(self, collection: str) -> list[str]:
         """The ids of the sample documents, all searchable."""

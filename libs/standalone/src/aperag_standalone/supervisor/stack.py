@@ -50,7 +50,7 @@ class Stack:
         )
         self._postgres = postgres.PostgresServer(self._home.postgres, port=options.postgres_port)
         self._port = options.port or ports.free_port()
-        self._first_start = not self._postgres.data.exists()
+        self._first_start = not (self._postgres.data.exists() and self._home.api_key.exists())
         self._servers = [self._unit(self._nats), self._unit(self._postgres)]
         self._services = [self._unit(it) for it in self._service_processes()]
         self.state = self._initial_state()
@@ -115,8 +115,8 @@ class Stack:
                 group.create_task(unit.start(within=self._options.start_timeout))
 
     async def _bootstrap(self) -> None:
-        """The administrator and an API key, where the database or the key is new."""
-        if self._first_start or not self._home.api_key.exists():
+        """The administrator and an API key; a start that came this far has made them for good."""
+        if self._first_start:
             await self._run_module("aperag_api.bootstrap", "--username", ADMIN, "--key-file", str(self._home.api_key))
 
     async def _run_module(self, module: str, *arguments: str) -> None:

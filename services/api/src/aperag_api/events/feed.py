@@ -52,8 +52,9 @@ class Feed:
         running, self._running = self._running, None
         if running is not None:
             self._bus.reconnected.remove(self._on_reconnect)
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            await _end(running)
+            if self._following is not None:
+                await _end(self._following)
 
     async def known(self, *, seconds: float) -> Position:
         """The position, once there is one; raises ``UpstreamUnavailable`` where that takes too long."""
@@ -82,16 +83,11 @@ class Feed:
             self._following.cancel()
 
     async def _run(self) -> None:
-        try:
-            while True:
-                self._following = asyncio.create_task(self._follow())
-                await asyncio.wait([self._following])
-                if not self._following.cancelled():
-                    await self._note(self._following.exception())
-        finally:
-            if self._following is not None:
-                self._following.cancel()
-                await asyncio.gather(self._following, return_exceptions=True)
+        while True:
+            self._following = asyncio.create_task(self._follow())
+            await asyncio.wait([self._following])
+            if not self._following.cancelled():
+                await self._note(self._following.exception())
 
     async def _note(self, exc: BaseException | None) -> None:
         expected = (errors.UpstreamUnavailable, NatsError, JetStreamError, TimeoutError, SQLAlchemyError, OSError)
@@ -129,3 +125,11 @@ class Feed:
             self.position = Position(known.epoch, 0)
             self._fanout.signal(Signal.RESET)
         return self.position
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """In Python 3.11 ``wait_for`` swallows a cancellation that meets its result: repeat it until it is heard."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=0.1)
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,108 @@
+"""The one-machine stack under test: the real command line and real processes, on a data directory of their own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from signal import Signals
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PATIENCE = 150.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Every port is a free one, so any number of stacks run side by side.
+
+    ``env`` is the caller's whole environment; its settings reach the services.
+    """
+
+    home: Path
+    env: Mapping[str, str]
+
+    def aperag(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        kept = {name: value for name, value in self.env.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        return subprocess.run(
+            [str(Path(sys.executable).with_name("aperag")), *arguments],
+            env=kept | {"APERAG_HOME": str(self.home)},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+    def up(self, *options: str) -> subprocess.CompletedProcess[str]:
+        return self.aperag("up", "--detach", "--port", "0", *options)
+
+    def down(self) -> list[str]:
+        """Stop in order; what is left of the stack then, which is ended too."""
+        self.aperag("down")
+        left = self.processes()
+        named = [f"{process.pid} {' '.join(process.cmdline())}" for process in left]
+        for process in left:
+            process.kill()
+        return named
+
+    def state(self) -> dict[str, Any]:
+        return dict(json.loads((self.home / "run" / "stack.json").read_text(encoding="utf-8")))
+
+    def unit(self, name: str) -> dict[str, Any]:
+        return next(dict(unit) for unit in self.state()["units"] if unit["name"] == name)
+
+    def kill(self, name: str) -> int:
+        """As ``kill -9``; the pid that the process had."""
+        pid = int(self.unit(name)["pid"])
+        psutil.Process(pid).send_signal(Signals.SIGKILL)
+        return pid
+
+    def wipe_jetstream(self) -> None:
+        """The NATS server is killed and comes back without any stream."""
+        store = self.home / "nats" / "jetstream"
+        doomed = store.with_name("wiped")
+        self.kill("nats")
+        store.rename(doomed)  # at once, while the supervisor still holds the restart back
+        shutil.rmtree(doomed)
+
+    @property
+    def url(self) -> str:
+        return str(self.state()["api_url"])
+
+    @property
+    def api_key(self) -> str:
+        return (self.home / "secrets" / "api_key").read_text(encoding="ascii").strip()
+
+    @property
+    def objects(self) -> Path:
+        return self.home / "objects"
+
+    @property
+    def postgres_url(self) -> str:
+        password = (self.home / "postgres" / "aperag.password").read_text(encoding="ascii").strip()
+        return f"postgresql+asyncpg://aperag:{password}@127.0.0.1:{self.state()['postgres_port']}/aperag"
+
+    def log(self, name: str) -> str:
+        """What this process wrote, for the message of a test that fails."""
+        return (self.home / "log" / f"{name}.log").read_text(encoding="utf-8", errors="replace")
+
+    def processes(self) -> list[psutil.Process]:
+        """Every living process that belongs to this data directory, whoever its parent is by now."""
+        return [process for process in psutil.process_iter() if self._owns(process)]
+
+    def _owns(self, process: psutil.Process) -> bool:
+        home = str(self.home)
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return False
+            marks = (process.environ().get("APERAG_HOME") == home, home in process.cwd())
+            return any(marks) or any(home in argument for argument in process.cmdline())
+        except (psutil.Error, OSError):
+            return False

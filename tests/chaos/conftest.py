@@ -1,0 +1,65 @@
+"""A stack with two of every worker and short leases, so that what a killed process held is soon taken over."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+
+from aperag_common.bus.connection import Bus, connect
+from aperag_common.db.session import make_engine
+from aperag_common.settings import NatsSettings, PostgresSettings
+from aperag_common.testing.client import Client
+from aperag_common.testing.stack import Stack
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+HASTE = {
+    "APERAG_WORK__LEASE": "PT5S",
+    "APERAG_WORK__BEAT": "PT1S",
+    "APERAG_WORK__FIRST_DUE": "PT6S",
+    "APERAG_WORK__MAX_DUE": "PT20S",
+    "APERAG_TIMERS__RECONCILE_INDEXES": "PT2S",
+    "APERAG_TIMERS__OUTBOX": "PT2S",
+    # Orphans are swept while the ingest runs: the sweep must not take what is on its way in.
+    "APERAG_TIMERS__COLLECTION_GC": "PT5S",
+    "APERAG_RETENTION__ORPHAN_OBJECT": "PT30S",
+}
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    environment = {**os.environ, **HASTE}  # noqa: TID251  the caller's own settings
+    stack = Stack(tmp_path_factory.mktemp("chaos") / "home", environment)
+    started = stack.up("--indexers", "2", "--reconcilers", "2")
+    assert started.returncode == 0, started.stdout + started.stderr
+    yield stack
+    assert stack.down() == []
+
+
+@pytest_asyncio.fixture
+async def client(stack: Stack) -> AsyncIterator[Client]:
+    async with Client(stack.url, stack.api_key) as client:
+        yield client
+
+
+@pytest_asyncio.fixture
+async def rows(stack: Stack) -> AsyncIterator[AsyncEngine]:
+    """The stack's own database, to look at from outside."""
+    engine = make_engine(PostgresSettings(url=stack.postgres_url), name="tests")
+    yield engine
+    await engine.dispose()
+
+
+@pytest_asyncio.fixture
+async def bus(stack: Stack) -> AsyncIterator[Bus]:
+    """As the reconciler, who may look at every stream and consumer."""
+    settings = NatsSettings(url=stack.state()["nats_url"], seed_file=stack.home / "secrets" / "reconciler.nk")
+    bus = await connect(settings, service="reconciler", instance="tests")
+    yield bus
+    await bus.close()

@@ -1,0 +1,53 @@
+"""The gateway's one consumer of the event stream ends when it is told to, whatever it is doing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aperag_api.events.fanout import Fanout, Signal
+from aperag_api.events.feed import Feed
+from aperag_common import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from aperag_common.bus.connection import Bus
+
+
+async def test_a_feed_closes_at_any_moment_of_its_start(
+    bus: Bus, engine: AsyncEngine, see_stream: Callable[[], Awaitable[int]]
+) -> None:
+    await see_stream()
+    for turns in range(60):
+        feed = Feed(bus, engine, Fanout(1))
+        feed.start()
+        for _ in range(turns):
+            await bus.nc.flush()
+        await asyncio.wait_for(feed.close(), 5)
+        assert await feed.check() is not None
+
+
+async def test_a_feed_waits_for_the_reconciler_to_see_the_stream(
+    bus: Bus, engine: AsyncEngine, see_stream: Callable[[], Awaitable[int]]
+) -> None:
+    feed = Feed(bus, engine, Fanout(1))
+    feed.start()
+    with pytest.raises(errors.UpstreamUnavailable):
+        await feed.known(seconds=0.1)
+    epoch = await see_stream()
+    assert (await feed.known(seconds=5)).epoch == epoch
+    await feed.close()
+
+
+async def test_closing_tells_every_listener(bus: Bus, engine: AsyncEngine) -> None:
+    fanout = Fanout(1)
+    feed = Feed(bus, engine, fanout)
+    feed.start()
+    with fanout.listen("user1") as listener:
+        await feed.close()
+        assert await listener.take() == [Signal.CLOSED]
