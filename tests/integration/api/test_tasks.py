@@ -91,6 +91,12 @@ async def test_a_trace_is_read_by_its_owner_and_admins_only(
             names = {span["name"] for span in answer.json()["spans"]} if answer.status_code == 200 else set()
     assert "publish aperag.cmd.document.parse" in names
     assert (await mallory.http.get(f"/traces/{trace_id}")).status_code == 404
+    # Whoever knows the id can enter the trace, but not read it by that.
+    joined = {"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"}
+    files = {"files": ("b.txt", b"coffee")}
+    path = f"/collections/{await mallory.collection()}/documents"
+    assert (await mallory.http.post(path, files=files, headers=joined)).status_code == 200
+    assert (await mallory.http.get(f"/traces/{trace_id}")).status_code == 404
     admin = await make_person("admin")
     assert (await admin.http.get(f"/traces/{trace_id}")).status_code == 200
     assert (await admin.http.get(f"/traces/{'0' * 32}")).status_code == 404

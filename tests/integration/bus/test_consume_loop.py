@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import shutil
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from nats.js import JetStreamContext
 from pydantic import BaseModel
 
 from aperag_common.bus import subjects, topology
@@ -17,6 +18,8 @@ from aperag_common.bus.worker import Worker, make_broker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from nats.aio.msg import Msg
 
     from aperag_common.bus.connection import Bus
     from aperag_common.metrics import Metrics
@@ -101,6 +104,41 @@ async def test_messages_are_handled_and_acked(bus: Bus, metrics: Metrics, seen: 
         await drained(bus)
         assert await worker.moving() is None
     assert sorted(seen.numbers) == list(range(20))
+
+
+async def test_more_messages_than_slots_are_worked_off_and_do_not_end_the_loop(
+    bus: Bus, metrics: Metrics, seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client hands out all it holds, and after a reconnect that can be the answers to two requests."""
+    fetch = JetStreamContext.PullSubscription.fetch
+
+    async def generous(subscription: Any, batch: int, **options: Any) -> list[Msg]:
+        return await fetch(subscription, batch + 3 if batch > 0 else batch, **options)
+
+    monkeypatch.setattr(JetStreamContext.PullSubscription, "fetch", generous)
+    async with working(bus, metrics, seen, lambda job: seen.add(job.number), slots=1) as worker:
+        await publish(bus, *range(12))
+        await seen.until(lambda: len(seen.numbers) == 12)
+        await drained(bus)
+        assert await worker.moving() is None
+
+
+async def test_an_error_nobody_foresaw_does_not_end_the_loop(
+    bus: Bus, metrics: Metrics, seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch = JetStreamContext.PullSubscription.fetch
+    surprises = iter([ValueError("a bug of the client")])
+
+    async def surprising(subscription: Any, batch: int, **options: Any) -> list[Msg]:
+        for surprise in surprises:
+            raise surprise
+        return await fetch(subscription, batch, **options)
+
+    monkeypatch.setattr(JetStreamContext.PullSubscription, "fetch", surprising)
+    async with working(bus, metrics, seen, lambda job: seen.add(job.number)) as worker:
+        await publish(bus, 1)
+        await seen.until(lambda: seen.numbers == [1])
+        assert await worker.moving() is None
 
 
 async def test_a_deleted_consumer_is_found_again_without_a_busy_loop(bus: Bus, metrics: Metrics, seen: Seen) -> None:

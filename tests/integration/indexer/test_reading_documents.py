@@ -45,8 +45,9 @@ def docx() -> bytes:
 
 
 HTML = (
-    "<html><head><title>t</title><script>var hidden=1</script></head>"
-    "<body><h1>Bicycles</h1><p>两个轮子。</p></body></html>"
+    "<html><head><title>A page</title><meta name='keywords' content='wheels'><script>var hidden=1</script></head>"
+    "<body><h1>Bicycles</h1><p>两个轮子。</p><img alt='a wheel' src='data:image/png;base64,AAAA'>"
+    "<h2>title: stays</h2></body></html>"
 )
 NOTEBOOK = {
     "cells": [{"cell_type": "markdown", "metadata": {}, "source": ["# Notes\n", "on coffee"]}],
@@ -74,7 +75,18 @@ async def test_documents_are_read_as_what_they_are(parser: KreuzbergParser, tmp_
         path.write_bytes(body)
         parsed = await parser.parse(path, name=name)
         assert [text for text in wanted if text not in parsed.markdown] == [], name
-    assert "hidden" not in (await parser.parse(tmp_path / "3.html", name="a.html")).markdown
+
+
+async def test_an_html_documents_head_scripts_and_inline_pictures_are_no_text(
+    parser: KreuzbergParser, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.html"
+    path.write_text(HTML, encoding="utf-8")
+    parsed = await parser.parse(path, name="a.html")
+    assert parsed.markdown.startswith("# Bicycles")
+    assert parsed.title == "A page"
+    assert not [word for word in ("hidden", "A page", "base64", "keywords") if word in parsed.markdown]
+    assert "title: stays" in parsed.markdown
 
 
 def archive() -> bytes:

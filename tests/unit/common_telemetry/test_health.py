@@ -153,3 +153,19 @@ async def test_a_taken_port_is_an_error_and_not_the_end_of_the_process(health: H
         with pytest.raises(OSError, match="in use"):
             await server.start()
         await server.stop()
+
+
+async def test_answers_are_not_held_back_by_nagles_algorithm() -> None:
+    """A client would see every answer 40 ms late: head and body are two writes."""
+    server = HealthServer(HttpSettings(port=0), Health(), Metrics("tests"))
+    await server.start()
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        [protocol] = server._server.server_state.connections
+        accepted = protocol.transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+        writer.close()
+    finally:
+        await server.stop()

@@ -73,7 +73,9 @@ def _add_span(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 def _rendering(*, json: bool) -> list[Processor]:
     if json:
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
-    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    # Not the rich traceback that it would choose: that prints local variables, and takes seconds.
+    plain = structlog.dev.plain_traceback
+    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
 
 
 def _adopt_libraries(level: int) -> None:

@@ -8,13 +8,21 @@ from aperag_api.app import make_app, open_gateway
 from aperag_api.settings import Settings
 from aperag_common.health import HttpServer
 from aperag_common.runtime import open_runtime, until_stopped
+from aperag_retrieval.embedding import InProcessEmbedder
 
 
 async def serve(settings: Settings) -> None:
-    async with open_runtime(settings, service="api") as runtime, open_gateway(runtime, settings) as gateway:
+    embedder = InProcessEmbedder()
+    async with (
+        open_runtime(settings, service="api") as runtime,
+        open_gateway(runtime, settings, embedder=embedder) as gateway,
+    ):
+        # Loads the encoder beside the start; else the first search would wait seconds for it.
+        warming = asyncio.create_task(embedder.embed(("warm",)))
         server = HttpServer(settings.http, make_app(gateway, runtime, settings))
         await server.start()
         await until_stopped()
+        warming.cancel()
         # Event streams are endless: the server could not drain with them open.
         await gateway.feed.close()
         await server.stop()

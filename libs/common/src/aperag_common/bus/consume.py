@@ -42,6 +42,7 @@ FETCH_SECONDS = 1.0
 BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 STALLED_SECONDS = 30.0
 UNEXPECTED_DELAY = timedelta(seconds=2)
+UNAVAILABLE = (nats_errors.Error, js_errors.Error, TimeoutError, OSError)
 
 
 @dataclass(slots=True)
@@ -124,17 +125,18 @@ class ConsumeLoop:
                     subscription = await self._bind()
                 await self._pump(subscription)
                 failures = 0
-            except (nats_errors.Error, js_errors.Error, TimeoutError, OSError) as err:
+            except Exception as err:  # nobody would start this loop again: it outlives whatever it meets
                 # Consumer or stream gone, server away: drop the subscription and come back slower.
                 delay = BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)]
                 failures += 1
-                if failures == 1:
+                if not isinstance(err, UNAVAILABLE):
+                    log.exception("consumer.failed", consumer=self.spec.name)
+                elif failures == 1:
                     log.warning("consumer.unavailable", consumer=self.spec.name, error=repr(err))
                 self.state.bound = False
                 await self._unbind(subscription)
                 subscription = None
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), delay)
+                await _at_most(delay, self._stopping)
         await self._unbind(subscription)
 
     async def _bind(self) -> JetStreamContext.PullSubscription:
@@ -151,11 +153,13 @@ class ConsumeLoop:
                 await subscription.unsubscribe()
 
     async def _pump(self, subscription: JetStreamContext.PullSubscription) -> None:
-        """Fetch as many messages as there are free slots, never more: a buffered message's lease would expire."""
-        if self._free == 0:
+        """Ask for as many messages as there are free slots, never more: a buffered message's lease would expire.
+
+        More can come all the same: the client hands out what a late answer to an earlier request left with it.
+        """
+        if self._free <= 0:
             self._freed.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._freed.wait(), FETCH_SECONDS)
+            await _at_most(FETCH_SECONDS, self._freed)
             return
         try:
             messages = await subscription.fetch(self._free, timeout=FETCH_SECONDS)
@@ -238,5 +242,12 @@ class ConsumeLoop:
                     await raw.ack_sync(timeout=5)
                 case Nak(delay=delay):
                     await raw.nak(delay=delay.total_seconds() or None)
-        except (nats_errors.Error, js_errors.Error, TimeoutError, OSError) as err:
+        except UNAVAILABLE as err:
             log.warning("message.unsettled", consumer=self.spec.name, error=repr(err))
+
+
+async def _at_most(seconds: float, event: asyncio.Event) -> None:
+    """Not wait_for: Python 3.11's may swallow a cancellation that meets its result."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

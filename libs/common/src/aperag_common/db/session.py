@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import asyncpg
+from sqlalchemy import event
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
+    from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
 
     from aperag_common.settings import PostgresSettings
+
+UNAVAILABLE = (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.InsufficientResourcesError)
+"""A server that is starting, stopping or full."""
 
 
 def database_url(settings: PostgresSettings) -> URL:
@@ -20,7 +26,7 @@ def database_url(settings: PostgresSettings) -> URL:
 
 def make_engine(settings: PostgresSettings, *, name: str) -> AsyncEngine:
     """``name`` is shown by PostgreSQL as the connection's application name."""
-    return create_async_engine(
+    engine = create_async_engine(
         database_url(settings),
         pool_size=settings.pool_size,
         max_overflow=settings.max_overflow,
@@ -30,3 +36,13 @@ def make_engine(settings: PostgresSettings, *, name: str) -> AsyncEngine:
             "command_timeout": 60,
         },
     )
+    event.listen(engine.sync_engine, "do_connect", _connect)
+    return engine
+
+
+def _connect(dialect: Dialect, _record: Any, arguments: list[Any], options: dict[str, Any]) -> DBAPIConnection:
+    """SQLAlchemy translates the driver's errors of statements but lets those of connecting through as they are."""
+    try:
+        return dialect.connect(*arguments, **options)
+    except UNAVAILABLE as err:
+        raise ConnectionError(str(err)) from err

@@ -9,7 +9,12 @@ from sqlalchemy import text
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-_OWNS = text("SELECT EXISTS (SELECT FROM workflow WHERE owner = :owner AND split_part(traceparent, '-', 2) = :trace)")
+# A client may name the trace it continues, so a trace may be entered by whoever knows its id: then it is nobody's.
+_OWNS = text(
+    """
+    SELECT coalesce(bool_and(owner = :owner), false) FROM workflow WHERE split_part(traceparent, '-', 2) = :trace
+    """
+)
 
 
 async def owns(conn: AsyncConnection, trace_id: str, owner: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -16,9 +17,10 @@ from aperag_retrieval.chunking import ParsedDocument
 if TYPE_CHECKING:
     from aperag_common.pool import ProcessPool
 
-ADAPTER_VERSION = 1
+ADAPTER_VERSION = 2
 PLAIN = frozenset({".txt", ".text", ".md", ".markdown"})
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
+HTML = frozenset({".html", ".htm"})
 UNREADABLE = frozenset(
     {".mp3", ".mp4", ".mpeg", ".mpga", ".m4a", ".wav", ".webm", ".ogg", ".flac"}
     | {".zip", ".rar", ".r00", ".7z", ".tar", ".gz", ".xz", ".bz2", ".ppt", ".doc"}
@@ -29,6 +31,10 @@ UNREADABLE_HINT = {
         (".zip", ".rar", ".r00", ".7z", ".tar", ".gz", ".xz", ".bz2"), "Unpack it and upload what it holds."
     ),
 }
+# The reader writes a page's <head> as lines of "key: value" that end in a heading; nobody wrote them as text.
+_HEAD = re.compile(r"\A---\n(?:.*\n)*?## [a-z][\w:.-]*: .*\n+")
+# A picture inside the text is kilobytes of base64: its description is all that can be searched.
+_INLINE_IMAGE = re.compile(r"!\[([^\]]*)\]\(data:[^)]*\)")
 NO_TRANSCRIPT = "Audio and video cannot be read here. Upload a transcript."
 
 
@@ -95,7 +101,9 @@ def _extract(path: str, suffix: str) -> ParsedDocument:
         raise errors.CorruptDocument(message) from None  # the library's error does not survive a process border
     if suffix in IMAGES:
         return ParsedDocument("")  # without text recognition only a placeholder for the picture comes back
-    markdown = result.content
+    markdown = _INLINE_IMAGE.sub(r"\1", result.content)
+    if suffix in HTML:
+        markdown = _HEAD.sub("", markdown, count=1)
     pages = locate_pages(markdown, [page["content"] for page in result.pages or []])
     title = result.metadata.get("title")
     return ParsedDocument(markdown, pages, title if isinstance(title, str) else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 import structlog
@@ -59,10 +60,10 @@ class TopologyKeeper:
         while True:
             delay = self._period if await self.apply() else 1.0
             self._again.clear()
-            try:
-                await asyncio.wait_for(self._again.wait(), delay)
-            except TimeoutError:
-                continue
+            # Not wait_for: Python 3.11's may swallow a cancellation, and this loop would outlive its process.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await self._again.wait()
 
     async def apply(self) -> bool:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import ForeignKey, Index, Integer, String, func
+from sqlalchemy import ForeignKey, Index, Integer, String, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from aperag_common.db.models.base import Base
@@ -52,7 +52,10 @@ class Workflow(Base):
     created: Mapped[datetime] = mapped_column(server_default=func.now())
     finished: Mapped[datetime | None]
 
-    __table_args__ = (Index("ix_workflow_finished", "finished"),)
+    __table_args__ = (
+        Index("ix_workflow_finished", "finished"),
+        Index("ix_workflow_trace", text("split_part(traceparent, '-', 2)"), "owner"),
+    )
 
 
 class WorkflowStep(Base):

@@ -115,6 +115,9 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_workflow_document_id"), "workflow", ["document_id"], unique=False)
     op.create_index("ix_workflow_finished", "workflow", ["finished"], unique=False)
+    op.create_index(
+        "ix_workflow_trace", "workflow", [sa.literal_column("split_part(traceparent, '-', 2)"), "owner"], unique=False
+    )
     op.create_table(
         "api_key",
         sa.Column("id", sa.String(length=24), nullable=False),
