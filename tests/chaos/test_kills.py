@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(420)
 
-SEED = 7
+SEED = 20_261_122
 DOCUMENTS = 300
 IN_FLIGHT = 100
 """Uploads are held back beyond this, so that documents come in during the whole of the ingest."""
@@ -259,11 +259,14 @@ def as_the_supervisor_counts(stack: Stack) -> None:
 
 async def as_every_service_says(stack: Stack) -> None:
     """Bound, connected and moving again, whatever has happened to it."""
+    services = [unit for unit in stack.state()["units"] if unit["name"] not in {"nats", "postgres"}]
     async with httpx.AsyncClient(trust_env=False) as http:
-        for unit in stack.state()["units"]:
-            if unit["name"] not in {"nats", "postgres"}:
-                answer = await http.get(f"http://127.0.0.1:{unit['port']}/readyz")
-                assert answer.is_success, f"{unit['name']}: {answer.text}"
+
+        async def ready() -> bool:
+            answers = [await http.get(f"http://127.0.0.1:{service['port']}/readyz") for service in services]
+            return all(answer.is_success for answer in answers)
+
+        await until(ready)
 
 
 async def test_a_wiped_stream_store_costs_no_document_and_no_event(

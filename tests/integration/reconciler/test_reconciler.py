@@ -16,6 +16,7 @@ from aperag_common.bus.delivery import Nak, Settled
 from aperag_common.db.models.base import Lane
 from aperag_common.events.ticks import Tick
 from aperag_common.objects import LocalObjectStore
+from aperag_common.objects.local import BLOCK
 from aperag_common.testing.factories import make_collection, make_upload, make_user
 from aperag_common.work import changes
 from aperag_common.work.policy import WorkPolicy
@@ -298,6 +299,29 @@ async def test_young_objects_without_a_row_are_left_alone(engine: AsyncEngine, o
     await objects.put("user-u/col/doc/original.txt", body(b"x"))  # an upload whose transaction is still to come
     await Collect(engine, objects, RetentionSettings()).run()
     assert await objects.exists("user-u/col/doc/original.txt")
+
+
+async def test_an_upload_that_is_still_coming_in_is_no_orphan(engine: AsyncEngine, objects: LocalObjectStore) -> None:
+    path = "user-u/col/doc/original.txt"
+    collect = Collect(engine, objects, RetentionSettings())
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"x" * BLOCK  # as much as makes the store begin to write
+        await collect.run()
+        yield b"y"
+
+    await objects.put(path, slowly())
+    assert await objects.exists(path)
+
+
+async def test_what_an_upload_left_that_never_ended_is_an_orphan(
+    engine: AsyncEngine, objects: LocalObjectStore, tmp_path: Path
+) -> None:
+    torn = tmp_path / "objects/user-u/col/doc/.incoming-0"
+    torn.parent.mkdir(parents=True)
+    torn.write_bytes(b"half")
+    await Collect(engine, objects, RetentionSettings(orphan_object=timedelta(0))).run()
+    assert not torn.exists()
 
 
 async def test_a_tick_is_dropped_while_an_earlier_one_waits(bus: Bus, courier: Courier) -> None:

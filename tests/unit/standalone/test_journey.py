@@ -67,7 +67,8 @@ class FakeGateway:
         return httpx.Response(200, json={"items": [hit | {"recall_type": "vector_search"}], "errors": self.errors})
 
     async def _events(self) -> Any:
-        """What happens after the upload; asked for before it."""
+        """What happens after the upload; asked for before it. The gateway begins with a block that has no data."""
+        yield b"retry: 1000\nid: 1-0\n\n"
         for name in NAMES:
             outcome = self.outcomes.get(name, "SUCCESS")
             data = {"document_id": f"doc-{name}", "outcome": outcome, "error_message": "why it failed"}

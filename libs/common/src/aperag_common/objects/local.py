@@ -84,6 +84,9 @@ class LocalObjectStore:
                 yield info
             pending += await asyncio.to_thread(self._directories, directory)
 
+    async def last_change(self, prefix: str) -> datetime | None:
+        return await asyncio.to_thread(_last_change, self._file(prefix))
+
     def local_path(self, path: str) -> Path | None:
         return self._file(path)
 
@@ -218,6 +221,16 @@ def _sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _last_change(directory: Path) -> datetime | None:
+    """Temporary files and directories count too: each block that arrives touches one of them."""
+    latest = 0.0
+    for parent, _, names in os.walk(directory):
+        for path in (Path(parent), *(Path(parent, name) for name in names)):
+            with contextlib.suppress(FileNotFoundError):
+                latest = max(latest, path.lstat().st_mtime)
+    return datetime.fromtimestamp(latest, UTC) if latest else None
 
 
 def _remove_tree(directory: Path) -> None:

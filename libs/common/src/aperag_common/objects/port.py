@@ -82,7 +82,14 @@ class ObjectStore(Protocol):
         ...
 
     def objects(self, prefix: str = "") -> AsyncIterator[ObjectInfo]:
-        """Every object below ``prefix``; the orphan sweep compares ``modified`` with its grace period."""
+        """Every object below ``prefix``."""
+        ...
+
+    async def last_change(self, prefix: str) -> datetime | None:
+        """When anything below ``prefix`` changed last, None where nothing is there.
+
+        Unlike a listing this sees objects that are still on their way in: the orphan sweep must leave them alone.
+        """
         ...
 
     def local_path(self, path: str) -> Path | None:

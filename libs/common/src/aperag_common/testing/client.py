@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 TIMEOUT = httpx.Timeout(30.0)
 PATIENCE = 60.0
 AGAIN_SECONDS = 0.1
+UNFORESEEN = "INTERNAL_ERROR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,10 @@ class Client:
         return list((await self.json("POST", f"/collections/{collection}/documents", files=parts))["items"])
 
     async def upload_patiently(self, collection: str, name: str, body: bytes) -> dict[str, Any]:
-        """The same name and bytes again until they are accepted, as a client does whose server goes away."""
+        """The same name and bytes again until they are accepted, as a client does whose server goes away.
+
+        A gateway may say that what it needs is away, never that something unforeseen has happened.
+        """
         parts = [("files", (name, body, "application/octet-stream"))]
 
         async def attempt() -> dict[str, Any]:
@@ -116,10 +120,12 @@ class Client:
                 answer = await self.http.post(f"/collections/{collection}/documents", files=parts)
             except httpx.TransportError:
                 return {}
-            if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                return {}
-            answer.raise_for_status()
-            return dict(answer.json()["items"][0])
+            if answer.is_success:
+                return dict(answer.json()["items"][0])
+            if answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR or answer.json()["error_code"] == UNFORESEEN:
+                message = f"refused: {answer.status_code} {answer.text}"
+                raise AssertionError(message)
+            return {}
 
         return await until(attempt, within=PATIENCE)
 

@@ -92,8 +92,8 @@ class ApiClient:
             async def read() -> AsyncIterator[Event]:
                 with contextlib.suppress(httpx.HTTPError):  # who waits for events reads the state after a silence
                     async for message in source.aiter_sse():
-                        body = json.loads(message.data)
-                        yield Event(message.event, body.get("data", {}))
+                        if message.data:  # a block without data only moves the position
+                            yield Event(message.event, json.loads(message.data).get("data", {}))
 
             yield read()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from aperag_standalone.demo import samples
@@ -117,7 +117,10 @@ class Journey:
 
 @asynccontextmanager
 async def _queued(events: AsyncIterator[Event]) -> AsyncIterator[asyncio.Queue[Event]]:
-    """Read events in the background, so that waiting for one can be given up without losing it."""
+    """Read events in the background, so that waiting for one can be given up without losing it.
+
+    An event that cannot be read is raised when the block ends: the bars would else only look slow.
+    """
     queue: asyncio.Queue[Event] = asyncio.Queue()
 
     async def pump() -> None:
@@ -129,4 +132,5 @@ async def _queued(events: AsyncIterator[Event]) -> AsyncIterator[asyncio.Queue[E
         yield queue
     finally:
         reading.cancel()
-        await asyncio.wait({reading})
+        with suppress(asyncio.CancelledError):
+            await reading

@@ -75,7 +75,5 @@ class Collect:
         return removed
 
     async def _untouched_since(self, prefix: str, oldest: datetime) -> bool:
-        async for info in self.objects.objects(prefix):
-            if info.modified > oldest:
-                return False
-        return True
+        changed = await self.objects.last_change(prefix)
+        return changed is not None and changed <= oldest
