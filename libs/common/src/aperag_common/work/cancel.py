@@ -14,7 +14,7 @@ from aperag_common.db.models.workflow import Outcome, WorkflowKind, WorkflowStat
 from aperag_common.events import facts
 from aperag_common.work.change import Change
 from aperag_common.work.dispatch import STEP_COLUMNS, StepRow, step_dispatch
-from aperag_common.work.documents import Closing, Draft, conclude, lock
+from aperag_common.work.documents import Closing, Conclusion, Draft, conclude, lock
 from aperag_common.work.finish import RELEASE_BUILDS, step_details
 
 if TYPE_CHECKING:
@@ -83,13 +83,9 @@ async def cancel(
     if status != WorkflowStatus.RUNNING:
         return AlreadySettled(WorkflowStatus(status))
     cancelled, builds = await _cancel_steps(conn, document.id, workflow_id, first_due)
-    concluded = await conclude(
-        conn,
-        document,
-        [Closing(s.workflow_id, s.kind, Outcome.CANCELLED) for s in cancelled],
-        [_cancelled(step) for step in cancelled if step.status == StepStatus.FAILED],
-        source=SOURCE,
-    )
+    closings = [Closing(s.workflow_id, s.kind, Outcome.CANCELLED) for s in cancelled]
+    drafts = [_cancelled(step) for step in cancelled if step.status == StepStatus.FAILED]
+    [concluded] = await conclude(conn, Conclusion(document, closings, drafts), source=SOURCE)
     commands = tuple(step_dispatch(build, source=SOURCE) for build in builds)
     return Change(commands, concluded.facts, document.id, workflow_id, settled=True)
 

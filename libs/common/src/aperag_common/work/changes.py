@@ -24,7 +24,7 @@ from aperag_common.telemetry import propagate
 from aperag_common.work import outbox
 from aperag_common.work.change import Change
 from aperag_common.work.dispatch import STEP_COLUMNS, StepRow, purge_dispatch, step_dispatch
-from aperag_common.work.documents import Draft, LockedDocument, conclude, lock
+from aperag_common.work.documents import Conclusion, Draft, LockedDocument, conclude, lock
 from aperag_common.work.opening import SOURCE, Pace, begin, insert_workflows, raise_steps, superseded_closings
 
 __all__ = [
@@ -147,13 +147,8 @@ async def delete(conn: AsyncConnection, document_id: str, *, first_due: timedelt
     steps = [StepRow(**row._mapping) for row in await conn.execute(_REMOVE_STEPS, parameters)]
     gone = LockedDocument(**{**asdict(document), "deleted": True})
     await insert_workflows(conn, [gone], {gone.id: workflow_id}, WorkflowKind.DELETE, steps, traceparent)
-    concluded = await conclude(
-        conn,
-        gone,
-        superseded,
-        [Draft(facts.DocumentDeleted, {"workflow_id": workflow_id})],
-        source=SOURCE,
-    )
+    drafts = [Draft(facts.DocumentDeleted, {"workflow_id": workflow_id})]
+    [concluded] = await conclude(conn, Conclusion(gone, superseded, drafts), source=SOURCE)
     return Change(tuple(step_dispatch(s, source=SOURCE) for s in steps), concluded.facts, document.id, workflow_id)
 
 

@@ -18,7 +18,7 @@ from aperag_common.telemetry import propagate
 from aperag_common.work import derive, outbox
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -43,8 +43,9 @@ _CLOSE_AND_READ = text(
     )
     SELECT
         (SELECT coalesce(json_agg(json_build_object(
-            'kind', kind, 'status', status, 'generation', generation, 'observed_generation', observed_generation)), '[]')
-         FROM document_step WHERE document_id = :document) AS steps,
+            'document_id', document_id, 'kind', kind, 'status', status, 'generation', generation,
+            'observed_generation', observed_generation)), '[]')
+         FROM document_step WHERE document_id = ANY(:documents)) AS steps,
         (SELECT coalesce(json_agg(json_build_object(
             'workflow_id', s.workflow_id, 'kind', s.kind, 'outcome', s.outcome)), '[]')
          FROM workflow_step s JOIN workflow w ON w.id = s.workflow_id
@@ -55,13 +56,15 @@ _CLOSE_AND_READ = text(
 _WRITE = text(
     """
     WITH stated AS (
-        UPDATE document SET status = :status, revision = :revision, updated = clock_timestamp() WHERE id = :document
+        UPDATE document d SET status = n.status, revision = n.revision, updated = clock_timestamp()
+        FROM unnest(CAST(:documents AS text[]), CAST(:states AS text[]), CAST(:revisions AS int[]))
+            AS n(id, status, revision) WHERE d.id = n.id
     ), ended AS (
         UPDATE workflow w SET status = e.status, finished = clock_timestamp()
         FROM unnest(CAST(:workflows AS text[]), CAST(:statuses AS text[])) AS e(id, status) WHERE w.id = e.id
-        RETURNING w.kind, w.status, extract(epoch FROM clock_timestamp() - w.created)::float AS seconds
+        RETURNING w.document_id, w.kind, w.status, extract(epoch FROM clock_timestamp() - w.created)::float AS seconds
     )
-    SELECT seconds FROM ended WHERE status = 'SUCCESS' AND kind <> 'delete'
+    SELECT document_id, seconds FROM ended WHERE status = 'SUCCESS' AND kind <> 'delete'
     """
 )
 
@@ -97,6 +100,15 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
+class Conclusion:
+    """What a transaction did to one locked document besides its steps."""
+
+    document: LockedDocument
+    closings: Sequence[Closing]
+    drafts: Sequence[Draft]
+
+
+@dataclass(frozen=True, slots=True)
 class Concluded:
     """``facts`` wait for their relay; ``ended_after`` as in ``Change``."""
 
@@ -128,57 +140,70 @@ def _message(draft: Draft, document: LockedDocument, source: str) -> Message:
     )
 
 
-async def conclude(
-    conn: AsyncConnection,
-    document: LockedDocument,
-    closings: Sequence[Closing],
-    drafts: Iterable[Draft],
-    *,
-    source: str,
-) -> Concluded:
-    """After the steps have been written: state, workflows and events, in the same transaction."""
-    ids = sorted({c.workflow_id for c in closings})
-    read = (
-        await conn.execute(
-            _CLOSE_AND_READ,
-            {
-                "workflows": [c.workflow_id for c in closings],
-                "kinds": [c.kind for c in closings],
-                "outcomes": [c.outcome.value for c in closings],
-                "document": document.id,
-            },
+async def conclude(conn: AsyncConnection, *conclusions: Conclusion, source: str) -> list[Concluded]:
+    """After the steps have been written: states, workflows and events, in the same transaction.
+
+    Three statements, however many documents there are; the answers are in their order.
+    """
+    closings = [closing for c in conclusions for closing in c.closings]
+    parameters = {
+        "workflows": [c.workflow_id for c in closings],
+        "kinds": [c.kind for c in closings],
+        "outcomes": [c.outcome.value for c in closings],
+        "documents": [c.document.id for c in conclusions],
+    }
+    read = (await conn.execute(_CLOSE_AND_READ, parameters)).one()
+    after = [_after(c.document, read.steps) for c in conclusions]
+    ended = [_ended(read.outcomes, c.closings) for c in conclusions]
+    written = await _write(conn, after, ended)
+    rows = [_facts(c, a, e, source) for c, a, e in zip(conclusions, after, ended, strict=True)]
+    await outbox.add(conn, [row for of_document in rows for row in of_document])
+    return [
+        Concluded(facts_, tuple(seconds for document_id, seconds in written if document_id == document.id))
+        for facts_, document in zip(rows, after, strict=True)
+    ]
+
+
+async def _write(
+    conn: AsyncConnection, documents: Sequence[LockedDocument], ended: Sequence[dict[str, WorkflowStatus]]
+) -> list[tuple[str, float]]:
+    """(document, seconds since the request) of each workflow that ended well."""
+    statuses = {workflow_id: status for of_document in ended for workflow_id, status in of_document.items()}
+    parameters = {
+        "documents": [d.id for d in documents],
+        "states": [d.status for d in documents],
+        "revisions": [d.revision for d in documents],
+        "workflows": list(statuses),
+        "statuses": [status.value for status in statuses.values()],
+    }
+    return [(row.document_id, row.seconds) for row in await conn.execute(_WRITE, parameters)]
+
+
+def _after(document: LockedDocument, steps: Sequence[dict[str, Any]]) -> LockedDocument:
+    """The document as it is once this transaction has ended."""
+    status = DocumentStatus.DELETED
+    if not document.deleted:
+        own = (
+            derive.StepState(s["kind"], s["status"], s["generation"], s["observed_generation"])
+            for s in steps
+            if s["document_id"] == document.id
         )
-    ).one()
-    status = DocumentStatus.DELETED if document.deleted else derive.document_status(_states(read.steps))
-    after = replace(document, status=status, revision=document.revision + 1)
-    ended = _ended(read.outcomes, closings, ids)
-    written = await conn.execute(
-        _WRITE,
-        {
-            "document": document.id,
-            "status": after.status,
-            "revision": after.revision,
-            "workflows": list(ended),
-            "statuses": [s.value for s in ended.values()],
-        },
-    )
+        status = derive.document_status(own)
+    return replace(document, status=status.value, revision=document.revision + 1)
+
+
+def _facts(
+    conclusion: Conclusion, after: LockedDocument, ended: dict[str, WorkflowStatus], source: str
+) -> tuple[outbox.Fact, ...]:
     ends = (Draft(facts.DocumentIndexed, {"workflow_id": w, "outcome": o.value}) for w, o in ended.items())
     traceparent = propagate.current_traceparent()
-    rows = tuple(outbox.fact(_message(draft, after, source), traceparent) for draft in (*drafts, *ends))
-    await outbox.add(conn, rows)
-    return Concluded(rows, tuple(written.scalars()))
+    return tuple(outbox.fact(_message(draft, after, source), traceparent) for draft in (*conclusion.drafts, *ends))
 
 
-def _states(steps: list[dict[str, Any]]) -> list[derive.StepState]:
-    return [derive.StepState(**step) for step in steps]
-
-
-def _ended(
-    outcomes: list[dict[str, str]], closings: Sequence[Closing], ids: Sequence[str]
-) -> dict[str, WorkflowStatus]:
+def _ended(outcomes: Sequence[dict[str, str]], closings: Sequence[Closing]) -> dict[str, WorkflowStatus]:
     now = {(c.workflow_id, c.kind): c.outcome for c in closings}
     ended: dict[str, WorkflowStatus] = {}
-    for workflow_id in ids:
+    for workflow_id in sorted({c.workflow_id for c in closings}):
         of_workflow = {o["kind"]: o["outcome"] for o in outcomes if o["workflow_id"] == workflow_id}
         for kind, outcome in of_workflow.items():
             if outcome == Outcome.OPEN and (workflow_id, kind) in now:

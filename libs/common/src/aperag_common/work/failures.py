@@ -22,7 +22,7 @@ from aperag_common.work import outbox
 from aperag_common.work.change import Change
 from aperag_common.work.derive import is_open
 from aperag_common.work.dispatch import STEP_COLUMNS, StepRow
-from aperag_common.work.documents import Closing, Draft, conclude, lock
+from aperag_common.work.documents import Closing, Conclusion, Draft, conclude, lock
 from aperag_common.work.finish import step_details
 from aperag_common.work.policy import LEASE_SLACK, NAK_UP_TO
 
@@ -181,13 +181,9 @@ async def _fail_in(
     letter = _letter(current_delivery.get(), failure, attempt=attempt, row=row)
     await conn.execute(insert(DeadLetter), [letter])
     failed = [row, *waiting]
-    concluded = await conclude(
-        conn,
-        document,
-        [Closing(step.workflow_id, step.kind, Outcome.FAILED) for step in failed],
-        [_failed(step, failure) for step in failed],
-        source=claims.source,
-    )
+    closings = [Closing(step.workflow_id, step.kind, Outcome.FAILED) for step in failed]
+    drafts = [_failed(step, failure) for step in failed]
+    [concluded] = await conclude(conn, Conclusion(document, closings, drafts), source=claims.source)
     letters = (outbox.fact(_lettered_fact(letter, row, claims.source), propagate.current_traceparent()),)
     await outbox.add(conn, letters)
     return Change((), concluded.facts + letters, row.document_id, row.workflow_id, settled=True)

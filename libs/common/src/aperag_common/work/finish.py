@@ -13,7 +13,7 @@ from aperag_common.db.models.workflow import Outcome
 from aperag_common.events import facts
 from aperag_common.work.change import Change
 from aperag_common.work.dispatch import DELETING, STEP_COLUMNS, StepRow, step_dispatch
-from aperag_common.work.documents import Closing, Draft, LockedDocument, conclude, lock
+from aperag_common.work.documents import Closing, Conclusion, Draft, LockedDocument, conclude, lock
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -58,13 +58,9 @@ class Finishing:
         if row.kind == StepKind.PARSE and row.status not in DELETING:
             found = await self.conn.execute(RELEASE_BUILDS, {"document": row.document_id, "first_due": first_due})
             builds = [StepRow(**build._mapping) for build in found]
-        concluded = await conclude(
-            self.conn,
-            self.document,
-            [Closing(row.workflow_id, row.kind, Outcome.DONE)],
-            [Draft(_fact_of(row), step_details(row))],
-            source=source,
-        )
+        closing = Closing(row.workflow_id, row.kind, Outcome.DONE)
+        draft = Draft(_fact_of(row), step_details(row))
+        [concluded] = await conclude(self.conn, Conclusion(self.document, [closing], [draft]), source=source)
         return Change(
             tuple(step_dispatch(build, source=source) for build in builds),
             concluded.facts,

@@ -16,7 +16,7 @@ from aperag_common.events import facts
 from aperag_common.telemetry import propagate
 from aperag_common.work.change import Change
 from aperag_common.work.dispatch import STEP_COLUMNS, StepRow, step_dispatch
-from aperag_common.work.documents import Closing, Draft, LockedDocument, conclude
+from aperag_common.work.documents import Closing, Conclusion, Draft, LockedDocument, conclude
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -92,15 +92,24 @@ async def begin(
             superseded[document.id] = await superseded_closings(conn, document.id, [k.value for k in wanted])
     steps = await raise_steps(conn, documents, wanted, workflows, released, pace, traceparent)
     await insert_workflows(conn, documents, workflows, kind, steps, traceparent)
-    changes = []
-    for document in documents:
-        workflow_id = workflows[document.id]
-        drafts = [Draft(facts.DocumentUploaded, {"workflow_id": workflow_id})] if kind is WorkflowKind.UPLOAD else []
-        concluded = await conclude(conn, document, superseded.get(document.id, []), drafts, source=SOURCE)
-        first = [s for s in steps if s.document_id == document.id and s.kind == StepKind.PARSE and s.dispatch > 0]
-        commands = tuple(step_dispatch(s, source=SOURCE) for s in first)
-        changes.append(Change(commands, concluded.facts, document.id, workflow_id))
-    return changes
+    conclusions = [
+        Conclusion(d, superseded.get(d.id, []), _opened(kind, workflow_id=workflows[d.id])) for d in documents
+    ]
+    concluded = await conclude(conn, *conclusions, source=SOURCE)
+    parses = {s.document_id: s for s in steps if s.kind == StepKind.PARSE and s.dispatch > 0}
+    return [
+        Change(
+            (step_dispatch(parses[d.id], source=SOURCE),) if d.id in parses else (),
+            done.facts,
+            d.id,
+            workflows[d.id],
+        )
+        for d, done in zip(documents, concluded, strict=True)
+    ]
+
+
+def _opened(kind: WorkflowKind, *, workflow_id: str) -> list[Draft]:
+    return [Draft(facts.DocumentUploaded, {"workflow_id": workflow_id})] if kind is WorkflowKind.UPLOAD else []
 
 
 async def raise_steps(
