@@ -1,4 +1,4 @@
-"""One stack of real processes for all journeys of a test process, and a client of its gateway."""
+"""One stack of real processes for all journeys, stopped before other tests begin, and a client of its gateway."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     stack = Stack(tmp_path_factory.mktemp("e2e") / "home", os.environ)  # noqa: TID251  the caller's own settings
     started = stack.up()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def make_engine(settings: PostgresSettings, *, name: str) -> AsyncEngine:
         },
     )
     event.listen(engine.sync_engine, "do_connect", _connect)
+    event.listen(engine.sync_engine, "checkout", _require_open)
     return engine
 
 
@@ -46,3 +48,9 @@ def _connect(dialect: Dialect, _record: Any, arguments: list[Any], options: dict
         return dialect.connect(*arguments, **options)
     except UNAVAILABLE as err:
         raise ConnectionError(str(err)) from err
+
+
+def _require_open(connection: Any, _record: Any, _fairy: Any) -> None:
+    """A pooled connection whose server has gone is replaced unnoticed; unlike a ping this asks nobody."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
