@@ -41,7 +41,6 @@ log = structlog.get_logger(__name__)
 FETCH_SECONDS = 1.0
 BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 STALLED_SECONDS = 30.0
-UNEXPECTED_DELAY = timedelta(seconds=2)
 UNAVAILABLE = (nats_errors.Error, js_errors.Error, TimeoutError, OSError)
 
 
@@ -223,7 +222,7 @@ class ConsumeLoop:
             return await self._poisoned(delivery, err)
         except Exception:  # the settle point: nothing below may end the loop or lose the message
             log.exception("message.failed", consumer=self.spec.name, subject=delivery.subject)
-            return Nak(UNEXPECTED_DELAY, outcome="error")
+            return Nak(unexpected_delay(delivery.number), outcome="error")
         return Ack()
 
     async def _poisoned(self, delivery: Delivery, err: Exception) -> Settlement:
@@ -231,7 +230,7 @@ class ConsumeLoop:
             await self._poison(delivery, err)
         except Exception:  # the database is away: keep the message until its end can be recorded
             log.exception("poison.unrecorded", consumer=self.spec.name)
-            return Nak(UNEXPECTED_DELAY, outcome="error")
+            return Nak(unexpected_delay(delivery.number), outcome="error")
         return Ack(outcome="poison")
 
     async def _settle(self, raw: Msg, settlement: Settlement) -> None:
@@ -244,6 +243,13 @@ class ConsumeLoop:
                     await raw.nak(delay=delay.total_seconds() or None)
         except UNAVAILABLE as err:
             log.warning("message.unsettled", consumer=self.spec.name, error=repr(err))
+
+
+def unexpected_delay(number: int) -> timedelta:
+    """After the ``number``-th delivery: 2 s doubling to 30 s, so that the consumer's ``max_deliver`` outlasts an
+    outage of the database by most of an hour.
+    """
+    return timedelta(seconds=min(1 << min(number, 10), 30))
 
 
 async def _at_most(seconds: float, event: asyncio.Event) -> None:
