@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -91,7 +92,12 @@ async def pool() -> AsyncIterator[ProcessPool]:
 
 def children() -> set[int]:
     """Living ones of ours that are pool processes."""
-    return {child.pid for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())}
+    found: set[int] = set()
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # ended, though perhaps not reaped yet
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.add(child.pid)
+    return found
 
 
 async def test_no_process_is_started_before_the_first_call(pool: ProcessPool) -> None:
