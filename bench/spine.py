@@ -1,8 +1,9 @@
 """Ready time, memory, and the idle way from an upload to a search that finds it, on a stack of its own.
 
-    ./justw bench spine [--documents N] [-o json]
+    ./justw bench spine [--documents N] [--bulk N] [-o json]
 
-Idle means one document at a time; the load client runs on the same cores. Memory is PSS, by process, after the run.
+Idle means one document at a time; bulk means eight uploads at a time, one document each. The load client runs on the
+same cores. Memory is PSS, by process, after the run.
 """
 
 from __future__ import annotations
@@ -93,6 +94,43 @@ async def latencies(url: str, key: str, documents: int) -> tuple[list[float], li
     return [posts for posts, _ in measured], [ways for _, ways in measured]
 
 
+async def bulk(url: str, key: str, documents: int) -> dict[str, float]:
+    """Documents per second that were accepted, and that had become searchable when the last one had."""
+    headers = {"Authorization": f"Bearer {key}"}
+    slots = asyncio.Semaphore(8)
+    async with httpx.AsyncClient(base_url=f"{url}/api/v1", headers=headers, timeout=60) as client:
+        body = {"title": "bulk", "type": "document", "description": "", "config": {}}
+        collection = (await client.post("/collections", json=body)).raise_for_status().json()["id"]
+        path = f"/collections/{collection}/documents"
+
+        async def upload(number: int) -> None:
+            token, text = page(number)
+            async with slots:
+                files = {"files": (f"{token}-{number}.md", text.encode())}
+                (await client.post(path, files=files)).raise_for_status()
+
+        started = time.perf_counter()
+        await asyncio.gather(*(upload(number) for number in range(documents)))
+        accepted = time.perf_counter()
+        while await _unfinished(client, path):
+            await asyncio.sleep(0.2)
+        ended = time.perf_counter()
+    return {
+        "accepted_per_second": round(documents / (accepted - started), 1),
+        "searchable_per_second": round(documents / (ended - started), 1),
+    }
+
+
+async def _unfinished(client: httpx.AsyncClient, path: str) -> bool:
+    """The first and the last status in their order are the same when all are."""
+    for order in ("asc", "desc"):
+        parameters = {"page_size": 1, "sort_by": "status", "sort_order": order}
+        listed = (await client.get(path, params=parameters)).raise_for_status().json()
+        if listed["items"][0]["status"] != "COMPLETE":
+            return True
+    return False
+
+
 def memory(supervisor: int) -> dict[str, float]:
     """PSS in MB of everything below the supervisor, by program."""
     root = psutil.Process(supervisor)
@@ -107,7 +145,7 @@ def memory(supervisor: int) -> dict[str, float]:
     return dict(sorted(found.items()))
 
 
-def measure(documents: int) -> dict[str, Any]:
+def measure(documents: int, bulk_documents: int) -> dict[str, Any]:
     home = Path(tempfile.mkdtemp(prefix="aperag-bench-"))
     try:
         cold, state = start(home)
@@ -115,6 +153,7 @@ def measure(documents: int) -> dict[str, Any]:
         warm, state = start(home)
         key = (home / "secrets" / "api_key").read_text(encoding="utf-8").strip()
         posts, ways = asyncio.run(latencies(state["api_url"], key, documents))
+        rates = asyncio.run(bulk(state["api_url"], key, bulk_documents))
         resident = memory(state["pid"])
         aperag(home, "down")
     finally:
@@ -128,6 +167,7 @@ def measure(documents: int) -> dict[str, Any]:
             "max": round(max(ways), 1),
         },
         "documents": documents,
+        "bulk": {"documents": bulk_documents, **rates},
         "pss_mb": {name: round(value) for name, value in resident.items()},
         "pss_mb_sum": round(sum(resident.values())),
     }
@@ -136,9 +176,10 @@ def measure(documents: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--documents", type=int, default=100)
+    parser.add_argument("--bulk", type=int, default=300)
     parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
     options = parser.parse_args()
-    result = measure(options.documents)
+    result = measure(options.documents, options.bulk)
     if options.output == "json":
         print(json.dumps(result, indent=2))
         return
