@@ -21,7 +21,7 @@ from aperag_common.work.policy import WorkPolicy
 from aperag_indexer.indexing.handlers import FulltextStep, VectorStep
 from aperag_indexer.parsing.handlers import ParseStep
 from aperag_indexer.removal.handlers import RemoveStep
-from aperag_retrieval.chunking import ChunkPolicy, ParsedDocument
+from aperag_retrieval.chunking import ChunkDraft, ChunkPolicy, ParsedDocument, chunk_document
 from aperag_retrieval.dense import PgVectorIndex
 from aperag_retrieval.embedding import LOCAL_MODEL
 from aperag_retrieval.lexical import PgFulltextIndex
@@ -78,7 +78,7 @@ class Indexer:
         self.parser = CountingParser()
         self.embedder = CountingEmbedder()
         vectors, fulltext = PgVectorIndex(), PgFulltextIndex()
-        self.parse = ParseStep(claims, objects, self.parser, ChunkPolicy(20, 4))
+        self.parse = ParseStep(claims, objects, self.parser, ChunkPolicy(20, 4), _chunk)
         self.steps: dict[str, Any] = {
             "parse": self.parse,
             "vector": VectorStep(claims, vectors, self.embedder),
@@ -107,6 +107,10 @@ class Indexer:
     async def column(self, sql: str) -> list[Any]:
         async with self.engine.connect() as conn:
             return list((await conn.execute(text(sql))).scalars())
+
+
+async def _chunk(document: ParsedDocument, policy: ChunkPolicy) -> list[ChunkDraft]:
+    return chunk_document(document, policy)
 
 
 async def _chunks(data: bytes) -> AsyncIterator[bytes]:

@@ -18,7 +18,7 @@ from aperag_common.events.ticks import Tick
 from aperag_common.objects import LocalObjectStore
 from aperag_common.objects.local import BLOCK
 from aperag_common.testing.factories import make_collection, make_upload, make_user
-from aperag_common.work import changes
+from aperag_common.work import changes, outbox
 from aperag_common.work.policy import WorkPolicy
 from aperag_reconciler.gc.collect import Collect
 from aperag_reconciler.outbox.sweep import OutboxSweep
@@ -283,6 +283,7 @@ async def test_garbage_collection_expires_buries_and_sweeps(engine: AsyncEngine,
         "UPDATE document SET status = 'DELETED', deleted_at = clock_timestamp() - interval '11 min' WHERE id = :d",
         d=gone.document_id,
     )
+    await execute(engine, "DELETE FROM document_step WHERE document_id = :d", d=gone.document_id)
     for row in await execute(engine, "SELECT object_path FROM document"):
         await objects.put(row.object_path, body(b"x"))
     owner = (await execute(engine, "SELECT owner FROM collection"))[0].owner
@@ -293,6 +294,45 @@ async def test_garbage_collection_expires_buries_and_sweeps(engine: AsyncEngine,
     assert {(r.id, r.status) for r in found} == {(staged.document_id, "EXPIRED"), (kept.document_id, "PENDING")}
     prefixes = await objects.prefixes(f"user-{owner}/{collection_id}")
     assert {p.rpartition("/")[2] for p in prefixes} == {staged.document_id, kept.document_id}
+
+
+async def test_a_tombstone_stays_until_its_removal_has_ended(engine: AsyncEngine, objects: LocalObjectStore) -> None:
+    """Else the delete's task would never end: nobody is left to close it."""
+    async with engine.begin() as conn:
+        change = await make_upload(conn)
+    async with engine.begin() as conn:
+        assert await changes.delete(conn, change.document_id, first_due=DUE)
+    await execute(engine, "UPDATE document SET deleted_at = clock_timestamp() - interval '1 day'")
+    collect = Collect(engine, objects, RetentionSettings())
+    await collect.run()
+    assert len(await execute(engine, "SELECT 1 FROM document")) == 1
+    await execute(engine, "UPDATE document_step SET status = 'FAILED'")
+    await collect.run()
+    assert await execute(engine, "SELECT 1 FROM document") == []
+
+
+async def test_a_release_leaves_alone_what_a_request_holds(engine: AsyncEngine, bus: Bus, courier: Courier) -> None:
+    pace = changes.Pace(Lane.BULK, in_flight_per_owner=0, first_due=DUE)
+    async with engine.begin() as conn:
+        collection_id = await make_collection(conn)
+        first, second = [await make_upload(conn, collection_id=collection_id, pace=pace) for _ in range(2)]
+    release = FairRelease(engine, courier, WorkPolicy(), in_flight_per_owner=5)
+    async with engine.begin() as holding:
+        await holding.execute(
+            text("SELECT 1 FROM document_step WHERE document_id = :d FOR UPDATE"), {"d": first.document_id}
+        )
+        assert await asyncio.wait_for(release.run(), 5) == 1
+    assert await documents_of(await fetched(bus)) == [second.document_id]
+    assert await release.run() == 1
+
+
+async def test_a_late_mark_does_not_take_an_event_back_to_an_older_epoch(engine: AsyncEngine) -> None:
+    async with engine.begin() as conn:
+        change = await make_upload(conn)
+        ids_ = [fact.id for fact in change.facts]
+        await outbox.mark_relayed(conn, ids_, 2)
+        await outbox.mark_relayed(conn, ids_, 1)
+    assert [row.epoch for row in await execute(engine, "SELECT epoch FROM outbox")] == [2]
 
 
 async def test_young_objects_without_a_row_are_left_alone(engine: AsyncEngine, objects: LocalObjectStore) -> None:

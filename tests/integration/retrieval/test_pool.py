@@ -111,6 +111,18 @@ async def test_calls_run_in_as_many_processes_as_there_are_workers(pool: Process
     assert len({first, second, os.getpid()}) == 3
 
 
+async def test_a_time_limit_counts_the_call_and_not_the_wait_for_a_process(tmp_path: Path) -> None:
+    pool = ProcessPool(1, abandoned_seconds=0.1)
+    marker = tmp_path / "pid"
+    assert await pool.run(double, 1) == 2
+    hanging = asyncio.ensure_future(pool.run(hang, str(marker), seconds=1.5))
+    await until(marker.exists)
+    assert await pool.run(double, 21, seconds=1.0) == 42  # it waited longer than that for the process
+    with pytest.raises(TimeoutError):
+        await hanging
+    await pool.close()
+
+
 async def test_an_error_keeps_its_code_on_the_way_back(pool: ProcessPool) -> None:
     with pytest.raises(errors.Terminal, match="unreadable") as raised:
         await pool.run(refuse)

@@ -261,6 +261,19 @@ async def test_a_step_that_ends_every_worker_is_given_up(
     assert (row.status, row.error_code) == ("FAILED", "WORKER_LOST")
 
 
+async def test_a_step_is_given_up_also_when_its_last_attempt_reported_an_error(
+    engine: AsyncEngine, courier: Courier, metrics: Metrics
+) -> None:
+    """A reported error leaves no lease, so nothing but the count of attempts tells that it is over."""
+    claims = Claims(engine, courier, WorkPolicy(lease=timedelta(0), max_attempts=2), metrics, "crashing")
+    change = await upload(engine)
+    message = await command(engine, change.document_id)
+    await claims.claim(message).__aenter__()
+    assert isinstance(await settlement(claims, message, errors.Busy("no room")), Nak)
+    assert await settlement(claims, message) == Ack(outcome="failed")
+    assert (await statuses(engine, change.document_id))["parse"] == "FAILED"
+
+
 async def test_two_finishers_at_once_close_the_workflow_exactly_once(engine: AsyncEngine, claims: Claims) -> None:
     change = await upload(engine)
     await settlement(claims, await command(engine, change.document_id))

@@ -61,16 +61,21 @@ class ProcessPool:
         self._calls: set[asyncio.Task[Any]] = set()
         self._closed = False
 
-    async def run(self, fn: Callable[[*Ts], T], *args: *Ts) -> T:
-        """Call ``fn`` in a process; it, its arguments and its answer must be picklable."""
+    async def run(self, fn: Callable[[*Ts], T], *args: *Ts, seconds: float | None = None) -> T:
+        """Call ``fn`` in a process; it, its arguments and its answer must be picklable.
+
+        ``seconds`` bound the call itself, not the wait for a process; past them it is a ``TimeoutError``.
+        """
         slot = await self._free.get()
         try:
-            return await self._call(slot, partial(fn, *args), lambda: self._free.put_nowait(slot))
+            async with asyncio.timeout(seconds):
+                return await self._call(slot, partial(fn, *args), lambda: self._free.put_nowait(slot))
         except BrokenProcessPool:
             log.warning("pool.process_died", call=fn.__qualname__)
         await self._one_suspect.acquire()
         try:
-            return await self._call(self._quarantine, partial(fn, *args), self._one_suspect.release)
+            async with asyncio.timeout(seconds):
+                return await self._call(self._quarantine, partial(fn, *args), self._one_suspect.release)
         except BrokenProcessPool as err:
             log.warning("pool.call_convicted", call=fn.__qualname__)
             raise errors.Retryable("the process that did this work died, twice", code="WORKER_CRASHED") from err

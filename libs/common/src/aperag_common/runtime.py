@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 CONNECT_SECONDS = 60.0
+INSTANCE_LENGTH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,8 @@ class Runtime:
 @asynccontextmanager
 async def open_runtime(settings: ServiceSettings, *, service: str) -> AsyncIterator[Runtime]:
     """Waits for NATS and for a migrated PostgreSQL; a supervisor restarts the process when that takes too long."""
-    instance = settings.instance or f"{socket.gethostname()}-{os.getpid()}"
+    # The end tells replicas apart; the lease column holds no more.
+    instance = (settings.instance or f"{socket.gethostname()}-{os.getpid()}")[-INSTANCE_LENGTH:]
     logs.configure(settings.telemetry.log_level, json=settings.telemetry.log_json, service=service)
     telemetry = Telemetry.start(settings, service=service, instance=instance)
     metrics = Metrics(service)

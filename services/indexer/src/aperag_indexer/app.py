@@ -22,7 +22,7 @@ from aperag_indexer.indexing.handlers import FulltextStep, VectorStep
 from aperag_indexer.parsing.handlers import ParseStep
 from aperag_indexer.removal.handlers import RemoveStep
 from aperag_indexer.settings import Settings
-from aperag_retrieval.chunking import ChunkPolicy
+from aperag_retrieval.chunking import ChunkDraft, ChunkPolicy, ParsedDocument, chunk_document
 from aperag_retrieval.dense import PgVectorIndex
 from aperag_retrieval.embedding import LocalEmbedder
 from aperag_retrieval.lexical import PgFulltextIndex
@@ -38,7 +38,12 @@ def make_worker(runtime: Runtime, settings: Settings, claims: Claims, pool: Proc
     objects = LocalObjectStore(settings.objects.directory)
     vectors, fulltext = PgVectorIndex(), PgFulltextIndex()
     parser = KreuzbergParser(pool, timeout=settings.parse.timeout)
-    parse = ParseStep(claims, objects, parser, ChunkPolicy(settings.chunks.size, settings.chunks.overlap))
+    policy = ChunkPolicy(settings.chunks.size, settings.chunks.overlap)
+
+    async def chunk(document: ParsedDocument, wanted: ChunkPolicy) -> list[ChunkDraft]:
+        return await pool.run(chunk_document, document, wanted)
+
+    parse = ParseStep(claims, objects, parser, policy, chunk)
     vector = VectorStep(claims, vectors, LocalEmbedder(pool))
     fulltext_step = FulltextStep(claims, fulltext)
     remove = RemoveStep(claims, objects, vectors, fulltext)

@@ -8,10 +8,15 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import structlog
+from nats.errors import Error as NatsError
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from nats.aio.msg import Msg
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,11 @@ class Delivery:
         """Runs until cancelled."""
         while True:
             await asyncio.sleep(interval)
-            await self.raw.in_progress()
+            try:
+                await self.raw.in_progress()
+            except NatsError as err:
+                # The lease below is what counts; the message may come a second time and will find it held.
+                log.warning("delivery.beat_unsent", consumer=self.consumer, error=repr(err))
             for callback in list(self.beats):
                 await callback()
 

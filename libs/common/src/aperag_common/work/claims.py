@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from aperag_common.bus.delivery import Ack, Nak, Settled, current_delivery
 from aperag_common.work import failures
@@ -142,7 +142,7 @@ class StepClaim:
         try:
             async with self.claims.engine.begin() as conn:
                 renewed = await conn.execute(_RENEW, {**parameters, "lease": policy.lease, "slack": LEASE_SLACK})
-        except (DBAPIError, OSError) as err:
+        except (SQLAlchemyError, OSError) as err:
             # The fence decides in the end: a missed beat costs a possible second attempt, not correctness.
             log.warning("lease.unrenewed", step_id=self.row.id, error=repr(err))
             return
@@ -260,5 +260,5 @@ class Claims:
         try:
             async with self.engine.begin() as conn:
                 await conn.execute(_RELEASE, {**parameters, "slack": LEASE_SLACK})
-        except (DBAPIError, OSError) as err:
+        except (SQLAlchemyError, OSError) as err:
             log.warning("lease.unreleased", step_id=claim.row.id, error=repr(err))

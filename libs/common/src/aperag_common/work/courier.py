@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,10 @@ MARK_SECONDS = 0.05
 """Relayed rows are marked in groups; a crash in between only relays them again under the same id."""
 
 
+EPOCH_SECONDS = 15.0
+"""How long the epoch is taken as known."""
+
+
 class Courier:
     """``deliver`` returns at once and never raises; ``close`` waits for what is under way."""
 
@@ -44,7 +49,8 @@ class Courier:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._relayed: dict[int, list[uuid.UUID]] = {}
         self._marker: asyncio.Task[None] | None = None
-        self._epoch: int | None = None
+        self._epoch = 0
+        self._epoch_until = 0.0
 
     def deliver(self, *changes: Change) -> None:
         for change in changes:
@@ -74,9 +80,10 @@ class Courier:
 
     async def epoch(self, *, refresh: bool = False) -> int:
         """A stale answer is safe: a row marked with an older epoch is relayed again."""
-        if self._epoch is None or refresh:
+        if refresh or time.monotonic() >= self._epoch_until:
             async with self._engine.connect() as conn:
                 self._epoch = await outbox.current_epoch(conn)
+            self._epoch_until = time.monotonic() + EPOCH_SECONDS
         return self._epoch
 
     async def marked(self) -> None:

@@ -55,7 +55,8 @@ _FAIL = text(
         lease_token = NULL, lease_owner = NULL, lease_until = NULL, due_at = 'infinity',
         error_code = :code, error_message = :message, settled_at = clock_timestamp(), updated = clock_timestamp()
     WHERE id = :id AND generation = :generation
-        AND (lease_token = :token OR (CAST(:token AS text) IS NULL AND lease_until <= clock_timestamp()))
+        AND (lease_token = :token OR (CAST(:token AS text) IS NULL AND attempt >= :attempt
+            AND (lease_until IS NULL OR lease_until <= clock_timestamp())))
     """
 )
 
@@ -99,7 +100,7 @@ async def record_lost(claims: Claims, command: StepCommand) -> None:
     async with claims.engine.connect() as conn:
         query = text(f"SELECT {STEP_COLUMNS}, attempt, failures FROM document_step WHERE id = :id")
         found = (await conn.execute(query, {"id": command.data.row_id})).one_or_none()
-    if found is None:
+    if found is None or found.generation != command.data.generation:
         return
     values = dict(found._mapping)
     row = StepRow(**{name: values[name] for name in STEP_COLUMNS.split(", ")})
@@ -170,7 +171,7 @@ async def _fail_in(
 ) -> Change | None:
     document = await lock(conn, row.document_id)
     reason = {"code": failure.error_code, "message": failure.message}
-    fence = {"id": row.id, "generation": row.generation, "token": token, "failures": failures}
+    fence = {"id": row.id, "generation": row.generation, "token": token, "failures": failures, "attempt": attempt}
     if document is None or (await conn.execute(_FAIL, {**fence, **reason})).rowcount == 0:
         return None
     waiting: list[StepRow] = []

@@ -27,7 +27,7 @@ _INSERT = text(
     """
 )
 
-_MARK = text("UPDATE outbox SET epoch = :epoch WHERE id = ANY(:ids)").bindparams(
+_MARK = text("UPDATE outbox SET epoch = greatest(coalesce(epoch, 0), :epoch) WHERE id = ANY(:ids)").bindparams(
     bindparam("ids", type_=ARRAY(UUID(as_uuid=True)))
 )
 

@@ -35,6 +35,7 @@ _NAMED = text(
     """
     SELECT id, name, size, sha256, status FROM document
     WHERE collection_id = :collection AND name = ANY(:names) AND deleted_at IS NULL AND status <> 'EXPIRED'
+    ORDER BY id FOR UPDATE
     """
 )
 

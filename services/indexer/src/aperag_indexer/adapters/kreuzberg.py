@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from datetime import timedelta
 from importlib.metadata import version
@@ -54,7 +53,7 @@ class KreuzbergParser:
             raise errors.UnsupportedMedia(message)
         seconds = self._timeout.total_seconds()
         try:
-            parsed = await asyncio.wait_for(self._pool.run(read, str(path), suffix), seconds)
+            parsed = await self._pool.run(read, str(path), suffix, seconds=seconds)
         except TimeoutError as err:
             message = f"Reading the document took longer than {seconds:.0f} s."
             raise errors.CorruptDocument(message) from err

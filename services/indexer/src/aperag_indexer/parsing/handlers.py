@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,18 @@ from aperag_common.objects import ObjectMissing, ObjectStore, layout
 from aperag_common.work.claims import Claims, StepClaim
 from aperag_indexer.parsing import repository
 from aperag_indexer.parsing.ports import Parser
-from aperag_retrieval.chunking import CHUNKER_VERSION, ChunkPolicy, chunk_document
+from aperag_retrieval.chunking import CHUNKER_VERSION, ChunkDraft, ChunkPolicy, ParsedDocument
 
 
 @dataclass(frozen=True, slots=True)
 class ParseStep:
-    """One document at a time; reading and chunking happen in a process of the parser's pool."""
+    """``parser`` and ``chunk`` do their work in processes: a large document must not hold up this one's beats."""
 
     claims: Claims
     objects: ObjectStore
     parser: Parser
     policy: ChunkPolicy
+    chunk: Callable[[ParsedDocument, ChunkPolicy], Awaitable[list[ChunkDraft]]]
 
     async def handle(self, command: ParseDocument) -> None:
         async with self.claims.claim(command) as step:
@@ -32,7 +33,7 @@ class ParseStep:
                 async with step.finish(served_generation=step.served_generation, data=step.data):
                     return
             parsed = await self.parser.parse(await self._source(step), name=step.subject.name)
-            drafts = chunk_document(parsed, self.policy)
+            drafts = await self.chunk(parsed, self.policy)
             if not drafts:
                 message = "The document holds no text to index."
                 raise errors.EmptyDocument(message)

@@ -26,7 +26,8 @@ _BACKLOG = text(
         (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(due_at)), 0)::float FROM document_step
          WHERE status IN ('PENDING', 'CREATING', 'DELETING', 'DELETION_IN_PROGRESS')
              AND due_at <= clock_timestamp() AND dispatch > 0) AS oldest_due,
-        (SELECT count(*) FROM outbox WHERE epoch IS NULL) AS unrelayed
+        (SELECT count(*) FROM outbox WHERE epoch IS NULL OR epoch < (
+            SELECT epoch FROM stream_epoch WHERE stream = 'APERAG_EVENTS')) AS unrelayed
     """
 )
 

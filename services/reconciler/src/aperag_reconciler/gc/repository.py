@@ -21,16 +21,25 @@ _EXPIRE = text(
 )
 
 # A tombstone whose removal steps ended FAILED is cleared here once more: the row's cascade takes what they left.
+# While one is open the row stays, however long: its task has to end.
+_OPEN_STEP = """
+    EXISTS (SELECT FROM document_step s WHERE s.document_id = document.id
+        AND s.status IN ('PENDING', 'CREATING', 'DELETING', 'DELETION_IN_PROGRESS'))
+"""
 _TOMBSTONES = text(
-    """
+    f"""
     SELECT id, collection_id, owner FROM document
-    WHERE (deleted_at < clock_timestamp() - CAST(:age AS interval))
-        OR (status = 'EXPIRED' AND updated < clock_timestamp() - CAST(:age AS interval))
+    WHERE ((deleted_at < clock_timestamp() - CAST(:age AS interval))
+        OR (status = 'EXPIRED' AND updated < clock_timestamp() - CAST(:age AS interval))) AND NOT {_OPEN_STEP}
     ORDER BY id LIMIT :limit
     """
 )
 
-_REMOVE = text("DELETE FROM document WHERE id = ANY(:ids) AND (deleted_at IS NOT NULL OR status = 'EXPIRED')")
+_REMOVE = text(
+    f"""
+    DELETE FROM document WHERE id = ANY(:ids) AND (deleted_at IS NOT NULL OR status = 'EXPIRED') AND NOT {_OPEN_STEP}
+    """
+)
 
 _LIVING = text("SELECT id FROM document WHERE id = ANY(:ids)")
 

@@ -33,7 +33,8 @@ _WAITING = f"status IN {_OPEN} AND dispatch = 0 AND due_at < 'infinity'"
 """As in the index that finds them; builds that wait for their parse stand at infinity and take no turn."""
 
 # The recursion visits each waiting owner once instead of each waiting row. Round robin: every owner's first waiting
-# document, then every owner's second, … each up to the owner's free slots.
+# document, then every owner's second, … each up to the owner's free slots. A row that a request holds is left for the
+# next run: waiting for it, with others already held, could deadlock.
 _RELEASE = text(
     f"""
     WITH RECURSIVE waiting_owner AS (
@@ -54,10 +55,13 @@ _RELEASE = text(
             ORDER BY s.lane DESC, s.created
             LIMIT greatest(:in_flight - load.in_flight, 0)
         ) next
+    ), held AS (
+        SELECT s.id, turn.round FROM document_step s JOIN turn ON turn.id = s.id WHERE {_WAITING}
+        FOR UPDATE OF s SKIP LOCKED
     ), released AS (
         UPDATE document_step SET dispatch = 1, due_at = clock_timestamp() + :first_due
-        FROM turn WHERE document_step.id = turn.id AND document_step.dispatch = 0
-        RETURNING {", ".join(f"document_step.{c}" for c in STEP_COLUMNS.split(", "))}, turn.round
+        FROM held WHERE document_step.id = held.id
+        RETURNING {", ".join(f"document_step.{c}" for c in STEP_COLUMNS.split(", "))}, held.round
     )
     SELECT {STEP_COLUMNS} FROM released ORDER BY round, owner
     """
