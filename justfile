@@ -48,7 +48,7 @@ demo *options:
 # Everything that must hold: check, then every test
 [group('work')]
 test *options: check
-    pytest tests -n 2 -m "not long" {{ options }}
+    pytest tests -n 2 {{ options }}
 
 # Format, lint, layers, types
 [group('work')]

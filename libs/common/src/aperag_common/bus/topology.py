@@ -98,16 +98,16 @@ class StreamSpec:
         )
 
 
-def _index_consumers() -> tuple[ConsumerSpec, ...]:
-    built = (StepKind.VECTOR, StepKind.FULLTEXT)
-    return tuple(
-        ConsumerSpec(f"indexer-{kind}", Service.INDEXER, subjects.COMMANDS, (subjects.build_index(kind),))
-        for kind in built
-    )
-
-
 BUILT_KINDS: tuple[StepKind, ...] = (StepKind.VECTOR, StepKind.FULLTEXT)
 """Index kinds that have a worker; a command is only ever published for these."""
+
+
+def _index_consumers() -> tuple[ConsumerSpec, ...]:
+    return tuple(
+        ConsumerSpec(f"indexer-{kind}", Service.INDEXER, subjects.COMMANDS, (subjects.build_index(kind),))
+        for kind in BUILT_KINDS
+    )
+
 
 STREAMS: tuple[StreamSpec, ...] = (
     StreamSpec(

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
+from aperag_common.db.models.base import OPEN_SQL
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
@@ -22,10 +24,7 @@ _EXPIRE = text(
 
 # A tombstone whose removal steps ended FAILED is cleared here once more: the row's cascade takes what they left.
 # While one is open the row stays, however long: its task has to end.
-_OPEN_STEP = """
-    EXISTS (SELECT FROM document_step s WHERE s.document_id = document.id
-        AND s.status IN ('PENDING', 'CREATING', 'DELETING', 'DELETION_IN_PROGRESS'))
-"""
+_OPEN_STEP = f"EXISTS (SELECT FROM document_step s WHERE s.document_id = document.id AND s.status IN {OPEN_SQL})"
 _TOMBSTONES = text(
     f"""
     SELECT id, collection_id, owner FROM document

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
+from aperag_common.db.models.base import OPEN_SQL
 from aperag_common.work.dispatch import STEP_COLUMNS, Dispatch, StepRow, purge_dispatch, step_dispatch
 from aperag_common.work.finish import RELEASE_BUILDS
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
     from aperag_common.work.policy import WorkPolicy
 
-_OPEN = "('PENDING', 'CREATING', 'DELETING', 'DELETION_IN_PROGRESS')"
 
 # ``dispatch`` has been raised when the power of two is taken: the first re-drive waits twice the first period.
 _NEXT_DUE = "clock_timestamp() + least(CAST(:first_due AS interval) * power(2, least({table}.dispatch, 16)), CAST(:max_due AS interval))"
@@ -23,7 +23,7 @@ _TAKE_STEPS = text(
     f"""
     WITH lost AS (
         SELECT id FROM document_step
-        WHERE status IN {_OPEN} AND due_at <= clock_timestamp() AND dispatch > 0
+        WHERE status IN {OPEN_SQL} AND due_at <= clock_timestamp() AND dispatch > 0
         ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
     )
     UPDATE document_step SET dispatch = document_step.dispatch + 1, due_at = {_NEXT_DUE.format(table="document_step")}
@@ -35,7 +35,7 @@ _TAKE_STEPS = text(
 _TAKE_PURGES = text(
     f"""
     WITH lost AS (
-        SELECT id FROM collection_purge WHERE status IN {_OPEN} AND due_at <= clock_timestamp()
+        SELECT id FROM collection_purge WHERE status IN {OPEN_SQL} AND due_at <= clock_timestamp()
         ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
     )
     UPDATE collection_purge SET dispatch = collection_purge.dispatch + 1,

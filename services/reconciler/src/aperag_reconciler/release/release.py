@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from aperag_common.db.models.base import OPEN_SQL
 from aperag_common.work.dispatch import STEP_COLUMNS, StepRow, step_dispatch
 
 if TYPE_CHECKING:
@@ -28,8 +29,7 @@ RELEASE_LOCK = 7_241_906
 GATHER_SECONDS = 0.05
 """Wakes that come within this time are answered by one release."""
 
-_OPEN = "('PENDING', 'CREATING', 'DELETING', 'DELETION_IN_PROGRESS')"
-_WAITING = f"status IN {_OPEN} AND dispatch = 0 AND due_at < 'infinity'"
+_WAITING = f"status IN {OPEN_SQL} AND dispatch = 0 AND due_at < 'infinity'"
 """As in the index that finds them; builds that wait for their parse stand at infinity and take no turn."""
 
 # The recursion visits each waiting owner once instead of each waiting row. Round robin: every owner's first waiting
@@ -45,7 +45,7 @@ _RELEASE = text(
     ), load AS (
         SELECT w.owner, (
             SELECT count(DISTINCT s.document_id) FROM document_step s
-            WHERE s.owner = w.owner AND s.dispatch > 0 AND s.status IN {_OPEN}) AS in_flight
+            WHERE s.owner = w.owner AND s.dispatch > 0 AND s.status IN {OPEN_SQL}) AS in_flight
         FROM waiting_owner w WHERE w.owner IS NOT NULL
     ), turn AS (
         SELECT next.id, row_number() OVER (PARTITION BY load.owner ORDER BY next.lane DESC, next.created) AS round

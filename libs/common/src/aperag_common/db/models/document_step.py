@@ -8,9 +8,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, Integer, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from aperag_common.db.models.base import OPEN_STATUSES, Base, DrivenMixin, due_index
-
-_OPEN = ", ".join(f"'{s}'" for s in OPEN_STATUSES)
+from aperag_common.db.models.base import OPEN_SQL, Base, DrivenMixin, due_index
 
 
 class StepKind(StrEnum):
@@ -50,11 +48,11 @@ class DocumentStep(DrivenMixin, Base):
             "owner",
             text("lane DESC"),
             "created",
-            postgresql_where=text(f"status IN ({_OPEN}) AND dispatch = 0 AND due_at < 'infinity'"),
+            postgresql_where=text(f"status IN {OPEN_SQL} AND dispatch = 0 AND due_at < 'infinity'"),
         ),
         Index(
             "ix_document_step_released",
             "owner",
-            postgresql_where=text(f"status IN ({_OPEN}) AND dispatch > 0"),
+            postgresql_where=text(f"status IN {OPEN_SQL} AND dispatch > 0"),
         ),
     )
