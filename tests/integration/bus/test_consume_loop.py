@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from aperag_common.bus import subjects, topology
 from aperag_common.bus.delivery import Delivery, Nak, Settled
 from aperag_common.bus.worker import Worker, make_broker
+from aperag_common.testing.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -199,6 +200,33 @@ async def test_work_goes_on_after_the_store_was_wiped(
         await seen.until(lambda: seen.numbers == [7])
 
 
+async def test_a_server_that_dies_while_a_consumer_binds_costs_no_redelivery(
+    bus: Bus, metrics: Metrics, seen: Seen, nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client then buffers the subscription and the first request: their answer must not go to a dead inbox."""
+    bind = JetStreamContext.pull_subscribe_bind
+    bound = asyncio.Event()
+
+    async def disconnected() -> bool:
+        return not bus.connected
+
+    async def bind_too_late(js: JetStreamContext, *args: Any, **options: Any) -> JetStreamContext.PullSubscription:
+        if not bound.is_set():
+            await asyncio.to_thread(nats_server.kill)
+            await until(disconnected, every=0.01)
+            bound.set()
+        return await bind(js, *args, **options)
+
+    monkeypatch.setattr(JetStreamContext, "pull_subscribe_bind", bind_too_late)
+    async with working(bus, metrics, seen, lambda job: seen.add(job.number)) as worker:
+        await bound.wait()
+        await until(worker.moving)
+        await asyncio.to_thread(nats_server.start)
+        await _until_connected(bus)
+        await publish(bus, 1)
+        await seen.until(lambda: seen.numbers == [1])  # within 20 s; a redelivery would come after 30
+
+
 async def test_the_event_loop_lives_while_the_server_is_away(
     bus: Bus, metrics: Metrics, seen: Seen, nats_server: NatsServer
 ) -> None:
@@ -207,7 +235,9 @@ async def test_the_event_loop_lives_while_the_server_is_away(
         turns = 0
         deadline = time.monotonic() + 3
         while time.monotonic() < deadline:
-            await asyncio.wait([asyncio.ensure_future(asyncio.Event().wait())], timeout=0.05)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await asyncio.Event().wait()
             turns += 1
         assert turns > 30
         assert await worker.moving() is not None

@@ -125,7 +125,7 @@ class ConsumeLoop:
                 await self._pump(subscription)
                 failures = 0
             except Exception as err:  # nobody would start this loop again: it outlives whatever it meets
-                # Consumer or stream gone, server away: drop the subscription and come back slower.
+                # Consumer or stream gone, server away: come back slower.
                 delay = BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)]
                 failures += 1
                 if not isinstance(err, UNAVAILABLE):
@@ -133,8 +133,11 @@ class ConsumeLoop:
                 elif failures == 1:
                     log.warning("consumer.unavailable", consumer=self.spec.name, error=repr(err))
                 self.state.bound = False
-                await self._unbind(subscription)
-                subscription = None
+                if self._bus.connected:
+                    await self._unbind(subscription)
+                    subscription = None
+                # Else it is kept: what the client buffers while the server is away (the subscription, a request
+                # for messages) is sent at the reconnect, and an answer must find somebody who still listens.
                 await _at_most(delay, self._stopping)
         await self._unbind(subscription)
 
@@ -166,6 +169,7 @@ class ConsumeLoop:
             if not self._bus.connected:
                 raise
             messages = []
+        self.state.bound = True
         self.state.polled = time.monotonic()
         for raw in messages:
             self._free -= 1
