@@ -24,6 +24,7 @@ from aperag_common.health import Health
 from aperag_common.runtime import Runtime
 from aperag_common.settings import ObjectSettings
 from aperag_common.telemetry import Telemetry
+from aperag_common.testing.refusals import changes, snapshot
 from aperag_common.work.claims import Claims
 from aperag_common.work.dispatch import STEP_COLUMNS, StepRow, step_dispatch
 from aperag_common.work.policy import WorkPolicy
@@ -235,11 +236,45 @@ class HandIndexer:
         found = await conn.execute(text("SELECT id FROM chunk WHERE document_id = :id"), {"id": row.document_id})
         terms = analyzer_for(DEFAULT_ANALYZER).terms(content)
         weights = {term_id(term): 1.0 for term in terms}
-        rows = [TermRow(chunk_id=id_, length=len(terms), weights=weights) for id_ in found.scalars()]
         target = IndexTarget(row.document_id, row.collection_id, row.generation)
-        await PgFulltextIndex().write(conn, target, rows)
+        rows = [TermRow(target, id_, length=len(terms), weights=weights) for id_ in found.scalars()]
+        await PgFulltextIndex().write(conn, rows)
 
 
 @pytest.fixture
 def indexer(engine: AsyncEngine, courier: Courier, metrics: Metrics) -> HandIndexer:
     return HandIndexer(engine, Claims(engine, courier, WorkPolicy(), metrics, "tests"))
+
+
+@dataclass(slots=True)
+class Victim:
+    """Alice's collection with a searchable document, and all else that has an id: what attacks must not change."""
+
+    collection: str
+    document: str
+    task: str
+    search: str
+    key: str
+
+    @property
+    def documents(self) -> str:
+        return f"/collections/{self.collection}/documents"
+
+
+@pytest_asyncio.fixture
+async def victim(alice: Person, indexer: HandIndexer) -> Victim:
+    collection = await alice.collection()
+    document = await alice.uploaded(collection, "original.txt", "0123456789")
+    await indexer.settle(document["id"], "0123456789")
+    search = await alice.http.post(f"/collections/{collection}/searches", json={"query": "tea", "fulltext_search": {}})
+    key = await alice.http.post("/apikeys", json={})
+    return Victim(collection, document["id"], document["task_id"], search.json()["id"], key.json()["id"])
+
+
+@pytest_asyncio.fixture
+async def untouched(victim: Victim, engine: AsyncEngine, settings: Settings, logged: list[Any]) -> AsyncIterator[None]:
+    """After the test every row and every object is as before it, and no error was logged."""
+    before = await snapshot(engine, settings.objects.directory)
+    yield
+    assert changes(before, await snapshot(engine, settings.objects.directory)) == []
+    assert [line for line in logged if line["log_level"] in {"error", "critical"}] == []

@@ -93,14 +93,13 @@ class Library:
                 )
             await VECTORS.write(
                 conn,
-                target,
                 LOCAL_MODEL,
-                [VectorRow(i, text_hash(t), r) for i, t, r in zip(ids, texts, rows, strict=True)],
+                [VectorRow(target, i, text_hash(t), r) for i, t, r in zip(ids, texts, rows, strict=True)],
             )
             average = await FULLTEXT.average_length(conn, target.collection_id)
             weighed = weigh(analyzer_for(DEFAULT_ANALYZER), texts, average)
             await FULLTEXT.write(
-                conn, target, [TermRow(i, w.length, w.weights) for i, w in zip(ids, weighed, strict=True)]
+                conn, [TermRow(target, i, w.length, w.weights) for i, w in zip(ids, weighed, strict=True)]
             )
         return ids
 
@@ -301,7 +300,7 @@ async def test_rows_of_other_generations_are_removed_and_then_all(three: Library
     for table, index in ((ChunkVector, VECTORS), (ChunkTerm, FULLTEXT)):
         generations = select(table.generation).where(table.document_id == "bread")
         async with three.engine.begin() as conn:
-            await index.remove_stale(conn, "bread", 2)
+            await index.remove_stale(conn, [IndexTarget("bread", COLLECTION, 2)])
             assert (await conn.execute(generations)).scalars().all() == [2, 2]
             await index.remove(conn, "bread")
             assert (await conn.execute(generations)).scalars().all() == []
@@ -314,8 +313,8 @@ async def test_writing_a_generation_again_changes_nothing(three: Library) -> Non
     (row,) = await three.embedder.embed([TIDES])
     (weighed,) = weigh(analyzer_for(DEFAULT_ANALYZER), [TIDES], 200.0)
     async with three.engine.begin() as conn:
-        await VECTORS.write(conn, target, LOCAL_MODEL, [VectorRow("tides-1-0", text_hash(TIDES), row)])
-        await FULLTEXT.write(conn, target, [TermRow("tides-1-0", weighed.length, weighed.weights)])
+        await VECTORS.write(conn, LOCAL_MODEL, [VectorRow(target, "tides-1-0", text_hash(TIDES), row)])
+        await FULLTEXT.write(conn, [TermRow(target, "tides-1-0", weighed.length, weighed.weights)])
     assert await three.names("moon", vector=5, fulltext=5) == await three.names("moon", vector=5)
 
 

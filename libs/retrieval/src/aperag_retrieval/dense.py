@@ -14,15 +14,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aperag_common.db.models import ChunkVector, StepKind
 from aperag_common.db.models.chunk_vector import DIMENSIONS
 from aperag_retrieval.ports import Candidate, IndexTarget, Vector, VectorQuery, VectorRow
-from aperag_retrieval.served import SURPLUS, candidates, served
+from aperag_retrieval.served import SURPLUS, candidates, kept, removal_of_other_generations, served
 
 # One flat array of floats for all rows: encoding it costs a tenth of pgvector's text form.
 _WRITE = text(f"""
     INSERT INTO chunk_vector (chunk_id, model, generation, document_id, collection_id, text_hash, embedding)
-    SELECT r.chunk_id, :model, :generation, :document_id, :collection_id, r.text_hash,
+    SELECT r.chunk_id, :model, r.generation, r.document_id, r.collection_id, r.text_hash,
            CAST(f.flat[(r.n - 1) * {DIMENSIONS} + 1 : r.n * {DIMENSIONS}] AS halfvec({DIMENSIONS}))
     FROM (SELECT CAST(:flat AS real[]) AS flat) f,
-         unnest(CAST(:chunk_ids AS text[]), CAST(:text_hashes AS text[])) WITH ORDINALITY r(chunk_id, text_hash, n)
+         unnest(CAST(:chunk_ids AS text[]), CAST(:text_hashes AS text[]), CAST(:generations AS integer[]),
+                CAST(:document_ids AS text[]), CAST(:collection_ids AS text[]))
+             WITH ORDINALITY r(chunk_id, text_hash, generation, document_id, collection_id, n)
     ON CONFLICT (chunk_id, model, generation) DO UPDATE SET embedding = excluded.embedding
 """)
 # An HNSW scan, where the planner chooses one, goes on until the filter has let enough through.
@@ -30,6 +32,8 @@ _PREPARE = text(
     "SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.ef_search', :ef, true)"
 )
 MOST_EF_SEARCH = 1000
+
+_REMOVE_STALE = removal_of_other_generations(ChunkVector.__tablename__)
 
 _query = cast(bindparam("embedding", type_=ARRAY(REAL)), HALFVEC(DIMENSIONS))
 _distance: ColumnElement[float] = type_coerce(ChunkVector.embedding.op("<=>")(_query), Float)
@@ -74,16 +78,16 @@ _SCORES = served(
 class PgVectorIndex:
     """Whether a search is exact or by HNSW is the planner's choice: it knows how small the collection is."""
 
-    async def write(self, conn: AsyncConnection, target: IndexTarget, model: str, rows: Sequence[VectorRow]) -> None:
+    async def write(self, conn: AsyncConnection, model: str, rows: Sequence[VectorRow]) -> None:
         if not rows:
             return
         await conn.execute(
             _WRITE,
             {
                 "model": model,
-                "generation": target.generation,
-                "document_id": target.document_id,
-                "collection_id": target.collection_id,
+                "generations": [row.target.generation for row in rows],
+                "document_ids": [row.target.document_id for row in rows],
+                "collection_ids": [row.target.collection_id for row in rows],
                 "chunk_ids": [row.chunk_id for row in rows],
                 "text_hashes": [row.text_hash for row in rows],
                 "flat": np.concatenate([row.embedding for row in rows]).tolist(),
@@ -99,10 +103,8 @@ class PgVectorIndex:
         rows = (await conn.execute(statement)).all()
         return {text_hash: np.asarray(embedding, np.float32) for text_hash, embedding in rows}
 
-    async def remove_stale(self, conn: AsyncConnection, document_id: str, keep_generation: int) -> None:
-        await conn.execute(
-            delete(ChunkVector).where(ChunkVector.document_id == document_id, ChunkVector.generation != keep_generation)
-        )
+    async def remove_stale(self, conn: AsyncConnection, targets: Sequence[IndexTarget]) -> None:
+        await conn.execute(_REMOVE_STALE, kept(targets))
 
     async def remove(self, conn: AsyncConnection, document_id: str) -> None:
         await conn.execute(delete(ChunkVector).where(ChunkVector.document_id == document_id))

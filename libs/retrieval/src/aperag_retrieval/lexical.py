@@ -17,7 +17,7 @@ from aperag_common.db.models import ChunkTerm, StepKind
 from aperag_common.db.models.chunk_term import TERM_SPACE
 from aperag_retrieval.analysis import Analyzer, term_id
 from aperag_retrieval.ports import Candidate, IndexTarget, TermQuery, TermRow
-from aperag_retrieval.served import SURPLUS, candidates, served
+from aperag_retrieval.served import SURPLUS, candidates, kept, removal_of_other_generations, served
 from aperag_retrieval.statistics import CollectionStatistics
 
 K1 = 1.2
@@ -30,13 +30,16 @@ MOST_QUERY_TERMS = 256
 
 _WRITE = text("""
     INSERT INTO chunk_term (chunk_id, generation, document_id, collection_id, length, terms, weights)
-    SELECT r.chunk_id, :generation, :document_id, :collection_id, r.length,
+    SELECT r.chunk_id, r.generation, r.document_id, r.collection_id, r.length,
            CAST(r.terms AS integer[]), CAST(r.weights AS sparsevec)
-    FROM unnest(CAST(:chunk_ids AS text[]), CAST(:lengths AS integer[]), CAST(:terms AS text[]),
-                CAST(:weights AS text[])) r(chunk_id, length, terms, weights)
+    FROM unnest(CAST(:chunk_ids AS text[]), CAST(:generations AS integer[]), CAST(:document_ids AS text[]),
+                CAST(:collection_ids AS text[]), CAST(:lengths AS integer[]), CAST(:terms AS text[]),
+                CAST(:weights AS text[])) r(chunk_id, generation, document_id, collection_id, length, terms, weights)
     ON CONFLICT (chunk_id, generation) DO UPDATE
     SET length = excluded.length, terms = excluded.terms, weights = excluded.weights
 """)
+
+_REMOVE_STALE = removal_of_other_generations(ChunkTerm.__tablename__)
 
 _query = cast(bindparam("weights", type_=Text), SPARSEVEC(TERM_SPACE))
 _negative_score: ColumnElement[float] = type_coerce(ChunkTerm.weights.op("<#>")(_query), Float)
@@ -99,15 +102,15 @@ class PgFulltextIndex:
     async def average_length(self, conn: AsyncConnection, collection_id: str) -> float:
         return await self._statistics.average_length(conn, collection_id)
 
-    async def write(self, conn: AsyncConnection, target: IndexTarget, rows: Sequence[TermRow]) -> None:
+    async def write(self, conn: AsyncConnection, rows: Sequence[TermRow]) -> None:
         if not rows:
             return
         await conn.execute(
             _WRITE,
             {
-                "generation": target.generation,
-                "document_id": target.document_id,
-                "collection_id": target.collection_id,
+                "generations": [row.target.generation for row in rows],
+                "document_ids": [row.target.document_id for row in rows],
+                "collection_ids": [row.target.collection_id for row in rows],
                 "chunk_ids": [row.chunk_id for row in rows],
                 "lengths": [row.length for row in rows],
                 "terms": [f"{{{','.join(map(str, row.weights))}}}" for row in rows],
@@ -115,10 +118,8 @@ class PgFulltextIndex:
             },
         )
 
-    async def remove_stale(self, conn: AsyncConnection, document_id: str, keep_generation: int) -> None:
-        await conn.execute(
-            delete(ChunkTerm).where(ChunkTerm.document_id == document_id, ChunkTerm.generation != keep_generation)
-        )
+    async def remove_stale(self, conn: AsyncConnection, targets: Sequence[IndexTarget]) -> None:
+        await conn.execute(_REMOVE_STALE, kept(targets))
 
     async def remove(self, conn: AsyncConnection, document_id: str) -> None:
         await conn.execute(delete(ChunkTerm).where(ChunkTerm.document_id == document_id))

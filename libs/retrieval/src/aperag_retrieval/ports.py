@@ -24,6 +24,7 @@ class IndexTarget:
 
 @dataclass(frozen=True, eq=False)
 class VectorRow:
+    target: IndexTarget
     chunk_id: str
     text_hash: str
     embedding: Vector
@@ -33,6 +34,7 @@ class VectorRow:
 class TermRow:
     """``length`` counts the chunk's analysed terms, repeats included; ``weights`` maps term ids to BM25 weights."""
 
+    target: IndexTarget
     chunk_id: str
     length: int
     weights: Mapping[int, float]
@@ -66,15 +68,17 @@ class Candidate:
 class VectorIndex(Protocol):
     """Embeddings; scores are cosine similarities."""
 
-    async def write(
-        self, conn: AsyncConnection, target: IndexTarget, model: str, rows: Sequence[VectorRow]
-    ) -> None: ...
+    async def write(self, conn: AsyncConnection, model: str, rows: Sequence[VectorRow]) -> None:
+        """Of any number of documents."""
+        ...
 
     async def reusable(self, conn: AsyncConnection, document_id: str, model: str) -> dict[str, Vector]:
         """Embeddings that the document already has, by text hash."""
         ...
 
-    async def remove_stale(self, conn: AsyncConnection, document_id: str, keep_generation: int) -> None: ...
+    async def remove_stale(self, conn: AsyncConnection, targets: Sequence[IndexTarget]) -> None:
+        """What these documents have of other generations."""
+        ...
 
     async def remove(self, conn: AsyncConnection, document_id: str) -> None: ...
 
@@ -92,9 +96,13 @@ class FulltextIndex(Protocol):
         """Terms per chunk; a statistic, which may lag."""
         ...
 
-    async def write(self, conn: AsyncConnection, target: IndexTarget, rows: Sequence[TermRow]) -> None: ...
+    async def write(self, conn: AsyncConnection, rows: Sequence[TermRow]) -> None:
+        """Of any number of documents."""
+        ...
 
-    async def remove_stale(self, conn: AsyncConnection, document_id: str, keep_generation: int) -> None: ...
+    async def remove_stale(self, conn: AsyncConnection, targets: Sequence[IndexTarget]) -> None:
+        """What these documents have of other generations."""
+        ...
 
     async def remove(self, conn: AsyncConnection, document_id: str) -> None: ...
 

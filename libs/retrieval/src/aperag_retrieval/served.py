@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Float, Row, Select, Subquery, and_, select, type_coerce
+from sqlalchemy import ColumnElement, Float, Row, Select, Subquery, TextClause, and_, select, text, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aperag_common.db.models import Chunk, Collection, CollectionStatus, Document, DocumentStep, StepKind
-from aperag_retrieval.ports import Candidate
+from aperag_retrieval.ports import Candidate, IndexTarget
 
 # Rows that no longer count are removed by the transaction that replaces them, so few stand between the best ones.
 SURPLUS = 32
@@ -42,6 +42,22 @@ async def candidates(
     """Those that count, best first, and how many rows the index gave in all."""
     rows: Sequence[Row[tuple[str, str, str, float, bool]]] = (await conn.execute(statement, parameters)).all()
     return [Candidate(row[0], row[1], row[2], row[3]) for row in rows if row[4]], len(rows)
+
+
+def removal_of_other_generations(table: str) -> TextClause:
+    """Of ``documents``, keeping of each the one of ``generations`` at its place."""
+    return text(
+        f"""
+        DELETE FROM {table} r
+        USING unnest(CAST(:documents AS text[]), CAST(:generations AS int[])) AS kept(document_id, generation)
+        WHERE r.document_id = kept.document_id AND r.generation <> kept.generation
+        """
+    )
+
+
+def kept(targets: Sequence[IndexTarget]) -> dict[str, Any]:
+    """The parameters of such a removal."""
+    return {"documents": [t.document_id for t in targets], "generations": [t.generation for t in targets]}
 
 
 def _serves(found: Subquery, kind: StepKind) -> ColumnElement[bool]:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from aperag_common.db.session import autocommit
+
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 
-def reading(engine: AsyncEngine) -> AsyncConnection:
-    """For statements that only read: each sees what is committed when it runs, and costs one round trip, not three."""
-    return engine.execution_options(isolation_level="AUTOCOMMIT").connect()
+def reading(engine: AsyncEngine) -> AbstractAsyncContextManager[AsyncConnection]:
+    """For statements that only read: each sees what is committed when it runs."""
+    return autocommit(engine)

@@ -100,7 +100,7 @@ async def _cancel_steps(
     if parse is None:
         return cancelled, []
     if parse.status == StepStatus.ACTIVE:
-        return cancelled, await _rows(conn, RELEASE_BUILDS, {"document": document_id, "first_due": first_due})
+        return cancelled, await _rows(conn, RELEASE_BUILDS, {"documents": [document_id], "first_due": first_due})
     return cancelled + await _rows(conn, _CANCEL_WAITING, reason), []
 
 

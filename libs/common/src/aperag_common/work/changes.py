@@ -6,7 +6,7 @@ Locks are taken in the order collection, document, step, workflow. Transitions m
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from sqlalchemy import insert, text
@@ -26,6 +26,7 @@ from aperag_common.work.change import Change
 from aperag_common.work.dispatch import STEP_COLUMNS, StepRow, purge_dispatch, step_dispatch
 from aperag_common.work.documents import Conclusion, Draft, LockedDocument, conclude, lock
 from aperag_common.work.opening import SOURCE, Pace, begin, insert_workflows, raise_steps, superseded_closings
+from aperag_common.work.uploading import NewDocument, accept
 
 __all__ = [
     "NewDocument",
@@ -59,19 +60,6 @@ _REMOVE_STEPS = text(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class NewDocument:
-    """A document whose bytes already lie at ``object_path``."""
-
-    id: str
-    collection_id: str
-    owner: str
-    name: str
-    size: int
-    sha256: str
-    object_path: str
-
-
 async def share_collection(conn: AsyncConnection, collection_id: str, owner: str) -> None:
     """Keep the collection from being deleted until this transaction ends; raises when it already is."""
     status = (await conn.execute(_SHARE_COLLECTION, {"id": collection_id, "owner": owner})).scalar()
@@ -96,13 +84,7 @@ async def upload(
     if not documents:
         return []
     await share_collection(conn, documents[0].collection_id, documents[0].owner)
-    rows = [{**asdict(d), "status": DocumentStatus.PENDING, "details": {}} for d in documents]
-    await conn.execute(insert(Document), rows)
-    locked = [
-        LockedDocument(d.id, d.collection_id, d.owner, d.name, DocumentStatus.PENDING, 0, deleted=False)
-        for d in documents
-    ]
-    return await begin(conn, locked, WorkflowKind.UPLOAD, kinds, pace)
+    return await accept(conn, documents, kinds, pace)
 
 
 async def confirm(conn: AsyncConnection, document: LockedDocument, *, kinds: Sequence[StepKind], pace: Pace) -> Change:

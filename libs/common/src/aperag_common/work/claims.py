@@ -1,9 +1,8 @@
 """Claim, beat, finish, fail: how a worker moves one document step, and how it is kept from moving a newer one.
 
-    async with claims.claim(command) as step:      # short transaction; beats until the block ends
+    async with claims.claim(command) as step:      # one short statement; beats until the block ends
         …                                          # slow work, outside any transaction
-        async with step.finish() as finishing:     # short fenced transaction
-            await finishing.conn.execute(…)
+        await finisher.finish(step, result)        # short fenced transaction, shared with steps that end just then
 
 Leaving the block with an error records the failure; every way out that is not success raises ``Settled``, which
 tells the consume loop what to do with the message. Transitions made here are the indexer's.
@@ -14,139 +13,93 @@ from __future__ import annotations
 import asyncio
 import secrets
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import structlog
-from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from aperag_common.bus.delivery import Ack, Nak, Settled, current_delivery
-from aperag_common.work import failures
-from aperag_common.work.dispatch import STEP_COLUMNS, StepRow
-from aperag_common.work.finish import Finishing, finish
-from aperag_common.work.policy import LEASE_SLACK, WorkPolicy
+from aperag_common.telemetry import propagate
+from aperag_common.work import failures, lease
+from aperag_common.work.batching import Batcher
+from aperag_common.work.finish import Ending, Finishing, conclude_all, finish
+from aperag_common.work.lease import Subject, Taken, Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from aperag_common.events.commands import StepCommand
     from aperag_common.metrics import Metrics
+    from aperag_common.work.change import Change
     from aperag_common.work.courier import Courier
+    from aperag_common.work.dispatch import StepRow
+    from aperag_common.work.policy import WorkPolicy
 
 log = structlog.get_logger(__name__)
 
-# One statement and so one round trip: the document turns RUNNING with the first claim, the step is leased.
-_CLAIM = text(
-    f"""
-    WITH alive AS (
-        SELECT d.id, d.name, d.object_path, d.sha256, c.analyzer, c.active_model, c.config
-        FROM document d JOIN collection c ON c.id = d.collection_id
-        WHERE d.id = :document AND (:removing OR d.deleted_at IS NULL)
-    ), running AS (
-        UPDATE document SET status = 'RUNNING', updated = clock_timestamp()
-        WHERE id = :document AND status = 'PENDING' AND deleted_at IS NULL AND EXISTS (
-            SELECT 1 FROM document_step WHERE id = :id AND generation = :generation AND status = 'PENDING')
-        RETURNING id
-    )
-    UPDATE document_step s SET
-        status = CASE WHEN s.status IN ('PENDING', 'CREATING') THEN 'CREATING' ELSE 'DELETION_IN_PROGRESS' END,
-        attempt = s.attempt + 1, lease_token = :token, lease_owner = :owner,
-        lease_until = clock_timestamp() + :lease, due_at = clock_timestamp() + :lease + :slack,
-        started_at = coalesce(s.started_at, clock_timestamp()), updated = clock_timestamp()
-    FROM alive LEFT JOIN running ON true
-    WHERE s.id = :id AND s.generation = :generation AND s.attempt < :max_attempts
-        AND s.status IN ('PENDING', 'CREATING', 'DELETING', 'DELETION_IN_PROGRESS')
-        AND (s.lease_until IS NULL OR s.lease_until <= clock_timestamp())
-    RETURNING {", ".join(f"s.{c}" for c in STEP_COLUMNS.split(", "))}, s.attempt, s.failures, s.served_generation,
-        s.data, alive.name, alive.object_path, alive.sha256, alive.analyzer, alive.active_model, alive.config
-    """
-)
-
-_WHY_NOT = text(
-    """
-    SELECT s.generation, s.status, s.attempt, s.lease_token,
-        greatest(extract(epoch FROM s.lease_until - clock_timestamp()), 0)::float AS leased_for
-    FROM document_step s WHERE s.id = :id
-    """
-)
-
-_RENEW = text(
-    """
-    UPDATE document_step SET lease_until = clock_timestamp() + :lease, due_at = clock_timestamp() + :lease + :slack
-    WHERE id = :id AND generation = :generation AND lease_token = :token
-    """
-)
-
-_RELEASE = text(
-    """
-    UPDATE document_step SET lease_token = NULL, lease_owner = NULL, lease_until = NULL, updated = clock_timestamp(),
-        status = CASE WHEN status = 'CREATING' THEN 'PENDING' ELSE 'DELETING' END,
-        attempt = attempt - 1, due_at = clock_timestamp() + :slack
-    WHERE id = :id AND generation = :generation AND lease_token = :token
-    """
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What a step works on: facts of its document and collection at the time of the claim."""
-
-    name: str
-    object_path: str
-    sha256: str
-    analyzer: str
-    active_model: str
-    config: dict[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
 class StepClaim:
     """A held lease. ``lost`` turns true when the row was taken over, superseded or cancelled meanwhile."""
 
-    row: StepRow
-    subject: Subject
-    token: str
-    attempt: int
-    failures: int
-    served_generation: int | None
-    data: dict[str, Any]
+    taken: Taken
     claims: Claims
     task: asyncio.Task[Any]
     lost: bool = False
 
-    @asynccontextmanager
-    async def finish(
-        self, *, served_generation: int | None = None, data: dict[str, Any] | None = None
-    ) -> AsyncIterator[Finishing]:
-        """The fenced transaction: the caller's statements and the step's success, or neither.
+    @property
+    def row(self) -> StepRow:
+        return self.taken.row
 
-        ``served_generation`` is what searches see from now on (default: this generation). Raises ``Settled``
-        when a newer generation or another worker has taken over: nothing is written then.
+    @property
+    def subject(self) -> Subject:
+        return self.taken.subject
+
+    @property
+    def served_generation(self) -> int | None:
+        """What searches see now; None while the step has never succeeded."""
+        return self.taken.served_generation
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What the last success left on the row."""
+        return self.taken.data
+
+    def ending(self, served_generation: int | None = None, data: Mapping[str, Any] | None = None) -> Ending:
+        return Ending(self.row, self.taken.token, served_generation, data or {}, propagate.current_traceparent())
+
+    @asynccontextmanager
+    async def finish(self) -> AsyncIterator[Finishing]:
+        """A transaction of this step's own: the caller's statements and the step's success, or neither.
+
+        Raises ``Settled`` when a newer generation or another worker has taken over: nothing is written then.
         """
         async with self.claims.engine.begin() as conn:
-            finishing = await finish(conn, self.row, self.token, served_generation=served_generation, data=data)
+            [finishing] = await finish(conn, [self.ending()])
             if finishing is None:
-                self.claims.metrics.fence_rejects.labels(self.row.kind).inc()
-                raise Settled(Ack(outcome="superseded"))
+                raise self.superseded()
             yield finishing
-            change = await finishing.conclude(source=self.claims.source, first_due=self.claims.policy.first_due)
+            [change] = await self.claims.conclude(conn, [finishing])
         self.claims.courier.deliver(change)
 
+    def superseded(self) -> Settled:
+        self.claims.metrics.fence_rejects.labels(self.row.kind).inc()
+        return Settled(Ack(outcome="superseded"))
+
     async def beat(self) -> None:
-        parameters = {"id": self.row.id, "generation": self.row.generation, "token": self.token}
-        policy = self.claims.policy
         try:
-            async with self.claims.engine.begin() as conn:
-                renewed = await conn.execute(_RENEW, {**parameters, "lease": policy.lease, "slack": LEASE_SLACK})
+            held = await lease.renew(self.claims.engine, self.row, self.taken.token, self.claims.policy)
         except (SQLAlchemyError, OSError) as err:
             # The fence decides in the end: a missed beat costs a possible second attempt, not correctness.
             log.warning("lease.unrenewed", step_id=self.row.id, error=repr(err))
             return
-        if renewed.rowcount == 0:
+        if not held:
             self.lose()
 
     def lose(self) -> None:
@@ -157,17 +110,28 @@ class StepClaim:
             self.task.cancel()
 
 
-@dataclass(slots=True)
 class Claims:
     """Everything a worker process needs to claim steps; ``instance`` is shown as the lease's owner."""
 
-    engine: AsyncEngine
-    courier: Courier
-    policy: WorkPolicy
-    metrics: Metrics
-    instance: str
-    source: str = "indexer"
-    held: dict[str, StepClaim] = field(default_factory=dict)
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        courier: Courier,
+        policy: WorkPolicy,
+        metrics: Metrics,
+        instance: str,
+        *,
+        source: str = "indexer",
+    ) -> None:
+        self.engine = engine
+        self.courier = courier
+        self.policy = policy
+        self.metrics = metrics
+        self.instance = instance
+        self.source = source
+        self.held: dict[str, StepClaim] = {}
+        # By command: a step of one kind does not wait for those of another.
+        self._taking: dict[str, Batcher[Wanted, Taken | None]] = {}
 
     def cancel_task(self, workflow_id: str) -> None:
         """A person cancelled this task: stop working on it at once instead of at the next beat."""
@@ -181,7 +145,7 @@ class Claims:
         delivery = current_delivery.get()
         if delivery is not None:
             delivery.beats.append(claim.beat)
-        self.held[claim.token] = claim
+        self.held[claim.taken.token] = claim
         structlog.contextvars.bind_contextvars(document_id=claim.row.document_id, kind=claim.row.kind)
         try:
             yield claim
@@ -191,74 +155,111 @@ class Claims:
             if claim.lost:
                 claim.task.uncancel()
                 raise Settled(Ack(outcome="superseded")) from None
-            await asyncio.shield(self._give_back(claim))
+            await asyncio.shield(self._give_back(claim.row.id, claim.row.generation, claim.taken.token))
             raise
         except Exception as err:  # the settle point of the step: whatever went wrong is recorded on its row
             raise Settled(await failures.record(self, claim, err)) from err
         finally:
-            self.held.pop(claim.token, None)
+            self.held.pop(claim.taken.token, None)
             if delivery is not None:
                 delivery.beats.remove(claim.beat)
+
+    async def conclude(self, conn: AsyncConnection, finishings: Sequence[Finishing]) -> list[Change]:
+        return await conclude_all(conn, finishings, source=self.source, first_due=self.policy.first_due)
 
     async def _take(self, command: StepCommand) -> StepClaim:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  # a coroutine always runs in a task
-        token = secrets.token_hex(16)
         data = command.data
-        async with self.engine.begin() as conn:
-            row = (
-                await conn.execute(
-                    _CLAIM,
-                    {
-                        "id": data.row_id,
-                        "generation": data.generation,
-                        "document": data.document_id,
-                        "removing": command.type.endswith(".remove"),
-                        "token": token,
-                        "owner": self.instance,
-                        "lease": self.policy.lease,
-                        "slack": LEASE_SLACK,
-                        "max_attempts": self.policy.max_attempts,
-                    },
-                )
-            ).one_or_none()
-        if row is None:
+        removing = command.type.endswith(".remove")
+        wanted = Wanted(data.row_id, data.generation, data.document_id, secrets.token_hex(16), removing)
+        taking = self._taking.setdefault(f"{command.type} {data.kind}", Batcher(self._take_all))
+        future = taking.submit(wanted)
+        try:
+            taken = await asyncio.shield(future)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._untake(future, wanted))
+            raise
+        if taken is None:
             raise Settled(await self._why_not(command))
-        values = dict(row._mapping)
-        step = StepRow(**{name: values[name] for name in STEP_COLUMNS.split(", ")})
-        subject = Subject(**{name: values[name] for name in Subject.__dataclass_fields__})
-        return StepClaim(
-            step,
-            subject,
-            token,
-            values["attempt"],
-            values["failures"],
-            values["served_generation"],
-            values["data"],
-            self,
-            task,
-        )
+        return StepClaim(taken, self, task)
+
+    async def _take_all(self, wanted: Sequence[Wanted]) -> list[Taken | None]:
+        return await lease.take(self.engine, wanted, self.policy, owner=self.instance)
+
+    async def _untake(self, future: asyncio.Future[Taken | None], wanted: Wanted) -> None:
+        """The claim may be under way: only what it has taken can be given back."""
+        await asyncio.wait([future])
+        if future.exception() is None and future.result() is not None:
+            await self._give_back(wanted.id, wanted.generation, wanted.token)
 
     async def _why_not(self, command: StepCommand) -> Ack | Nak:
-        async with self.engine.connect() as conn:
-            row = (await conn.execute(_WHY_NOT, {"id": command.data.row_id})).one_or_none()
-        if row is None or row.generation != command.data.generation:
+        found = await lease.holder(self.engine, command.data.row_id)
+        if found is None or found.generation != command.data.generation:
             return Ack(outcome="superseded")
-        if not failures.is_open(row.status):
+        if not failures.is_open(found.status):
             return Ack(outcome="settled")
-        if row.leased_for > 0:
-            return Nak(timedelta(seconds=row.leased_for), outcome="leased")
-        if row.attempt >= self.policy.max_attempts:
+        if found.leased_for > 0:
+            return Nak(timedelta(seconds=found.leased_for), outcome="leased")
+        if found.attempt >= self.policy.max_attempts:
             await failures.record_lost(self, command)
             return Ack(outcome="failed")
         # Open, unleased, tries left: only a document that was deleted meanwhile hides it; its delete is under way.
         return Ack(outcome="superseded")
 
-    async def _give_back(self, claim: StepClaim) -> None:
-        """At shutdown: the next worker need not wait for the lease to end, and this attempt is not counted."""
-        parameters = {"id": claim.row.id, "generation": claim.row.generation, "token": claim.token}
+    async def _give_back(self, row_id: str, generation: int, token: str) -> None:
+        """At shutdown."""
         try:
-            async with self.engine.begin() as conn:
-                await conn.execute(_RELEASE, {**parameters, "slack": LEASE_SLACK})
+            await lease.release(self.engine, row_id, generation, token)
         except (SQLAlchemyError, OSError) as err:
-            log.warning("lease.unreleased", step_id=claim.row.id, error=repr(err))
+            log.warning("lease.unreleased", step_id=row_id, error=repr(err))
+
+
+@dataclass(frozen=True, slots=True)
+class Finished(Generic[T]):
+    """A step whose fence held, and what its work made."""
+
+    row: StepRow
+    result: T
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked(Generic[T]):
+    ending: Ending
+    result: T
+
+
+class Finisher(Generic[T]):
+    """Ends steps of one kind: ``write`` puts their rows into the fenced transaction that settles them.
+
+    Steps that end while an earlier transaction is under way share the next one, so ``write`` takes many results.
+    """
+
+    def __init__(
+        self, claims: Claims, write: Callable[[AsyncConnection, Sequence[Finished[T]]], Awaitable[None]]
+    ) -> None:
+        self._claims = claims
+        self._write = write
+        self._batcher: Batcher[_Asked[T], Change | None] = Batcher(self._settle)
+
+    async def finish(
+        self, step: StepClaim, result: T, *, served_generation: int | None = None, data: Mapping[str, Any] | None = None
+    ) -> None:
+        """``served_generation`` is what searches see from now on (default: this generation).
+
+        Raises ``Settled`` when a newer generation or another worker has taken over: nothing is written then.
+        """
+        change = await self._batcher.submit(_Asked(step.ending(served_generation, data), result))
+        if change is None:
+            raise step.superseded()
+        self._claims.courier.deliver(change)
+
+    async def _settle(self, asked: Sequence[_Asked[T]]) -> list[Change | None]:
+        async with self._claims.engine.begin() as conn:
+            finishings = await finish(conn, [a.ending for a in asked])
+            settled = [(a, f) for a, f in zip(asked, finishings, strict=True) if f is not None]
+            if not settled:
+                return [None] * len(asked)
+            await self._write(conn, [Finished(f.row, a.result) for a, f in settled])
+            changes = iter(await self._claims.conclude(conn, [f for _, f in settled]))
+        return [None if f is None else next(changes) for f in finishings]

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from aperag_common import errors
 from aperag_common.bus import subjects
 from aperag_common.bus.publish import Publisher
+from aperag_common.db.session import autocommit
 from aperag_common.work import outbox
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Courier:
     async def epoch(self, *, refresh: bool = False) -> int:
         """A stale answer is safe: a row marked with an older epoch is relayed again."""
         if refresh or time.monotonic() >= self._epoch_until:
-            async with self._engine.connect() as conn:
+            async with autocommit(self._engine) as conn:
                 self._epoch = await outbox.current_epoch(conn)
             self._epoch_until = time.monotonic() + EPOCH_SECONDS
         return self._epoch
@@ -144,7 +145,7 @@ class Courier:
         relayed, self._relayed = self._relayed, {}
         for epoch, ids in relayed.items():
             try:
-                async with self._engine.begin() as conn:
+                async with autocommit(self._engine) as conn:
                     await outbox.mark_relayed(conn, ids, epoch)
             except (SQLAlchemyError, OSError) as err:
                 log.warning("outbox.unmarked", rows=len(ids), error=repr(err))

@@ -18,16 +18,17 @@ from aperag_common.telemetry import propagate
 from aperag_common.work import derive, outbox
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from aperag_common.events.envelope import Message
 
+# In one order for everybody, so that two transactions never wait for each other.
 _LOCK = text(
     """
     SELECT id, collection_id, owner, name, status, revision, deleted_at IS NOT NULL AS deleted
-    FROM document WHERE id = :id FOR UPDATE
+    FROM document WHERE id = ANY(:ids) ORDER BY id FOR UPDATE
     """
 )
 
@@ -106,6 +107,8 @@ class Conclusion:
     document: LockedDocument
     closings: Sequence[Closing]
     drafts: Sequence[Draft]
+    traceparent: str | None = None
+    """Of the span that the change belongs to, where that is not the current one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +120,17 @@ class Concluded:
 
 
 async def lock(conn: AsyncConnection, document_id: str) -> LockedDocument | None:
-    row = (await conn.execute(_LOCK, {"id": document_id})).one_or_none()
-    return None if row is None else LockedDocument(**row._mapping)
+    return (await lock_all(conn, [document_id])).get(document_id)
 
 
-def _message(draft: Draft, document: LockedDocument, source: str) -> Message:
+async def lock_all(conn: AsyncConnection, document_ids: Iterable[str]) -> dict[str, LockedDocument]:
+    """Those that exist, by id."""
+    rows = await conn.execute(_LOCK, {"ids": sorted(set(document_ids))})
+    return {row.id: LockedDocument(**row._mapping) for row in rows}
+
+
+def message_of(draft: Draft, document: LockedDocument, source: str) -> Message:
+    """``document`` as it is after the change."""
     data = facts.DocumentData(
         document_id=document.id,
         collection_id=document.collection_id,
@@ -196,8 +205,8 @@ def _facts(
     conclusion: Conclusion, after: LockedDocument, ended: dict[str, WorkflowStatus], source: str
 ) -> tuple[outbox.Fact, ...]:
     ends = (Draft(facts.DocumentIndexed, {"workflow_id": w, "outcome": o.value}) for w, o in ended.items())
-    traceparent = propagate.current_traceparent()
-    return tuple(outbox.fact(_message(draft, after, source), traceparent) for draft in (*conclusion.drafts, *ends))
+    traceparent = conclusion.traceparent or propagate.current_traceparent()
+    return tuple(outbox.fact(message_of(draft, after, source), traceparent) for draft in (*conclusion.drafts, *ends))
 
 
 def _ended(outcomes: Sequence[dict[str, str]], closings: Sequence[Closing]) -> dict[str, WorkflowStatus]:

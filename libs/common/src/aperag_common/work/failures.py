@@ -73,13 +73,15 @@ _FAIL_WAITING = text(
 async def record(claims: Claims, claim: StepClaim, err: Exception) -> Settlement:
     """Write the failure and say what becomes of the message; if it cannot be written, the lease will run out."""
     failure = as_failure(err)
-    count = claim.failures + 1
+    count = claim.taken.failures + 1
     terminal = isinstance(failure, errors.Terminal) or count >= claims.policy.max_failures
     if failure is not err:
         log.error("step.failed_unexpectedly", step_id=claim.row.id, exc_info=err)
     try:
         if terminal:
-            return await _fail(claims, claim.row, claim.token, failure, failures=count, attempt=claim.attempt)
+            return await _fail(
+                claims, claim.row, claim.taken.token, failure, failures=count, attempt=claim.taken.attempt
+            )
         return await _retry(claims, claim, failure, count)
     except (SQLAlchemyError, OSError) as unrecorded:
         log.warning("failure.unrecorded", step_id=claim.row.id, error=repr(unrecorded))
@@ -130,7 +132,7 @@ async def _retry(claims: Claims, claim: StepClaim, failure: errors.ApeRAGError, 
             {
                 "id": claim.row.id,
                 "generation": claim.row.generation,
-                "token": claim.token,
+                "token": claim.taken.token,
                 "failures": count,
                 # A nak brings the message back by itself; the row is overdue only when that did not happen.
                 "due": delay + LEASE_SLACK if nak else delay,

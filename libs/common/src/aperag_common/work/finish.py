@@ -1,9 +1,10 @@
-"""The fenced end of a step: success, or the removal of its row."""
+"""The fenced end of steps: success, or the removal of their rows; one transaction for as many as end together."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
@@ -13,62 +14,129 @@ from aperag_common.db.models.workflow import Outcome
 from aperag_common.events import facts
 from aperag_common.work.change import Change
 from aperag_common.work.dispatch import DELETING, STEP_COLUMNS, StepRow, step_dispatch
-from aperag_common.work.documents import Closing, Conclusion, Draft, LockedDocument, conclude, lock
+from aperag_common.work.documents import Closing, Conclusion, Draft, LockedDocument, conclude, lock_all
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+# The caller holds the documents' locks; a step whose generation or lease has changed is left alone.
 _ACTIVATE = text(
     """
-    UPDATE document_step SET status = 'ACTIVE', observed_generation = generation,
-        served_generation = coalesce(:served, generation), data = CAST(:data AS jsonb),
+    UPDATE document_step s SET status = 'ACTIVE', observed_generation = s.generation,
+        served_generation = coalesce(e.served, s.generation), data = CAST(e.data AS jsonb),
         lease_token = NULL, lease_owner = NULL, lease_until = NULL, due_at = 'infinity',
         error_code = NULL, error_message = NULL, settled_at = clock_timestamp(), updated = clock_timestamp()
-    WHERE id = :id AND generation = :generation AND lease_token = :token
+    FROM unnest(CAST(:ids AS text[]), CAST(:generations AS int[]), CAST(:tokens AS text[]), CAST(:served AS int[]),
+        CAST(:data AS text[])) AS e(id, generation, token, served, data)
+    WHERE s.id = e.id AND s.generation = e.generation AND s.lease_token = e.token
+    RETURNING e.token
     """
 )
 
-_REMOVE = text("DELETE FROM document_step WHERE id = :id AND generation = :generation AND lease_token = :token")
+_REMOVE = text(
+    """
+    DELETE FROM document_step s
+    USING unnest(CAST(:ids AS text[]), CAST(:generations AS int[]), CAST(:tokens AS text[])) AS e(id, generation, token)
+    WHERE s.id = e.id AND s.generation = e.generation AND s.lease_token = e.token
+    RETURNING e.token
+    """
+)
 
 RELEASE_BUILDS = text(
     f"""
     UPDATE document_step SET dispatch = dispatch + 1, due_at = clock_timestamp() + :first_due,
         updated = clock_timestamp()
-    WHERE document_id = :document AND kind <> 'parse' AND status = 'PENDING' AND due_at = 'infinity'
+    WHERE document_id = ANY(:documents) AND kind <> 'parse' AND status = 'PENDING' AND due_at = 'infinity'
     RETURNING {STEP_COLUMNS}
     """
 )
 """Builds wait at ``infinity`` for their parse; this lets them go."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A step whose work is done, as its worker knows it; ``served_generation`` is its own where None."""
+
+    row: StepRow
+    token: str
+    served_generation: int | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Finishing:
-    """The open transaction of a step that will be settled when the block ends."""
+    """A step that is settled once the open transaction commits."""
 
     conn: AsyncConnection
     row: StepRow
     document: LockedDocument
+    traceparent: str | None
 
-    async def conclude(self, *, source: str, first_due: timedelta) -> Change:
-        """Follow-up of the settled step: released builds, the document's state, the workflow, events."""
-        row = self.row
-        builds: list[StepRow] = []
-        if row.kind == StepKind.PARSE and row.status not in DELETING:
-            found = await self.conn.execute(RELEASE_BUILDS, {"document": row.document_id, "first_due": first_due})
-            builds = [StepRow(**build._mapping) for build in found]
-        closing = Closing(row.workflow_id, row.kind, Outcome.DONE)
-        draft = Draft(_fact_of(row), step_details(row))
-        [concluded] = await conclude(self.conn, Conclusion(self.document, [closing], [draft]), source=source)
-        return Change(
-            tuple(step_dispatch(build, source=source) for build in builds),
-            concluded.facts,
-            row.document_id,
-            row.workflow_id,
-            settled=not builds,
-            ended_after=concluded.ended_after,
+
+async def finish(conn: AsyncConnection, endings: Sequence[Ending]) -> list[Finishing | None]:
+    """Lock the documents, then write under the fence; None where generation or lease are not the ending's any more.
+
+    At most one kind of step per call, so that no document is concluded twice in one transaction.
+    """
+    documents = await lock_all(conn, (e.row.document_id for e in endings))
+    living = [e for e in endings if e.row.document_id in documents]
+    removed = [e for e in living if e.row.status in DELETING]
+    active = [e for e in living if e.row.status not in DELETING and not documents[e.row.document_id].deleted]
+    written: set[str] = set()
+    if removed:
+        written.update((await conn.execute(_REMOVE, _fence(removed))).scalars())
+    if active:
+        served = [e.served_generation for e in active]
+        data = [json.dumps(dict(e.data)) for e in active]
+        written.update((await conn.execute(_ACTIVATE, {**_fence(active), "served": served, "data": data})).scalars())
+    return [
+        Finishing(conn, e.row, documents[e.row.document_id], e.traceparent) if e.token in written else None
+        for e in endings
+    ]
+
+
+def _fence(endings: Sequence[Ending]) -> dict[str, list[Any]]:
+    return {
+        "ids": [e.row.id for e in endings],
+        "generations": [e.row.generation for e in endings],
+        "tokens": [e.token for e in endings],
+    }
+
+
+async def conclude_all(
+    conn: AsyncConnection, finishings: Sequence[Finishing], *, source: str, first_due: timedelta
+) -> list[Change]:
+    """Follow-up of settled steps: released builds, the documents' states, the workflows, events."""
+    parsed = [f.row.document_id for f in finishings if f.row.kind == StepKind.PARSE and f.row.status not in DELETING]
+    builds: dict[str, list[StepRow]] = defaultdict(list)
+    if parsed:
+        for found in await conn.execute(RELEASE_BUILDS, {"documents": parsed, "first_due": first_due}):
+            builds[found.document_id].append(StepRow(**found._mapping))
+    conclusions = [
+        Conclusion(
+            f.document,
+            [Closing(f.row.workflow_id, f.row.kind, Outcome.DONE)],
+            [Draft(_fact_of(f.row), step_details(f.row))],
+            f.traceparent,
         )
+        for f in finishings
+    ]
+    concluded = await conclude(conn, *conclusions, source=source)
+    return [
+        Change(
+            tuple(step_dispatch(build, source=source) for build in builds[f.row.document_id]),
+            done.facts,
+            f.row.document_id,
+            f.row.workflow_id,
+            settled=not builds[f.row.document_id],
+            ended_after=done.ended_after,
+        )
+        for f, done in zip(finishings, concluded, strict=True)
+    ]
 
 
 def step_details(row: StepRow) -> dict[str, Any]:
@@ -80,25 +148,3 @@ def _fact_of(row: StepRow) -> type[facts.DocumentFact]:
     if row.status in DELETING:
         return facts.IndexRemoved
     return facts.DocumentParsed if row.kind == StepKind.PARSE else facts.IndexActivated
-
-
-async def finish(
-    conn: AsyncConnection,
-    row: StepRow,
-    token: str,
-    *,
-    served_generation: int | None,
-    data: dict[str, Any] | None,
-) -> Finishing | None:
-    """Lock the document, then write under the fence; None when generation or lease are not ours any more."""
-    document = await lock(conn, row.document_id)
-    if document is None:
-        return None
-    fence = {"id": row.id, "generation": row.generation, "token": token}
-    if row.status in DELETING:
-        written = await conn.execute(_REMOVE, fence)
-    elif document.deleted:
-        return None
-    else:
-        written = await conn.execute(_ACTIVATE, {**fence, "served": served_generation, "data": json.dumps(data or {})})
-    return Finishing(conn, row, document) if written.rowcount else None

@@ -9,7 +9,7 @@ from sqlalchemy import insert, text
 
 from aperag_common import ids
 from aperag_common.db.models import Workflow, WorkflowStep
-from aperag_common.db.models.base import Lane
+from aperag_common.db.models.base import OPEN_SQL, Lane
 from aperag_common.db.models.document_step import StepKind
 from aperag_common.db.models.workflow import Outcome, WorkflowKind
 from aperag_common.events import facts
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 SOURCE = "api"
 
 _IN_FLIGHT = text(
-    """
+    f"""
     SELECT count(DISTINCT document_id) FROM document_step
-    WHERE owner = :owner AND dispatch > 0 AND status IN ('PENDING', 'CREATING', 'DELETING', 'DELETION_IN_PROGRESS')
+    WHERE owner = :owner AND dispatch > 0 AND status IN {OPEN_SQL}
     """
 )
 

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 _INSERT = text(
     """
     INSERT INTO outbox (id, subject, payload, traceparent)
-    SELECT u.id::uuid, u.subject, u.payload::jsonb, :traceparent
-    FROM unnest(CAST(:ids AS text[]), CAST(:subjects AS text[]), CAST(:payloads AS text[])) AS u(id, subject, payload)
+    SELECT u.id::uuid, u.subject, u.payload::jsonb, u.traceparent
+    FROM unnest(CAST(:ids AS text[]), CAST(:subjects AS text[]), CAST(:payloads AS text[]),
+        CAST(:traceparents AS text[])) AS u(id, subject, payload, traceparent)
     """
 )
 
@@ -55,7 +56,7 @@ def fact(message: Message, traceparent: str | None) -> Fact:
 
 
 async def add(conn: AsyncConnection, facts: Sequence[Fact]) -> None:
-    """Insert into the caller's transaction; all facts of one call share the current trace."""
+    """Insert into the caller's transaction."""
     if not facts:
         return
     await conn.execute(
@@ -64,7 +65,7 @@ async def add(conn: AsyncConnection, facts: Sequence[Fact]) -> None:
             "ids": [str(f.id) for f in facts],
             "subjects": [f.subject for f in facts],
             "payloads": [json.dumps(f.payload, ensure_ascii=False) for f in facts],
-            "traceparent": facts[0].traceparent,
+            "traceparents": [f.traceparent for f in facts],
         },
     )
 

@@ -3,82 +3,119 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aperag_common import errors
+from aperag_common.db.session import autocommit
 from aperag_common.events.commands import BuildIndex
-from aperag_common.work.claims import Claims, StepClaim
+from aperag_common.work.claims import Claims, Finished, Finisher, StepClaim
 from aperag_indexer.indexing.repository import StoredChunk, served_chunks
-from aperag_indexer.parsing.repository import remove_unused_chunks
+from aperag_indexer.parsing.repository import FIRST_GENERATION, remove_unused_chunks
 from aperag_retrieval.analysis import analyzer_for
 from aperag_retrieval.embedding import Embedder
 from aperag_retrieval.lexical import weigh
-from aperag_retrieval.ports import FulltextIndex, IndexTarget, TermRow, Vector, VectorIndex, VectorRow
+from aperag_retrieval.ports import FulltextIndex, IndexTarget, TermRow, VectorIndex, VectorRow
+
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, slots=True)
+class _Built(Generic[Row]):
+    """The rows of one document, and the generation of the parse that they are made from (0: it is gone)."""
+
+    target: IndexTarget
+    parsed: int
+    rows: Sequence[Row]
+
+
 class VectorStep:
     """Embeds chunks; a chunk whose text has been embedded before keeps its vector."""
 
-    claims: Claims
-    index: VectorIndex
-    embedder: Embedder
+    def __init__(self, claims: Claims, index: VectorIndex, embedder: Embedder) -> None:
+        self._claims = claims
+        self._index = index
+        self._embedder = embedder
+        self._finisher = Finisher(claims, self._write)
 
     async def handle(self, command: BuildIndex) -> None:
-        async with self.claims.claim(command) as step:
+        async with self._claims.claim(command) as step:
             model = step.subject.active_model
-            if model != self.embedder.model:
+            if model != self._embedder.model:
                 message = f"The collection's embedding model {model} is not available in this indexer."
                 raise errors.Retryable(message, code="MODEL_UNAVAILABLE")
-            async with self.claims.engine.connect() as conn:
-                chunks = await served_chunks(conn, step.row.document_id)
-                known = await self.index.reusable(conn, step.row.document_id, model)
-            rows = await self._rows(chunks, known)
-            target = _target(step)
-            async with step.finish(data={"chunks": len(rows), "model": model}) as finishing:
-                await self.index.write(finishing.conn, target, model, rows)
-                await self.index.remove_stale(finishing.conn, target.document_id, target.generation)
-                await remove_unused_chunks(finishing.conn, target.document_id, before=_parse_generation(chunks))
+            built = await self._build(step)
+            await self._finisher.finish(step, built, data={"chunks": len(built.rows), "model": model})
 
-    async def _rows(self, chunks: Sequence[StoredChunk], known: Mapping[str, Vector]) -> list[VectorRow]:
-        vectors = dict(known)
+    async def _build(self, step: StepClaim) -> _Built[VectorRow]:
+        target = _target(step)
+        async with autocommit(self._claims.engine) as conn:
+            chunks = await served_chunks(conn, target.document_id)
+            vectors = {}
+            if step.served_generation is not None:
+                vectors = dict(await self._index.reusable(conn, target.document_id, self._embedder.model))
         fresh = list({c.text_hash: c.text for c in chunks if c.text_hash not in vectors}.items())
         if fresh:
-            embedded = await self.embedder.embed([text for _, text in fresh])
+            embedded = await self._embedder.embed([text for _, text in fresh])
             vectors.update(zip((text_hash for text_hash, _ in fresh), embedded, strict=True))
-        return [VectorRow(c.id, c.text_hash, vectors[c.text_hash]) for c in chunks]
+        rows = [VectorRow(target, c.id, c.text_hash, vectors[c.text_hash]) for c in chunks]
+        return _Built(target, _parsed(chunks), rows)
+
+    async def _write(self, conn: AsyncConnection, finished: Sequence[Finished[_Built[VectorRow]]]) -> None:
+        built = [f.result for f in finished]
+        await self._index.write(conn, self._embedder.model, [row for b in built for row in b.rows])
+        await _remove_stale(conn, self._index, built)
 
 
-@dataclass(frozen=True, slots=True)
 class FulltextStep:
     """Analyses chunks with the analyzer that their collection was created with."""
 
-    claims: Claims
-    index: FulltextIndex
+    def __init__(self, claims: Claims, index: FulltextIndex) -> None:
+        self._claims = claims
+        self._index = index
+        self._finisher = Finisher(claims, self._write)
 
     async def handle(self, command: BuildIndex) -> None:
-        async with self.claims.claim(command) as step:
-            async with self.claims.engine.connect() as conn:
-                chunks = await served_chunks(conn, step.row.document_id)
-                average = await self.index.average_length(conn, step.row.collection_id)
-            rows = await asyncio.to_thread(term_rows, step.subject.analyzer, chunks, average)
+        async with self._claims.claim(command) as step:
             target = _target(step)
-            async with step.finish(data={"chunks": len(rows)}) as finishing:
-                await self.index.write(finishing.conn, target, rows)
-                await self.index.remove_stale(finishing.conn, target.document_id, target.generation)
-                await remove_unused_chunks(finishing.conn, target.document_id, before=_parse_generation(chunks))
+            async with autocommit(self._claims.engine) as conn:
+                chunks = await served_chunks(conn, target.document_id)
+                average = await self._index.average_length(conn, target.collection_id)
+            rows = await asyncio.to_thread(term_rows, target, step.subject.analyzer, chunks, average)
+            await self._finisher.finish(step, _Built(target, _parsed(chunks), rows), data={"chunks": len(rows)})
+
+    async def _write(self, conn: AsyncConnection, finished: Sequence[Finished[_Built[TermRow]]]) -> None:
+        built = [f.result for f in finished]
+        await self._index.write(conn, [row for b in built for row in b.rows])
+        await _remove_stale(conn, self._index, built)
 
 
-def term_rows(analyzer: str, chunks: Sequence[StoredChunk], average_length: float) -> list[TermRow]:
+def term_rows(
+    target: IndexTarget, analyzer: str, chunks: Sequence[StoredChunk], average_length: float
+) -> list[TermRow]:
     weighed = weigh(analyzer_for(analyzer), [chunk.text for chunk in chunks], average_length)
-    return [TermRow(chunk.id, terms.length, terms.weights) for chunk, terms in zip(chunks, weighed, strict=True)]
+    return [
+        TermRow(target, chunk.id, terms.length, terms.weights) for chunk, terms in zip(chunks, weighed, strict=True)
+    ]
+
+
+async def _remove_stale(
+    conn: AsyncConnection, index: VectorIndex | FulltextIndex, built: Sequence[_Built[Row]]
+) -> None:
+    """A document's first generation replaces nothing."""
+    rebuilt = [b for b in built if b.target.generation > FIRST_GENERATION]
+    if rebuilt:
+        await index.remove_stale(conn, [b.target for b in rebuilt])
+        await remove_unused_chunks(conn, {b.target.document_id: b.parsed for b in rebuilt})
 
 
 def _target(step: StepClaim) -> IndexTarget:
     return IndexTarget(step.row.document_id, step.row.collection_id, step.row.generation)
 
 
-def _parse_generation(chunks: Sequence[StoredChunk]) -> int:
+def _parsed(chunks: Sequence[StoredChunk]) -> int:
     """A parse serves at least one chunk, else it would have failed; 0 keeps everything if it is gone meanwhile."""
     return chunks[0].generation if chunks else 0

@@ -2,36 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from aperag_common import errors
+from aperag_common.db.session import autocommit
 from aperag_common.events.commands import ParseDocument
 from aperag_common.objects import ObjectMissing, ObjectStore, layout
-from aperag_common.work.claims import Claims, StepClaim
+from aperag_common.work.claims import Claims, Finished, Finisher, StepClaim
 from aperag_indexer.parsing import repository
 from aperag_indexer.parsing.ports import Parser
 from aperag_retrieval.chunking import CHUNKER_VERSION, ChunkDraft, ChunkPolicy, ParsedDocument
 
 
-@dataclass(frozen=True, slots=True)
 class ParseStep:
     """``parser`` and ``chunk`` do their work in processes: a large document must not hold up this one's beats."""
 
-    claims: Claims
-    objects: ObjectStore
-    parser: Parser
-    policy: ChunkPolicy
-    chunk: Callable[[ParsedDocument, ChunkPolicy], Awaitable[list[ChunkDraft]]]
+    def __init__(
+        self,
+        claims: Claims,
+        objects: ObjectStore,
+        parser: Parser,
+        policy: ChunkPolicy,
+        chunk: Callable[[ParsedDocument, ChunkPolicy], Awaitable[list[ChunkDraft]]],
+    ) -> None:
+        self.claims = claims
+        self.objects = objects
+        self.parser = parser
+        self.policy = policy
+        self.chunk = chunk
+        self.finisher = Finisher(claims, self._write)
 
     async def handle(self, command: ParseDocument) -> None:
         async with self.claims.claim(command) as step:
             artifact = self._artifact(step)
             if await self._is_current(step, artifact):
-                async with step.finish(served_generation=step.served_generation, data=step.data):
-                    return
+                await self.finisher.finish(step, (), served_generation=step.served_generation, data=step.data)
+                return
             parsed = await self.parser.parse(await self._source(step), name=step.subject.name)
             drafts = await self.chunk(parsed, self.policy)
             if not drafts:
@@ -39,9 +49,13 @@ class ParseStep:
                 raise errors.EmptyDocument(message)
             path = layout.parsed(layout.prefix_of(step.subject.object_path))
             await self.objects.put(path, _bytes(parsed.markdown))
-            async with step.finish(data={**artifact, "chunks": len(drafts)}) as finishing:
-                await repository.add_chunks(finishing.conn, step.row, drafts)
-                await repository.remove_unused_chunks(finishing.conn, step.row.document_id, before=step.row.generation)
+            await self.finisher.finish(step, drafts, data={**artifact, "chunks": len(drafts)})
+
+    async def _write(self, conn: AsyncConnection, finished: Sequence[Finished[Sequence[ChunkDraft]]]) -> None:
+        """No drafts: the chunks that are there go on being served."""
+        parsed = [f for f in finished if f.result]
+        await repository.add_chunks(conn, [(f.row, draft) for f in parsed for draft in f.result])
+        await repository.remove_unused_chunks(conn, {f.row.document_id: f.row.generation for f in parsed})
 
     def _artifact(self, step: StepClaim) -> dict[str, Any]:
         """What the chunks were made from and by what: the same again would make the same chunks."""
@@ -51,7 +65,7 @@ class ParseStep:
     async def _is_current(self, step: StepClaim, artifact: dict[str, Any]) -> bool:
         if step.served_generation is None or any(step.data.get(key) != value for key, value in artifact.items()):
             return False
-        async with self.claims.engine.connect() as conn:
+        async with autocommit(self.claims.engine) as conn:
             return await repository.has_chunks(conn, step.row.document_id, step.served_generation)
 
     async def _source(self, step: StepClaim) -> Path:

@@ -70,8 +70,6 @@ async def take_purges(conn: AsyncConnection, policy: WorkPolicy, *, limit: int, 
 
 
 async def free_stuck_builds(conn: AsyncConnection, policy: WorkPolicy, *, limit: int, source: str) -> list[Dispatch]:
-    freed: list[Dispatch] = []
-    for (document_id,) in (await conn.execute(_STUCK_DOCUMENTS, {"limit": limit})).all():
-        rows = await conn.execute(RELEASE_BUILDS, {"document": document_id, "first_due": policy.first_due})
-        freed += [step_dispatch(StepRow(**row._mapping), source=source) for row in rows]
-    return freed
+    stuck = list((await conn.execute(_STUCK_DOCUMENTS, {"limit": limit})).scalars())
+    rows = await conn.execute(RELEASE_BUILDS, {"documents": stuck, "first_due": policy.first_due})
+    return [step_dispatch(StepRow(**row._mapping), source=source) for row in rows]
