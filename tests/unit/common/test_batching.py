@@ -109,3 +109,22 @@ async def test_a_batch_runs_in_the_context_of_its_first_caller() -> None:
     runs.open.set()
     assert [await first, await second, await third] == [10, 20, 30]
     assert runs.callers == ["ann", "bob"]
+
+
+async def test_a_run_waits_for_items_that_are_expected_and_no_longer() -> None:
+    runs = Runs()
+    runs.open.set()
+    batcher = Batcher(runs, expected=lambda waiting: waiting < 3)
+    futures = [batcher.submit(1)]
+    await asyncio.to_thread(lambda: None)
+    assert runs.batches == []
+    futures += [batcher.submit(2), batcher.submit(3)]
+    assert [await future for future in futures] == [10, 20, 30]
+    assert runs.batches == [[1, 2, 3]]
+
+
+async def test_a_run_does_not_wait_for_ever_for_what_does_not_come() -> None:
+    runs = Runs()
+    runs.open.set()
+    async with asyncio.timeout(5):
+        assert await Batcher(runs, expected=lambda _: True).submit(1) == 10

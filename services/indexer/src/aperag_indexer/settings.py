@@ -13,9 +13,9 @@ from aperag_common.settings import Block, ServiceSettings
 class SlotSettings(Block):
     """Messages of one kind that one indexer process works on at a time."""
 
-    parse: PositiveInt = Field(4, description="documents parsed at a time")
-    vector: PositiveInt = Field(4, description="vector indexes built at a time")
-    fulltext: PositiveInt = Field(4, description="full-text indexes built at a time")
+    parse: PositiveInt = Field(8, description="documents parsed at a time")
+    vector: PositiveInt = Field(8, description="vector indexes built at a time")
+    fulltext: PositiveInt = Field(8, description="full-text indexes built at a time")
     remove: PositiveInt = Field(4, description="indexes or documents removed at a time")
 
 

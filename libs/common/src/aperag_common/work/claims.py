@@ -43,6 +43,9 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
+BACKLOG = 3
+"""Steps of a kind still at work in this process from which on it pays to let them end together."""
+
 
 @dataclass(slots=True)
 class StepClaim:
@@ -232,7 +235,7 @@ class _Asked(Generic[T]):
 class Finisher(Generic[T]):
     """Ends steps of one kind: ``write`` puts their rows into the fenced transaction that settles them.
 
-    Steps that end while an earlier transaction is under way share the next one, so ``write`` takes many results.
+    Steps that end close together while there is a backlog share a transaction, so ``write`` takes many results.
     """
 
     def __init__(
@@ -240,7 +243,8 @@ class Finisher(Generic[T]):
     ) -> None:
         self._claims = claims
         self._write = write
-        self._batcher: Batcher[_Asked[T], Change | None] = Batcher(self._settle)
+        self._batcher: Batcher[_Asked[T], Change | None] = Batcher(self._settle, expected=self._more_end_soon)
+        self._kind = ""
 
     async def finish(
         self, step: StepClaim, result: T, *, served_generation: int | None = None, data: Mapping[str, Any] | None = None
@@ -249,10 +253,16 @@ class Finisher(Generic[T]):
 
         Raises ``Settled`` when a newer generation or another worker has taken over: nothing is written then.
         """
+        self._kind = step.row.kind
         change = await self._batcher.submit(_Asked(step.ending(served_generation, data), result))
         if change is None:
             raise step.superseded()
         self._claims.courier.deliver(change)
+
+    def _more_end_soon(self, waiting: int) -> bool:
+        """A person who waits for one document is not kept waiting for the sake of a few."""
+        held = sum(claim.row.kind == self._kind for claim in self._claims.held.values())
+        return held - waiting >= BACKLOG
 
     async def _settle(self, asked: Sequence[_Asked[T]]) -> list[Change | None]:
         async with self._claims.engine.begin() as conn:

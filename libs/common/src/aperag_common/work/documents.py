@@ -113,9 +113,10 @@ class Conclusion:
 
 @dataclass(frozen=True, slots=True)
 class Concluded:
-    """``facts`` wait for their relay; ``ended_after`` as in ``Change``."""
+    """``facts`` wait for their relay; ``ended`` says that a workflow has; ``ended_after`` as in ``Change``."""
 
     facts: tuple[outbox.Fact, ...]
+    ended: bool
     ended_after: tuple[float, ...]
 
 
@@ -168,8 +169,8 @@ async def conclude(conn: AsyncConnection, *conclusions: Conclusion, source: str)
     rows = [_facts(c, a, e, source) for c, a, e in zip(conclusions, after, ended, strict=True)]
     await outbox.add(conn, [row for of_document in rows for row in of_document])
     return [
-        Concluded(facts_, tuple(seconds for document_id, seconds in written if document_id == document.id))
-        for facts_, document in zip(rows, after, strict=True)
+        Concluded(facts_, bool(over), tuple(seconds for document_id, seconds in written if document_id == document.id))
+        for facts_, over, document in zip(rows, ended, after, strict=True)
     ]
 
 

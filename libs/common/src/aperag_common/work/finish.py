@@ -132,7 +132,7 @@ async def conclude_all(
             done.facts,
             f.row.document_id,
             f.row.workflow_id,
-            settled=not builds[f.row.document_id],
+            settled=done.ended,
             ended_after=done.ended_after,
         )
         for f, done in zip(finishings, concluded, strict=True)
