@@ -115,9 +115,9 @@ async def test_a_time_limit_counts_the_call_and_not_the_wait_for_a_process(tmp_p
     pool = ProcessPool(1, abandoned_seconds=0.1)
     marker = tmp_path / "pid"
     assert await pool.run(double, 1) == 2
-    hanging = asyncio.ensure_future(pool.run(hang, str(marker), seconds=1.5))
+    hanging = asyncio.ensure_future(pool.run(hang, str(marker), seconds=6.0))
     await until(marker.exists)
-    assert await pool.run(double, 21, seconds=1.0) == 42  # it waited longer than that for the process
+    assert await pool.run(double, 21, seconds=5.0) == 42  # it waited longer for the process, and started one
     with pytest.raises(TimeoutError):
         await hanging
     await pool.close()

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from pgvector.sqlalchemy import HALFVEC
-from sqlalchemy import REAL, ColumnElement, Float, bindparam, cast, delete, select, text, type_coerce
+from sqlalchemy import REAL, ColumnElement, Float, bindparam, cast, delete, event, select, text, type_coerce
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from aperag_common.db.models import ChunkVector, StepKind
 from aperag_common.db.models.chunk_vector import DIMENSIONS
@@ -27,11 +27,8 @@ _WRITE = text(f"""
              WITH ORDINALITY r(chunk_id, text_hash, generation, document_id, collection_id, n)
     ON CONFLICT (chunk_id, model, generation) DO UPDATE SET embedding = excluded.embedding
 """)
-# An HNSW scan, where the planner chooses one, goes on until the filter has let enough through.
-_PREPARE = text(
-    "SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.ef_search', :ef, true)"
-)
-MOST_EF_SEARCH = 1000
+EF_SEARCH = 160
+"""Candidates of the first round of an HNSW scan: what a fused search asks for, and a few that count no more."""
 
 _REMOVE_STALE = removal_of_other_generations(ChunkVector.__tablename__)
 
@@ -75,6 +72,22 @@ _SCORES = served(
 )
 
 
+def tune_connections(engine: AsyncEngine) -> None:
+    """Set for whole sessions what each search would otherwise have to set in a transaction of its own.
+
+    An HNSW scan, where the planner chooses one, goes on until the filter has let enough through.
+    """
+
+    def tune(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute("SET hnsw.iterative_scan = 'relaxed_order'")
+        cursor.execute(f"SET hnsw.ef_search = {EF_SEARCH}")
+        cursor.close()
+        connection.commit()
+
+    event.listen(engine.sync_engine, "connect", tune)
+
+
 class PgVectorIndex:
     """Whether a search is exact or by HNSW is the planner's choice: it knows how small the collection is."""
 
@@ -110,10 +123,8 @@ class PgVectorIndex:
         await conn.execute(delete(ChunkVector).where(ChunkVector.document_id == document_id))
 
     async def search(self, conn: AsyncConnection, query: VectorQuery, limit: int) -> list[Candidate]:
-        reach = limit + SURPLUS
-        await conn.execute(_PREPARE, {"ef": str(min(reach, MOST_EF_SEARCH))})
         parameters = {**_parameters(query), "collection_id": query.collection_id}
-        found, _ = await candidates(conn, _NEAREST, {**parameters, "reach": reach})
+        found, _ = await candidates(conn, _NEAREST, {**parameters, "reach": limit + SURPLUS})
         if len(found) < limit:
             # A small collection, for which this is cheap; or stale rows, or a scan of the index that gave up.
             found, _ = await candidates(conn, _NEAREST_EXACT, {**parameters, "reach": None})

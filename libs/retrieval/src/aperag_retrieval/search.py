@@ -14,8 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from aperag_common import errors
 from aperag_common.db.models import Chunk, Collection, CollectionStatus, Document
+from aperag_common.db.session import autocommit
 from aperag_retrieval.analysis import analyzer_for
-from aperag_retrieval.dense import PgVectorIndex
+from aperag_retrieval.dense import PgVectorIndex, tune_connections
 from aperag_retrieval.embedding import Embedder
 from aperag_retrieval.fusion import DENSE_WEIGHT, DENSE_WEIGHT_ACROSS_SCRIPTS, fuse
 from aperag_retrieval.lexical import PgFulltextIndex, query_terms
@@ -86,7 +87,7 @@ class _Ranked:
 
 
 class Searcher:
-    """One per process: it remembers statistics of collections."""
+    """One per process: it remembers statistics of collections. Make it before ``engine`` is used."""
 
     def __init__(
         self,
@@ -96,6 +97,7 @@ class Searcher:
         vectors: VectorIndex | None = None,
         fulltext: FulltextIndex | None = None,
     ) -> None:
+        tune_connections(engine)
         self._engine = engine
         self._embedder = embedder
         self._vectors = vectors or PgVectorIndex()
@@ -127,7 +129,7 @@ class Searcher:
             raise errors.Terminal(f"no encoder for the model {model!r} of this collection", code="UNKNOWN_MODEL")
         embedding = (await self._embedder.embed([request.query]))[0]
         query = VectorQuery(request.collection_id, model, embedding)
-        async with self._engine.connect() as conn:
+        async with autocommit(self._engine) as conn:
             found = await self._vectors.search(conn, query, _depth(leg, request))
         least = -1.0 if leg.similarity is None else leg.similarity
         return query, [candidate for candidate in found if candidate.score >= least]
@@ -138,7 +140,7 @@ class Searcher:
             return None
         words = " ".join(leg.keywords) if leg.keywords else request.query
         query = TermQuery(request.collection_id, query_terms(analyzer_for(analyzer), words))
-        async with self._engine.connect() as conn:
+        async with autocommit(self._engine) as conn:
             return query, await self._fulltext.search(conn, query, _depth(leg, request))
 
     async def _fused(
@@ -170,20 +172,20 @@ class Searcher:
         wanted = list(chunk_ids)
         if not wanted:
             return {}
-        async with self._engine.connect() as conn:
+        async with autocommit(self._engine) as conn:
             return await self._vectors.scores(conn, query, wanted)
 
     async def _lexical_scores(self, query: TermQuery, chunk_ids: Iterable[str]) -> dict[str, float]:
         wanted = list(chunk_ids)
         if not wanted:
             return {}
-        async with self._engine.connect() as conn:
+        async with autocommit(self._engine) as conn:
             return await self._fulltext.scores(conn, query, wanted)
 
     async def _dense_weight(self, request: SearchRequest, lexical: list[Candidate]) -> float:
         if not lexical:
             return DENSE_WEIGHT_ACROSS_SCRIPTS
-        async with self._engine.connect() as conn:
+        async with autocommit(self._engine) as conn:
             shares = await self._scripts.shares(conn, request.collection_id)
         return DENSE_WEIGHT_ACROSS_SCRIPTS if is_foreign(script_of(request.query), shares) else DENSE_WEIGHT
 
@@ -201,7 +203,7 @@ class Searcher:
                 Collection.status == CollectionStatus.ACTIVE,
             )
         )
-        async with self._engine.connect() as conn:
+        async with autocommit(self._engine) as conn:
             rows = {row.id: row for row in (await conn.execute(statement)).all()}
         return [_hit(item, rows[item.candidate.chunk_id]) for item in ranked if item.candidate.chunk_id in rows]
 
