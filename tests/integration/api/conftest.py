@@ -20,9 +20,9 @@ from aperag_common import ids
 from aperag_common.auth.keys import KeyHasher
 from aperag_common.bus import subjects
 from aperag_common.db.models import StepKind
-from aperag_common.health import Health
+from aperag_common.health import Health, HttpServer
 from aperag_common.runtime import Runtime
-from aperag_common.settings import ObjectSettings
+from aperag_common.settings import HttpSettings, ObjectSettings
 from aperag_common.telemetry import Telemetry
 from aperag_common.testing.refusals import changes, snapshot
 from aperag_common.work.claims import Claims
@@ -278,3 +278,14 @@ async def untouched(victim: Victim, engine: AsyncEngine, settings: Settings, log
     yield
     assert changes(before, await snapshot(engine, settings.objects.directory)) == []
     assert [line for line in logged if line["log_level"] in {"error", "critical"}] == []
+
+
+@pytest_asyncio.fixture
+async def served(app: FastAPI, alice: Person) -> AsyncIterator[httpx.AsyncClient]:
+    """The gateway behind a real server: what streams, and a connection's end, can be seen only there."""
+    server = HttpServer(HttpSettings(port=0), app)
+    await server.start()
+    base = f"http://127.0.0.1:{server.port}/api/v1"
+    async with httpx.AsyncClient(base_url=base, headers=alice.http.headers, timeout=20, trust_env=False) as client:
+        yield client
+    await server.stop()

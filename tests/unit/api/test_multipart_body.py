@@ -63,6 +63,8 @@ async def test_a_body_cut_short_is_refused_rather_than_taken_as_whole() -> None:
     [
         ("multipart/form-data; boundary=b", b"no boundary at all"),
         ("multipart/form-data; boundary=" + "b" * 1000, b"x"),
+        ("multipart/form-data", b"x"),
+        ("multipart/form-data; boundary=", b"x"),
     ],
 )
 async def test_a_malformed_body_is_the_callers_fault(content_type: str, body: bytes) -> None:
@@ -70,7 +72,7 @@ async def test_a_malformed_body_is_the_callers_fault(content_type: str, body: by
         await read(content_type, cut(body, 10))
 
 
-@pytest.mark.parametrize("content_type", ["", "application/json", "multipart/form-data"])
+@pytest.mark.parametrize("content_type", ["", "application/json", "multipart/mixed; boundary=b"])
 async def test_what_is_no_form_has_no_parts_and_is_not_read(content_type: str) -> None:
     async def never() -> AsyncIterator[bytes]:
         pytest.fail("read")

@@ -15,6 +15,8 @@ from aperag_api.contents.ranges import ByteRange, RangeNotSatisfiable, content_d
         ("bytes=-3", ByteRange(7, 10)),
         ("bytes=-99", ByteRange(0, 10)),
         ("bytes=8-99", ByteRange(8, 10)),
+        ("bytes=8-" + "9" * 40, ByteRange(8, 10)),
+        ("Bytes=0-3", ByteRange(0, 4)),
         ("bytes = 0 - 0", ByteRange(0, 1)),
     ],
 )
@@ -23,14 +25,15 @@ def test_a_range_is_cut_to_the_object(header: str, expected: ByteRange) -> None:
 
 
 @pytest.mark.parametrize(
-    "header", [None, "", "bytes=-", "bytes=5-2", "bytes=0-1,4-5", "items=0-1", "bytes=a-b", "bytes=" + "9" * 40 + "-"]
+    "header", [None, "", "bytes=-", "bytes=5-2", "bytes=0-1,4-5", "items=0-1", "bytes=a-b", "bytes=" + "9" * 5000 + "-"]
 )
 def test_what_is_not_one_range_means_the_whole_object(header: str | None) -> None:
     assert parse_range(header, 10) is None
 
 
 @pytest.mark.parametrize(
-    ("header", "size"), [("bytes=10-", 10), ("bytes=99-100", 10), ("bytes=-0", 10), ("bytes=0-", 0)]
+    ("header", "size"),
+    [("bytes=10-", 10), ("bytes=99-100", 10), ("bytes=" + "9" * 40 + "-", 10), ("bytes=-0", 10), ("bytes=0-", 0)],
 )
 def test_a_range_outside_the_object_cannot_be_satisfied(header: str, size: int) -> None:
     with pytest.raises(RangeNotSatisfiable):

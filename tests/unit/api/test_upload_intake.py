@@ -38,7 +38,7 @@ def stored(directory: Path) -> list[str]:
 
 async def test_kept_documents_stay_and_the_others_go(tmp_path: Path) -> None:
     async with intake(tmp_path) as request:
-        received = await request.receive("files")
+        received = await request.receive("files", at_most=5)
         assert [document.name for document in received] == ["a.txt", "b.txt"]
         request.keep(received[1].id)
     assert stored(tmp_path) == ["b.txt"]
@@ -47,14 +47,14 @@ async def test_kept_documents_stay_and_the_others_go(tmp_path: Path) -> None:
 async def test_a_client_that_goes_away_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ClientDisconnect):
         async with intake(tmp_path, break_off=True) as request:
-            await request.receive("files")
+            await request.receive("files", at_most=5)
     assert stored(tmp_path) == []
 
 
 async def test_a_refusal_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(errors.Conflict):
         async with intake(tmp_path) as request:
-            await request.receive("files")
+            await request.receive("files", at_most=5)
             request.committing = True
             raise errors.Conflict("taken")
     assert stored(tmp_path) == []
@@ -63,7 +63,7 @@ async def test_a_refusal_leaves_nothing(tmp_path: Path) -> None:
 async def test_bytes_stay_where_the_commit_may_have_happened(tmp_path: Path) -> None:
     with pytest.raises(ConnectionError):
         async with intake(tmp_path) as request:
-            await request.receive("files")
+            await request.receive("files", at_most=5)
             request.committing = True
             raise ConnectionError
     assert sorted(stored(tmp_path)) == ["a.txt", "b.txt"]

@@ -164,5 +164,7 @@ async def test_listings_show_objects_with_their_age_but_no_temporary_file(
 def test_layout_is_the_contracts() -> None:
     prefix = layout.document_prefix("auth0|7", "col1", "doc1")
     assert layout.original(prefix, ".pdf") == "user-auth0-7/col1/doc1/original.pdf"
-    assert layout.parsed(prefix) == "user-auth0-7/col1/doc1/parsed.md"
+    assert layout.parsed(prefix, "ab" * 32, "reader-4.1/2+eng") == (
+        "user-auth0-7/col1/doc1/parsed-abababababababab-reader-4.1-2-eng.md"
+    )
     assert layout.prefix_of("user-u/col1/doc1/original.pdf") == "user-u/col1/doc1"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import asyncpg
 import structlog
 from fastapi import Response
-from fastapi.exception_handlers import http_exception_handler, request_validation_exception_handler
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from opentelemetry import trace
@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from aperag_api.validation import shown
 from aperag_common import errors
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ PROBLEM = "application/problem+json"
 
 _DATA_EXCEPTION = "22"
 """The SQLSTATE class of values that PostgreSQL cannot hold, such as a NUL character."""
+
+_CODES = {HTTPStatus.BAD_REQUEST: "VALIDATION_ERROR", HTTPStatus.NOT_FOUND: "RESOURCE_NOT_FOUND"}
+"""The contract's codes of failures that the framework finds; the others are called by their status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +98,15 @@ async def _on_http(request: Request, exc: Exception) -> Response:
     if not _wants_problem(request):
         return await http_exception_handler(request, failed)
     status = HTTPStatus(failed.status_code)
-    headers = dict(failed.headers or {})
-    return _problem(request, Failure(status, status.name, 0, str(failed.detail), headers=headers))
+    code = _CODES.get(status, status.name)
+    return _problem(request, Failure(status, code, 0, str(failed.detail), headers=dict(failed.headers or {})))
 
 
 async def _on_invalid(request: Request, exc: Exception) -> Response:
-    invalid = cast("RequestValidationError", exc)
+    invalid = shown(cast("RequestValidationError", exc).errors())
     if not _wants_problem(request):
-        return await request_validation_exception_handler(request, invalid)
-    where = [{"loc": list(error["loc"]), "type": error["type"], "msg": error["msg"]} for error in invalid.errors()]
+        return JSONResponse({"detail": invalid}, 422)
+    where = [{"loc": error["loc"], "type": error["type"], "msg": error["msg"]} for error in invalid]
     return _problem(request, Failure(422, "VALIDATION_ERROR", 1051, "The request is not valid", {"errors": where}))
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, BinaryIO
 
 from aperag_common.objects.port import InvalidObjectPath, ObjectInfo, ObjectMissing, ObjectTooLarge, StoredObject
@@ -21,6 +23,8 @@ BLOCK = 1024 * 1024
 """Bytes gathered before a thread writes them: a small document costs one hop, a large one few."""
 
 _TEMPORARY = ".incoming-"
+_NO_OBJECT = frozenset((errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG))
+"""What the file system says of paths that name no object; a name too long to exist is one of them."""
 
 
 class LocalObjectStore:
@@ -58,11 +62,7 @@ class LocalObjectStore:
             handle.close()
 
     async def size(self, path: str) -> int:
-        try:
-            stat = await asyncio.to_thread(self._file(path).stat)
-        except (FileNotFoundError, NotADirectoryError) as err:
-            raise _missing(path) from err
-        return stat.st_size
+        return await asyncio.to_thread(_size, self._file(path), path)
 
     async def exists(self, path: str) -> bool:
         return await asyncio.to_thread(self._file(path).is_file)
@@ -195,11 +195,25 @@ def _missing(path: str) -> ObjectMissing:
     return ObjectMissing("no such object", details={"path": path})
 
 
+def _size(file: Path, path: str) -> int:
+    try:
+        found = file.stat()
+    except OSError as err:
+        if err.errno in _NO_OBJECT:
+            raise _missing(path) from err
+        raise
+    if not S_ISREG(found.st_mode):
+        raise _missing(path)
+    return found.st_size
+
+
 def _open(file: Path, path: str) -> BinaryIO:
     try:
         return file.open("rb")
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as err:
-        raise _missing(path) from err
+    except OSError as err:
+        if err.errno in _NO_OBJECT:
+            raise _missing(path) from err
+        raise
 
 
 def _make_directories(directory: Path, root: Path) -> list[Path]:

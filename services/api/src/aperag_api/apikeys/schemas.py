@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+from aperag_api.validation import RequestBody
 
 
-class ApiKeyChange(BaseModel):
-    description: str | None = None
+class ApiKeyChange(RequestBody):
+    description: str | None = Field(None, max_length=1000)
 
 
 class ApiKeyView(BaseModel):

@@ -7,7 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from aperag_api.validation import RequestBody
+
 Title = Annotated[str, Field(min_length=1, max_length=256)]
+Description = Annotated[str, Field(max_length=100_000)]
+Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
 class ModelSpec(BaseModel):
@@ -15,10 +19,10 @@ class ModelSpec(BaseModel):
     model_service_provider: str | None = None
     custom_llm_provider: str | None = None
     temperature: float = Field(0.1, ge=0, le=2)
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
-    timeout: int | None = None
-    top_n: int | None = Field(None, ge=1)
+    max_tokens: Count | None = None
+    max_completion_tokens: Count | None = None
+    timeout: Count | None = None
+    top_n: Count | None = Field(None, ge=1)
     tags: list[str] = []
 
 
@@ -50,17 +54,17 @@ class CollectionConfig(BaseModel):
     completion: ModelSpec | None = None
 
 
-class CollectionCreate(BaseModel):
+class CollectionCreate(RequestBody):
     title: Title
-    description: str = ""
+    description: Description = ""
     type: str = "document"
     config: CollectionConfig = CollectionConfig()
     source: Any = None
 
 
-class CollectionUpdate(BaseModel):
+class CollectionUpdate(RequestBody):
     title: Title
-    description: str = ""
+    description: Description = ""
     config: CollectionConfig = CollectionConfig()
     source: Any = None
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, Field
 
+from aperag_api.validation import RequestBody
 from aperag_common import errors
 from aperag_common.db.models import StepKind
 
@@ -79,7 +80,7 @@ def _distinct(types: list[IndexType]) -> list[IndexType]:
     return types
 
 
-class RebuildRequest(BaseModel):
+class RebuildRequest(RequestBody):
     index_types: Annotated[list[IndexType], Field(min_length=1), AfterValidator(_distinct)]
 
 

@@ -7,8 +7,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
+from aperag_api.validation import RequestBody
+
 TopK = Annotated[int, Field(ge=1, le=1000)]
 Similarity = Annotated[float, Field(ge=0, le=1)]
+Keyword = Annotated[str, Field(max_length=1000)]
 
 MAX_WAIT_MS = 10_000
 
@@ -20,7 +23,7 @@ class VectorSearch(BaseModel):
 
 class FulltextSearch(BaseModel):
     topk: TopK = 5
-    keywords: list[str] | None = None
+    keywords: list[Keyword] | None = Field(None, max_length=100)
 
 
 class GraphSearch(BaseModel):
@@ -43,7 +46,7 @@ class SearchSpec(BaseModel):
     vision_search: SimilaritySearch | None = None
 
 
-class SearchIn(SearchSpec):
+class SearchIn(SearchSpec, RequestBody):
     """``wait_for`` names documents or tasks, as an upload's answer does; ``rerank`` needs a provider that reranks."""
 
     save_to_history: bool = True

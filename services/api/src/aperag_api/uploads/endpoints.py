@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 from aperag_api.auth import Writer
 from aperag_api.documents.schemas import DocumentList
 from aperag_api.gateway import Services
+from aperag_api.limits import unlimited
 from aperag_api.uploads.multipart import MultipartBody
 from aperag_api.uploads.schemas import ConfirmAnswer, ConfirmRequest, UploadedDocument, form
 
@@ -15,6 +16,12 @@ router = APIRouter(prefix="/collections/{collection_id}/documents", tags=["docum
 
 @router.post("", openapi_extra=form("files", many=True))
 async def create_documents(collection_id: str, request: Request, caller: Writer, services: Services) -> DocumentList:
+    """All documents of the request, or none.
+
+    Neither bytes nor names are trusted. What is empty, or is not what its suffix says, is accepted here and ends
+    FAILED with the reason when it is read. A name is its last component, composed (NFC), of up to 255 characters;
+    control characters and marks that change the order of reading are refused.
+    """
     return await services.uploads.accept(caller.user_id, collection_id, _body(request))
 
 
@@ -31,4 +38,4 @@ async def confirm_documents(
 
 
 def _body(request: Request) -> MultipartBody:
-    return MultipartBody(request.headers.get("content-type", ""), request.stream())
+    return MultipartBody(request.headers.get("content-type", ""), unlimited(request))

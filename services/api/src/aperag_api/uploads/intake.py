@@ -60,10 +60,13 @@ class Intake:
             for prefix in self._prefixes.values():
                 await self.objects.delete_prefix(prefix)
 
-    async def receive(self, field_name: str) -> list[NewDocument]:
+    async def receive(self, field_name: str, *, at_most: int) -> list[NewDocument]:
         """Store every document of the form's ``field_name``; the first bad one refuses them all."""
         async for part in self.body.parts():
             if part.name == field_name:
+                if len(self.received) == at_most:
+                    message = f"Too many documents in one request, {at_most} at most; send the others apart"
+                    raise errors.InvalidParameter(message)
                 self.received.append(await self._store(part))
         return self.received
 
@@ -71,9 +74,6 @@ class Intake:
         self._prefixes.pop(document_id, None)
 
     async def _store(self, part: Part) -> NewDocument:
-        if len(self.received) == self.limits.documents:
-            message = f"At most {self.limits.documents} documents per request"
-            raise errors.InvalidParameter(message)
         name = clean_name(part.filename)
         suffix = suffix_of(name)
         document_id = ids.new_document_id()
@@ -83,7 +83,7 @@ class Intake:
             path = layout.original(prefix, suffix)
             stored = await self.objects.put(path, part.chunks, limit=self.limits.document_size)
         except ObjectTooLarge as err:
-            message = f"{name!r} is larger than {self.limits.document_size} bytes"
+            message = f"{name!r} is larger than the {self.limits.document_size} bytes a document may have"
             raise errors.InvalidParameter(message, details={"max_document_size": self.limits.document_size}) from err
         return NewDocument(
             id=document_id,

@@ -43,8 +43,7 @@ class MultipartBody:
         self._value = b""
         self._ended = False
         kind, options = parse_options_header(content_type)
-        boundary = options.get(b"boundary")
-        self._parser = self._make_parser(boundary) if kind == b"multipart/form-data" and boundary else None
+        self._parser = self._make_parser(options.get(b"boundary")) if kind == b"multipart/form-data" else None
 
     async def parts(self) -> AsyncIterator[Part]:
         """Nothing where the body is no form; raises ``InvalidParameter`` where it is malformed or cut short."""
@@ -90,7 +89,10 @@ class MultipartBody:
             message = "The multipart body is malformed"
             raise errors.InvalidParameter(message) from err
 
-    def _make_parser(self, boundary: bytes) -> MultipartParser:
+    def _make_parser(self, boundary: bytes | None) -> MultipartParser:
+        if not boundary:
+            message = "The content type names no boundary; let the HTTP client write it"
+            raise errors.InvalidParameter(message)
         try:
             return MultipartParser(
                 boundary,

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
+from aperag_api.validation import RequestBody
+
 
 class UploadedDocument(BaseModel):
     document_id: str
@@ -15,7 +17,7 @@ class UploadedDocument(BaseModel):
     status: str
 
 
-class ConfirmRequest(BaseModel):
+class ConfirmRequest(RequestBody):
     document_ids: Annotated[list[str], Field(min_length=1, max_length=1000)]
 
 

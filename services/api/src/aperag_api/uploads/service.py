@@ -48,7 +48,7 @@ class UploadService:
         """All of the request's documents, or none."""
         async with self._intake(owner, collection_id, body) as intake:
             kinds = await self._kinds(owner, collection_id)
-            received = await intake.receive("files")
+            received = await intake.receive("files", at_most=self.limits.documents)
             if not received:
                 raise _missing("files")
             intake.committing = True
@@ -64,14 +64,14 @@ class UploadService:
         """The first half of the two-step upload; unconfirmed documents expire."""
         async with self._intake(owner, collection_id, body) as intake:
             await self._kinds(owner, collection_id)
-            received = await intake.receive("file")
+            received = await intake.receive("file", at_most=1)
             if not received:
                 raise _missing("file")
             intake.committing = True
             async with self.engine.begin() as conn:
                 await changes.share_collection(conn, collection_id, owner)
                 taken = await repository.lock_names(conn, collection_id, [received[0].name])
-                sorted_ = sort_received(received[:1], taken)
+                sorted_ = sort_received(received, taken)
                 for document in sorted_.new:
                     await changes.stage(conn, document)
             for document in sorted_.new:

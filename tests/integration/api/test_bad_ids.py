@@ -1,0 +1,224 @@
+"""Every route with every bad id, wrong keys, wrong methods and paths: read from the OpenAPI document."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from sqlalchemy import text
+
+from aperag_common.testing.refusals import DETAIL, PROBLEM, Attack, misshapen, unrefused
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+Person = Any
+Victim = Any
+
+V1 = "/api/v1"
+ID = re.compile(r"{(\w+)}")
+
+FORM = {"files": [("files", ("new.txt", b"new"))]}
+TITLE = {"json": {"title": "mine"}}
+VALID: dict[tuple[str, str], dict[str, Any]] = {
+    ("POST", "/apikeys"): {"json": {}},
+    ("PUT", "/apikeys/{key_id}"): {"json": {}},
+    ("POST", "/collections"): TITLE,
+    ("PUT", "/collections/{collection_id}"): TITLE,
+    ("POST", "/collections/{collection_id}/documents"): FORM,
+    ("POST", "/collections/{collection_id}/documents/upload"): {"files": {"file": ("new.txt", b"new")}},
+    ("POST", "/collections/{collection_id}/documents/confirm"): {"json": {"document_ids": ["doc1"]}},
+    ("DELETE", "/collections/{collection_id}/documents"): {"json": ["doc1"]},
+    ("POST", "/collections/{collection_id}/documents/{document_id}/rebuild_indexes"): {
+        "json": {"index_types": ["VECTOR"]}
+    },
+    ("GET", "/collections/{collection_id}/documents/{document_id}/object"): {"params": {"path": "original.txt"}},
+    ("POST", "/collections/{collection_id}/searches"): {"json": {"query": "tea"}},
+}
+"""What else a valid request of a route holds."""
+
+NULL_WHERE_NOTHING_IS = {
+    ("DELETE", "/apikeys/{key_id}"),
+    ("DELETE", "/collections/{collection_id}/searches/{search_id}"),
+}
+"""Deletes that answer 200 and null where there is nothing to delete (contract 1.2, 1.5)."""
+
+BAD_IDS = {
+    "unknown": "col0123456789abcdef",
+    "short": "x",
+    "a path": "..%2F..%2Fetc%2Fpasswd",
+    "a slash": "a%2Fb",
+    "dots": "%2E%2E",
+    "NUL": "a%00b",
+    "line breaks": "a%0D%0Ab",
+    "no UTF-8": "%FF%FE",
+    "half a surrogate pair": "%ED%A0%80",
+    "Korean": "%ED%95%9C",
+    "SQL": "'%20OR%201=1--",
+    "a wildcard": "%25",
+    "very long": "c" * 3000,
+    "no trace": "0" * 32,
+}
+
+
+def routes(app: FastAPI) -> list[tuple[str, str]]:
+    """Method and path of all routes below /api/v1; what a route's body is must be said in VALID."""
+    found: list[tuple[str, str]] = []
+    for path, operations in app.openapi()["paths"].items():
+        for method, operation in operations.items():
+            route = (method.upper(), path.removeprefix(V1))
+            if not path.startswith(V1):
+                continue
+            if "requestBody" in operation or any(p["required"] and p["in"] == "query" for p in parameters(operation)):
+                assert route in VALID, f"say in VALID what a valid request to {route} holds"
+            found.append(route)
+    return found
+
+
+def parameters(operation: dict[str, Any]) -> list[dict[str, Any]]:
+    return list(operation.get("parameters", []))
+
+
+def own_ids(victim: Victim) -> dict[str, str]:
+    return {
+        "collection_id": victim.collection,
+        "document_id": victim.document,
+        "task_id": victim.task,
+        "search_id": victim.search,
+        "key_id": victim.key,
+        "trace_id": "f" * 32,
+    }
+
+
+def refused(answer: httpx.Response, route: tuple[str, str]) -> list[str]:
+    """404, or 400 where no id can look like this, in one of the two bodies of the contract."""
+    if route in NULL_WHERE_NOTHING_IS and (answer.status_code, answer.text) == (200, "null"):
+        return []
+    if answer.status_code not in {400, 404}:
+        return [f"{route}: {answer.status_code} {answer.text[:200]}"]
+    code = answer.json().get("error_code", DETAIL)
+    return [f"{route}: {wrong}" for wrong in misshapen(answer, answer.status_code, code)]
+
+
+@pytest.mark.usefixtures("untouched")
+async def test_no_route_finds_a_bad_id(alice: Person, app: FastAPI, victim: Victim) -> None:
+    own, wrong = own_ids(victim), []
+    for method, path in routes(app):
+        for name in ID.findall(path):
+            for what, bad in BAD_IDS.items():
+                url = path.format(**{**own, name: bad})
+                answer = await alice.http.request(method, url, **VALID.get((method, path), {}))
+                wrong += [f"{what}: {reason}" for reason in refused(answer, (method, path))]
+    assert wrong == []
+
+
+@pytest_asyncio.fixture
+async def mine(mallory: Person) -> str:
+    """A collection of the attacker's own."""
+    return str(await mallory.collection())
+
+
+async def test_no_route_finds_what_is_another_owners(
+    mallory: Person, app: FastAPI, victim: Victim, mine: str, untouched: None
+) -> None:
+    answers: dict[tuple[str, str], list[int]] = {}
+    wrong = []
+    for method, path in routes(app):
+        names = ID.findall(path)
+        # All ids the victim's, then those below a collection of the attacker's own.
+        for ids in [own_ids(victim), {**own_ids(victim), "collection_id": mine}][: len(names)]:
+            answer = await mallory.http.request(method, path.format(**ids), **VALID.get((method, path), {}))
+            answers.setdefault((method, path), []).append(answer.status_code)
+            wrong += refused(answer, (method, path))
+    assert wrong == []
+    assert len(answers) > 20
+
+
+async def test_every_route_answers_the_owner(alice: Person, app: FastAPI, victim: Victim) -> None:
+    """Without this the tests above would also pass for requests that are wrong in some other way."""
+    endless, unfindable = "/events", "/traces/{trace_id}"
+    asked = [r for r in routes(app) if not r[1].endswith(endless) and r[1] != unfindable]
+    # Deletes come last, the innermost first; nothing is left to cancel once all is settled.
+    for method, path in sorted(asked, key=lambda r: (r[0] == "DELETE", -len(ID.findall(r[1])), -len(r[1]))):
+        url = path.format(**own_ids(victim))
+        answer = await alice.http.request(method, url, **VALID.get((method, path), {}))
+        settled = path.endswith("/cancel") and answer.status_code == 409
+        assert answer.status_code == 200 or settled, (method, path, answer.text)
+
+
+@pytest_asyncio.fixture
+async def revoked(alice: Person) -> str:
+    made = (await alice.http.post("/apikeys", json={"description": "lost"})).json()
+    assert (await alice.http.delete(f"/apikeys/{made['id']}")).json() is True
+    return str(made["key"])
+
+
+async def test_no_route_opens_to_a_revoked_key(
+    alice: Person, app: FastAPI, victim: Victim, revoked: str, untouched: None
+) -> None:
+    for method, path in routes(app):
+        answer = await alice.http.request(
+            method, path.format(**own_ids(victim)), headers={"authorization": f"Bearer {revoked}"}
+        )
+        assert misshapen(answer, 401, DETAIL) == [], (method, path)
+
+
+def malformed_keys(key: str) -> dict[str, str]:
+    return {
+        "empty": "",
+        "scheme alone": "Bearer",
+        "another scheme": f"Token {key}",
+        "basic": "Basic dXNlcjpwYXNz",
+        "unknown": "Bearer sk-" + "0" * 32,
+        "too short": f"Bearer {key[:-1]}",
+        "too long": f"Bearer {key}0",
+        "upper case": f"Bearer {key.upper()}",
+        "two keys": f"Bearer {key} {key}",
+        "not ASCII": "Bearer sk-ÿ",
+        "very long": "Bearer " + "s" * 10_000,
+        "SQL": "Bearer ' OR 1=1--",
+    }
+
+
+@pytest.mark.usefixtures("untouched")
+async def test_what_is_no_key_opens_nothing(alice: Person) -> None:
+    del alice.http.headers["authorization"]
+    attacks = [
+        Attack(what, "GET", "/collections", 401, request={"headers": {"authorization": value.encode("latin-1")}})
+        for what, value in malformed_keys(alice.key).items()
+    ]
+    attacks.append(Attack("none", "GET", "/collections", 401))
+    assert await unrefused(alice.http, attacks) == []
+    problem = await alice.http.get("/collections", headers={"accept": PROBLEM})
+    assert (problem.json()["error_code"], problem.headers["www-authenticate"]) == ("UNAUTHORIZED", "Bearer")
+
+
+async def test_a_user_who_is_no_longer_active_is_nobody(mallory: Person, engine: AsyncEngine) -> None:
+    async with engine.begin() as conn:
+        await conn.execute(text("UPDATE users SET is_active = false WHERE id = :id"), {"id": mallory.id})
+    assert misshapen(await mallory.http.get("/collections"), 401, DETAIL) == []
+
+
+@pytest.mark.usefixtures("untouched")
+async def test_no_route_takes_a_method_that_it_does_not_have(alice: Person, app: FastAPI, victim: Victim) -> None:
+    known = routes(app)
+    attacks = []
+    for path in sorted({path for _, path in known}):
+        url = path.format(**own_ids(victim))
+        # The name of one route can be an id of another: /documents/upload is a document called "upload" too.
+        has = {method for method, other in known if re.fullmatch(ID.sub("[^/]+", other), url)}
+        without = {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"} - has
+        attacks += [Attack(method, method, url, HTTPStatus.METHOD_NOT_ALLOWED) for method in sorted(without)]
+    assert len(attacks) > 80
+    assert await unrefused(alice.http, attacks) == []
+
+
+@pytest.mark.usefixtures("untouched")
+async def test_what_is_no_path_is_not_found(alice: Person) -> None:
+    paths = ("/nope", "/collections/a/b", "/../../etc/passwd", "/%00", "/%FF", "/collections/a%2Fb", "/" + "a" * 5000)
+    assert await unrefused(alice.http, [Attack("path", "GET", path, 404) for path in paths]) == []
