@@ -42,6 +42,8 @@ Read by `./justw` and `aperag`, not by the services.
 | Variable | Default | Meaning |
 |---|---|---|
 | `APERAG_HOME` | `.aperag` | data directory of the stack on one machine |
+| `APERAG_API_URL` | the stack on this machine | gateway that `aperag` talks to (`--url`) |
+| `APERAG_API_KEY` | key of that stack | API key for it (`--api-key`) |
 | `APERAG_PYTHON` | first Python that is new enough | interpreter that `./justw` makes its environment with |
 """
 

@@ -10,8 +10,10 @@ import httpx
 import pytest
 from rich.console import Console
 
+from aperag_standalone.client.api import connect
+from aperag_standalone.client.http import Target
 from aperag_standalone.demo import samples
-from aperag_standalone.demo.client import ApiClient, DemoFailed
+from aperag_standalone.demo.errors import DemoFailed
 from aperag_standalone.demo.journey import TITLE, Journey
 
 NAMES = [path.name for path in samples.documents()]
@@ -82,11 +84,8 @@ def gateway() -> FakeGateway:
 
 async def travel(gateway: FakeGateway) -> str:
     shown = io.StringIO()
-    client = ApiClient("http://gateway", "sk-1", transport=httpx.MockTransport(gateway))
-    try:
-        await Journey(Console(file=shown, width=120), client).run()
-    finally:
-        await client.close()
+    async with connect(Target("http://gateway", "sk-1"), transport=httpx.MockTransport(gateway)) as api:
+        await Journey(Console(file=shown, width=120), api).run()
     return shown.getvalue()
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from aperag_standalone.demo.client import Event
-from aperag_standalone.demo.tracks import Stage, Tracks
+from aperag_standalone.client.events import Event
+from aperag_standalone.client.tracks import Stage, Tracks
 
 
 def listed(**changes: Any) -> dict[str, Any]:
@@ -16,7 +16,7 @@ def listed(**changes: Any) -> dict[str, Any]:
 
 
 def event(type_: str, **data: Any) -> Event:
-    return Event(type_, {"document_id": "doc1", **data})
+    return Event("1-1", type_, {"data": {"document_id": "doc1", **data}})
 
 
 @pytest.fixture
@@ -56,8 +56,8 @@ def test_the_end_of_a_failed_change_is_a_failure_even_without_an_earlier_event(t
 
 
 def test_events_of_other_documents_change_nothing(tracks: Tracks) -> None:
-    assert tracks.apply(Event("document.parsed", {"document_id": "doc2"})) is None
-    assert tracks.apply(Event("collection.deleted", {})) is None
+    assert tracks.apply(Event("1-1", "document.parsed", {"data": {"document_id": "doc2"}})) is None
+    assert tracks.apply(Event("1-1", "collection.deleted", {})) is None
     assert tracks.by_id["doc1"].reached == set()
 
 
@@ -68,3 +68,20 @@ def test_the_listed_state_stands_in_for_missed_events(tracks: Tracks) -> None:
     assert tracks.all_settled
     tracks.read([listed(status="FAILED")])
     assert len(tracks.failures) == 1
+
+
+def test_the_end_of_a_change_that_a_newer_one_replaced_settles_nothing(tracks: Tracks) -> None:
+    assert tracks.apply(event("document.indexed", outcome="SUPERSEDED", status="PENDING")) is None
+    assert not tracks.all_settled
+
+
+def test_a_deleted_document_is_a_failure_and_nothing_is_waited_for(tracks: Tracks) -> None:
+    tracks.apply(event("document.deleted"))
+    assert tracks.all_settled
+    assert [track.failure for track in tracks.failures] == ["it was deleted"]
+
+
+def test_the_reason_that_an_event_told_survives_a_look_at_the_list(tracks: Tracks) -> None:
+    tracks.apply(event("document.parse_failed", error_code="EMPTY_DOCUMENT", error_message="no text"))
+    tracks.read([listed(status="FAILED")])
+    assert [track.failure for track in tracks.failures] == ["EMPTY_DOCUMENT: no text"]

@@ -1,113 +1,69 @@
-"""``aperag``: composition root of the command line; the only place that reads its environment."""
+"""``aperag``: the root of the command line; says which commands there are and how failures end."""
 
 from __future__ import annotations
 
-import os
-import sys
-from pathlib import Path
-from typing import Annotated
+from typing import Any
 
 import typer
-from rich.console import Console
+from typer.core import TyperGroup
 
-from aperag_standalone.cli import demo, doctor, logs, stack, status
-from aperag_standalone.cli.exits import Exit
-from aperag_standalone.errors import AlreadyRunning, NotRunning, StandaloneError
-from aperag_standalone.home import Home
-from aperag_standalone.supervisor.options import API_PORT, StackOptions
+from aperag_standalone.cli.exits import MEANINGS, exit_of
+from aperag_standalone.cli.lazy import LazyCommand
+from aperag_standalone.errors import StandaloneError
 
-DEFAULT_HOME = ".aperag"
+STACK = "Stack on this machine"
+CONTENT = "Documents and searches"
+WORK = "Work and access"
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-console = Console(soft_wrap=True)
-
-Port = Annotated[int, typer.Option(help="Port of the API.", min=0, max=65535)]
-NatsPort = Annotated[int, typer.Option(help="Port of NATS; 0 = any free one.", min=0, max=65535)]
-MonitorPort = Annotated[int, typer.Option(help="Port of NATS monitoring; 0 = any free one.", min=0, max=65535)]
-PostgresPort = Annotated[int, typer.Option(help="Port of PostgreSQL; 0 = any free one.", min=0, max=65535)]
-Replicas = Annotated[int, typer.Option(help="Processes of this service.", min=1, max=64)]
-
-
-def home() -> Home:
-    return Home(Path(os.environ.get("APERAG_HOME") or DEFAULT_HOME).absolute())
-
-
-@app.command()
-def up(
-    *,
-    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once it is ready.")] = False,
-    port: Port = API_PORT,
-    nats_port: NatsPort = 0,
-    nats_monitor_port: MonitorPort = 0,
-    postgres_port: PostgresPort = 0,
-    indexers: Replicas = 1,
-    reconcilers: Replicas = 1,
-) -> None:
-    """Start the stack; in the foreground until Ctrl-C unless --detach is given."""
-    options = StackOptions(
-        home=home().directory,
-        port=port,
-        nats_port=nats_port,
-        nats_monitor_port=nats_monitor_port,
-        postgres_port=postgres_port,
-        indexers=indexers,
-        reconcilers=reconcilers,
+_CLI = "aperag_standalone.cli"
+COMMANDS: dict[str, LazyCommand] = {
+    name: LazyCommand(name, target=f"{_CLI}.{target}", help=help_, panel=panel)
+    for panel, name, target, help_ in (
+        (STACK, "up", "stack:up", "Start the stack."),
+        (STACK, "down", "stack:down", "Stop the stack."),
+        (STACK, "status", "status:status", "What runs, since when, and whether it is ready."),
+        (STACK, "logs", "logs:logs", "The log of one process."),
+        (STACK, "doctor", "doctor:doctor", "Look for what is wrong, and say what to do."),
+        (STACK, "demo", "demo:demo", "Ingest the sample documents and search them."),
+        (CONTENT, "collections", "collections:app", "Make, list and delete collections."),
+        (CONTENT, "documents", "documents:app", "Upload documents and see what becomes of them."),
+        (CONTENT, "search", "search:search", "Search a collection by meaning and by words."),
+        (WORK, "tasks", "tasks:app", "Look at a requested change, or cancel it."),
+        (WORK, "events", "events:app", "Follow what happens to your documents."),
+        (WORK, "keys", "keys:app", "Make, list and revoke API keys."),
     )
-    stack.up(console, options, detach=detach)
+}
 
 
-@app.command()
-def down() -> None:
-    """Stop the stack."""
-    stack.down(console, home())
+class Root(TyperGroup):
+    """Expected failures are one message and an exit code, never a stack trace."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**{**attributes, "commands": dict(COMMANDS)})
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except StandaloneError as err:
+            typer.echo(f"aperag: {err}", err=True)
+            raise typer.Exit(exit_of(err)) from err
 
 
-@app.command("status")
-def show_status(
-    *, output: Annotated[status.Output, typer.Option("--output", "-o", help="How to print.")] = status.Output.TABLE
-) -> None:
-    """What runs, since when, and whether it is ready."""
-    status.show(console, home(), output)
+EPILOG = (
+    "Commands on documents, searches, work and access use the stack that runs on APERAG_HOME (default: ./.aperag),"
+    " or any gateway: --url and --api-key, or APERAG_API_URL and APERAG_API_KEY.\n\n"
+    "Exit codes: " + "; ".join(f"{code.value} {meaning}" for code, meaning in MEANINGS.items()) + "."
+)
+
+app = typer.Typer(
+    cls=Root, no_args_is_help=True, pretty_exceptions_enable=False, epilog=EPILOG, help="Run ApeRAG, and work with it."
+)
 
 
-@app.command("logs")
-def show_logs(
-    service: Annotated[str, typer.Argument(help="api, indexer, reconciler, nats, postgres or supervisor.")],
-    *,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", help="How many of the last lines.", min=0)] = 50,
-) -> None:
-    """The log of one process."""
-    logs.show(sys.stdout, home(), service, follow=follow, lines=lines)
-
-
-@app.command("doctor")
-def examine(*, port: Port = API_PORT) -> None:
-    """Look for what would keep the stack from running, and say what to do."""
-    doctor.examine(console, home(), port=port, env=os.environ)
-
-
-@app.command("demo")
-def show_demo(
-    *,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the stack running.")] = False,
-    port: Port = API_PORT,
-) -> None:
-    """Start the stack, ingest the sample documents, search them in three languages, stop."""
-    demo.run(console, home(), keep=keep, port=port)
+@app.callback()
+def root() -> None:
+    """The options of the root are Typer's own."""
 
 
 def main() -> None:
-    """Expected failures are one message and an exit code, never a stack trace."""
-    try:
-        app()
-    except (AlreadyRunning, NotRunning) as err:
-        _complain(err)
-        sys.exit(Exit.WRONG_STATE)
-    except StandaloneError as err:
-        _complain(err)
-        sys.exit(Exit.FAILED)
-
-
-def _complain(err: StandaloneError) -> None:
-    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"aperag: {err}")
+    app()

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
 
 from aperag_standalone.cli import launch, stack
-from aperag_standalone.demo.client import ApiClient
+from aperag_standalone.cli.environment import home
+from aperag_standalone.cli.stack import Port
+from aperag_standalone.client.api import connect
+from aperag_standalone.client.http import Target
 from aperag_standalone.demo.journey import Journey
-from aperag_standalone.supervisor.options import StackOptions
+from aperag_standalone.supervisor.options import API_PORT, StackOptions
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from aperag_standalone.home import Home
+
+
+def demo(
+    *,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the stack running.")] = False,
+    port: Port = API_PORT,
+) -> None:
+    """Start the stack, ingest the sample documents, search them in three languages, stop."""
+    run(Console(soft_wrap=True), home(), keep=keep, port=port)
 
 
 def run(console: Console, home: Home, *, keep: bool, port: int) -> None:
@@ -31,7 +44,7 @@ def run(console: Console, home: Home, *, keep: bool, port: int) -> None:
         console.print(f"Using the stack that runs at {state.api_url}.")
     try:
         api_key = home.api_key.read_text(encoding="utf-8").strip()
-        asyncio.run(_journey(console, state.api_url, api_key))
+        asyncio.run(_journey(console, Target(state.api_url, api_key, local=True)))
     finally:
         if ours and not keep:
             console.print("Stopping …")
@@ -42,9 +55,6 @@ def run(console: Console, home: Home, *, keep: bool, port: int) -> None:
         console.print("The stack is running. Stop it:  [bold]./justw down[/]")
 
 
-async def _journey(console: Console, url: str, api_key: str) -> None:
-    client = ApiClient(url, api_key)
-    try:
-        await Journey(console, client).run()
-    finally:
-        await client.close()
+async def _journey(console: Console, target: Target) -> None:
+    async with connect(target) as api:
+        await Journey(console, api).run()

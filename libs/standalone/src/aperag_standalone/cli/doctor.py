@@ -1,25 +1,35 @@
-"""``aperag doctor``: what would keep the stack from running, and what to do about it."""
+"""``aperag doctor``: what would keep the stack from running, or us from using it, and what to do about it."""
 
 from __future__ import annotations
 
+import asyncio
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+from rich.console import Group
+from rich.text import Text
+
 import aperag_common
 from aperag_standalone import nats, ports, postgres, unprivileged
-from aperag_standalone.cli import launch, status
+from aperag_standalone.cli import launch, remote, status
+from aperag_standalone.cli.environment import API_KEY, home
 from aperag_standalone.cli.exits import Exit
+from aperag_standalone.cli.output import Output, OutputOption, Printer
+from aperag_standalone.cli.stack import Port
+from aperag_standalone.client.api import connect
 from aperag_standalone.errors import StandaloneError
+from aperag_standalone.supervisor.options import API_PORT
 from aperag_standalone.supervisor.state import UnitStatus
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from aperag_standalone.client.http import Target
     from aperag_standalone.home import Home
     from aperag_standalone.supervisor.state import StackState
 
@@ -38,16 +48,27 @@ class Finding:
     remedy: str = ""
 
 
-def examine(console: Console, home: Home, *, port: int, env: Mapping[str, str]) -> None:
-    """Exit code 1 where anything needs doing."""
+def doctor(*, port: Port = API_PORT, output: OutputOption = Output.TABLE) -> None:
+    """Look for what would keep the stack from running, and say what to do.
+
+    Where it runs, the API is asked with the key that other commands would use. Exit code 1 where anything needs doing.
+    """
+    examine(Printer(output), home(), port=port, env=os.environ)
+
+
+def examine(printer: Printer, home: Home, *, port: int, env: Mapping[str, str]) -> None:
     findings = list(findings_of(home, port=port, env=env))
-    for finding in findings:
-        mark = "[red]✗[/]" if finding.remedy else "[green]✓[/]"
-        console.print(f"{mark} {finding.subject}: {finding.seen}", highlight=False)
-        if finding.remedy:
-            console.print(f"    → {finding.remedy}", highlight=False)
-    if any(finding.remedy for finding in findings):
-        sys.exit(Exit.FAILED)
+    fit = not any(finding.remedy for finding in findings)
+    told = {"fit": fit, "findings": [asdict(finding) for finding in findings]}
+    printer.whole(told, lambda: Group(*(_line(finding) for finding in findings)))
+    if not fit:
+        raise typer.Exit(Exit.FAILED)
+
+
+def _line(finding: Finding) -> Text:
+    mark = ("✗", "red") if finding.remedy else ("✓", "green")
+    remedy = f"\n    → {finding.remedy}" if finding.remedy else ""
+    return Text.assemble(mark, f" {finding.subject}: {finding.seen}{remedy}")
 
 
 def findings_of(home: Home, *, port: int, env: Mapping[str, str]) -> Iterator[Finding]:
@@ -65,6 +86,7 @@ def findings_of(home: Home, *, port: int, env: Mapping[str, str]) -> Iterator[Fi
         yield _guarded("API port", lambda: _port(port))
     else:
         yield from _running(state)
+        yield _guarded("API key", lambda: _answering(home, env))
 
 
 def _python() -> Finding:
@@ -134,3 +156,15 @@ def _running(state: StackState) -> Iterator[Finding]:
         remedy = "" if unit.status is UnitStatus.READY else f"aperag logs {unit.name.split('-')[0]}"
         restarts = f", {unit.restarts} restarts" if unit.restarts else ""
         yield Finding(f"  {unit.name}", f"{unit.status}{restarts}", remedy)
+
+
+def _answering(home: Home, env: Mapping[str, str]) -> str:
+    """Asks the stack itself, also where commands are told to use another gateway."""
+    target = remote.resolve(None, env.get(API_KEY), home)
+    asyncio.run(_ask(target))
+    return f"accepted by {target.url}"
+
+
+async def _ask(target: Target) -> None:
+    async with connect(target) as api:
+        await api.keys()

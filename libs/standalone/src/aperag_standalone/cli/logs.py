@@ -5,9 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import sys
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from aperag_standalone.cli.environment import home
 from aperag_standalone.errors import StandaloneError
 
 if TYPE_CHECKING:
@@ -21,6 +25,18 @@ POLL = 0.2
 
 class NoSuchLog(StandaloneError):
     """No process of that name ever ran here."""
+
+
+def logs(
+    service: Annotated[
+        str, typer.Argument(metavar="SERVICE", help="api, indexer, reconciler, nats, postgres or supervisor.")
+    ],
+    *,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", help="How many of the last lines.", min=0)] = 50,
+) -> None:
+    """The log of one process."""
+    show(sys.stdout, home(), service, follow=follow, lines=lines)
 
 
 def show(out: TextIO, home: Home, service: str, *, follow: bool, lines: int) -> None:

@@ -4,26 +4,60 @@ from __future__ import annotations
 
 import signal
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+from rich.console import Console
 from rich.table import Table
 
 from aperag_standalone.cli import launch
+from aperag_standalone.cli.environment import home
 from aperag_standalone.errors import StandaloneError
 from aperag_standalone.home import Home
+from aperag_standalone.supervisor.options import API_PORT, StackOptions
 from aperag_standalone.supervisor.state import UnitStatus
 
 if TYPE_CHECKING:
     import subprocess
     from types import FrameType
 
-    from rich.console import Console
-
-    from aperag_standalone.supervisor.options import StackOptions
     from aperag_standalone.supervisor.state import StackState
 
+Port = Annotated[int, typer.Option(help="Port of the API; 0 = any free one.", min=0, max=65535)]
+InnerPort = Annotated[int, typer.Option(help="0 = any free one.", min=0, max=65535)]
+Replicas = Annotated[int, typer.Option(help="Processes of this service.", min=1, max=64)]
 
-def up(console: Console, options: StackOptions, *, detach: bool) -> None:
+
+def up(
+    *,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once it is ready.")] = False,
+    port: Port = API_PORT,
+    nats_port: InnerPort = 0,
+    nats_monitor_port: InnerPort = 0,
+    postgres_port: InnerPort = 0,
+    indexers: Replicas = 1,
+    reconcilers: Replicas = 1,
+) -> None:
+    """Start the stack; in the foreground until Ctrl-C unless --detach is given."""
+    options = StackOptions(
+        home=home().directory,
+        port=port,
+        nats_port=nats_port,
+        nats_monitor_port=nats_monitor_port,
+        postgres_port=postgres_port,
+        indexers=indexers,
+        reconcilers=reconcilers,
+    )
+    start(Console(soft_wrap=True), options, detach=detach)
+
+
+def down() -> None:
+    """Stop the stack."""
+    launch.stop(home())
+    Console(soft_wrap=True).print("Stopped.")
+
+
+def start(console: Console, options: StackOptions, *, detach: bool) -> None:
     home = Home(options.home)
     begun = time.monotonic()
     child = launch.launch(options, dies_with_us=not detach)
@@ -44,11 +78,6 @@ def up(console: Console, options: StackOptions, *, detach: bool) -> None:
     if child.returncode != 0:
         message = f"the supervisor ended with code {child.returncode}"
         raise StandaloneError(message, hint=f"see {home.log('supervisor')}")
-    console.print("Stopped.")
-
-
-def down(console: Console, home: Home) -> None:
-    launch.stop(home)
     console.print("Stopped.")
 
 

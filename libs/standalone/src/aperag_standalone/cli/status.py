@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.table import Table
 
 from aperag_standalone.cli import launch
+from aperag_standalone.cli.environment import home
 from aperag_standalone.cli.exits import Exit
+from aperag_standalone.cli.output import Output, OutputOption
 from aperag_standalone.errors import NotRunning
 from aperag_standalone.supervisor.state import StackStatus, UnitStatus
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from aperag_standalone.home import Home
     from aperag_standalone.supervisor.state import StackState, UnitState
 
 
-class Output(StrEnum):
-    """For people or for programs."""
-
-    TABLE = "table"
-    JSON = "json"
+def status(*, output: OutputOption = Output.TABLE) -> None:
+    """What runs, since when, and whether it is ready."""
+    show(Console(soft_wrap=True), home(), output)
 
 
 def show(console: Console, home: Home, output: Output) -> None:

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from aperag_standalone.demo.tracks import Stage
+from aperag_standalone.client.tracks import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import TaskID
 
+    from aperag_standalone.client.tracks import Track, Tracks
     from aperag_standalone.demo.samples import Question
-    from aperag_standalone.demo.tracks import Track, Tracks
 
 SNIPPET = 200
 

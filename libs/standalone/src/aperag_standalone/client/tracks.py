@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from aperag_standalone.demo.client import Event
+    from aperag_standalone.client.events import Event
+
+OPEN = frozenset(("PENDING", "RUNNING"))
+GONE = "it was deleted"
 
 
 class Stage(StrEnum):
@@ -55,7 +58,12 @@ class Tracks:
             if document["status"] == "COMPLETE":
                 _settle(track)
             elif document["status"] == "FAILED":
-                _settle(track, failure="FAILED")
+                _settle(track, failure=track.failure or "FAILED")
+
+    def lose(self, document_ids: Iterable[str]) -> None:
+        """Documents that are no longer there."""
+        for id_ in document_ids:
+            _settle(self.by_id[id_], failure=GONE)
 
     def apply(self, event: Event) -> Track | None:
         """The document whose state this event changed."""
@@ -69,6 +77,10 @@ class Tracks:
                 track.reached |= {Stage.PARSE, Stage(event.data["kind"])}
             case "document.parse_failed" | "index.failed":
                 track.failure = track.failure or _reason(event)
+            case "document.indexed" if event.data.get("status") in OPEN:
+                return None  # the end of a change that a newer one took the place of
+            case "document.deleted":
+                _settle(track, failure=GONE)
             case "document.indexed":
                 success = event.data.get("outcome") == "SUCCESS"
                 _settle(track, failure=None if success else track.failure or _reason(event))

@@ -1,0 +1,81 @@
+"""``aperag collections``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from aperag_standalone.cli.arguments import Collection, Yes, confirm
+from aperag_standalone.cli.output import details, table
+from aperag_standalone.cli.remote import Session, remote
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Make, list and delete collections. One is named by its id or its title.",
+)
+
+COLUMNS = ("id", "title", "description", "status", "created")
+
+
+class Language(StrEnum):
+    """What the contract knows."""
+
+    CHINESE = "zh-CN"
+    ENGLISH = "en-US"
+    JAPANESE = "ja-JP"
+    KOREAN = "ko-KR"
+
+
+@app.command("list")
+@remote
+async def list_collections(session: Session) -> None:
+    """All of your collections."""
+    found = await session.api.collections()
+    session.printer.whole(found, lambda: table(found, COLUMNS))
+
+
+@app.command()
+@remote
+async def create(
+    session: Session,
+    title: Annotated[
+        str, typer.Argument(metavar="TITLE", help="What it is called; best a title that no other one has.")
+    ],
+    *,
+    description: Annotated[str, typer.Option(help="What is in it.")] = "",
+    language: Annotated[
+        Language | None, typer.Option(help="Main language of its documents.", show_default="the gateway's")
+    ] = None,
+    vector: Annotated[bool, typer.Option("--vector/--no-vector", help="Search it by meaning.")] = True,
+    fulltext: Annotated[bool, typer.Option("--fulltext/--no-fulltext", help="Search it by words.")] = True,
+) -> None:
+    """Make a collection.
+
+    Example: aperag collections create Handbooks --language en-US
+    """
+    config: dict[str, object] = {"source": "system", "enable_vector": vector, "enable_fulltext": fulltext}
+    if language is not None:
+        config["language"] = language.value
+    made = await session.api.create_collection(title, description=description, config=config)
+    session.printer.whole(made, lambda: details(made))
+
+
+@app.command()
+@remote
+async def show(session: Session, collection: Collection) -> None:
+    """One collection with its settings."""
+    found = await session.api.collection(await session.api.collection_id(collection))
+    session.printer.whole(found, lambda: details(found))
+
+
+@app.command()
+@remote
+async def delete(session: Session, collection: Collection, *, yes: Yes = False) -> None:
+    """Delete a collection with all of its documents."""
+    found = await session.api.collection(await session.api.collection_id(collection))
+    confirm(f"Delete the collection {found['title']!r} ({found['id']}) with all of its documents?", yes=yes)
+    deleted = await session.api.delete_collection(found["id"])
+    session.printer.whole(deleted, lambda: details({"id": deleted["id"], "status": deleted["status"]}))

@@ -1,0 +1,1 @@
+"""The gateway as a client sees it: nothing but the public contract."""
