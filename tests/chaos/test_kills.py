@@ -240,7 +240,7 @@ async def as_the_object_store_holds_it(stack: Stack, rows: AsyncEngine, ingest: 
     for name, document in ingest.accepted.items():
         original = directory / document["id"] / "original.txt"
         assert hashlib.sha256(original.read_bytes()).digest() == hashlib.sha256(ingest.texts[name].encode()).digest()
-        assert (directory / document["id"] / layout.PARSED).exists()
+        assert list((directory / document["id"]).glob("parsed-*.md"))
     ids = {document["id"] for document in ingest.accepted.values()}
 
     async def swept() -> bool:

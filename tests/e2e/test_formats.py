@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,14 +17,27 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(180)
 
+DATA = Path(__file__).parents[1] / "data"
 WITHIN = 120.0
 FORMATS = {".txt", ".md", ".html", ".pdf", ".docx"}
 UNREADABLE = {
     "archive.zip": (b"PK\x05\x06" + bytes(18), "UNSUPPORTED_MEDIA"),
     "speech.mp3": (b"ID3\x04" + bytes(200), "UNSUPPORTED_MEDIA"),
     "torn.pdf": (samples.DIRECTORY.joinpath("sourdough-bread.pdf").read_bytes()[:700], "CORRUPT_DOCUMENT"),
+    "misnamed.pdf": (b"\x89PNG\r\n\x1a\n", "CORRUPT_DOCUMENT"),
     "blank.txt": (b" \n \n", "EMPTY_DOCUMENT"),
+    "locked.docx": ((DATA / "locked.docx").read_bytes(), "PASSWORD_PROTECTED"),
+    "locked.pdf": ((DATA / "locked.pdf").read_bytes(), "PASSWORD_PROTECTED"),
 }
+FOUND = {
+    "sheets.xlsx": ((DATA / "sheets.xlsx").read_bytes(), "인천 항구"),
+    "sheets.xls": ((DATA / "sheets.xls").read_bytes(), "인천 항구"),
+    "slides.pptx": ((DATA / "slides.pptx").read_bytes(), "wind pushes waves"),
+    "people.csv": ("이름,직업\n김철수,등대지기\n이영희,선장\n박민수,도선사\n".encode("cp949"), "등대지기"),
+    "feed.xml": (b"<rss><item><title>Lighthouse keepers</title></item></rss>", "lighthouse keepers"),
+    "record.json": (b'{"title": "Anemometer", "measures": "speed of wind"}', "anemometer"),
+}
+"""Further formats, and a query that their text answers."""
 
 
 class Shelf:
@@ -38,7 +52,7 @@ class Shelf:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shelf(stack: Stack) -> Shelf:
     bodies = {path.name: path.read_bytes() for path in samples.documents()}
-    bodies |= {name: body for name, (body, _) in UNREADABLE.items()}
+    bodies |= {name: body for name, (body, _) in (FOUND | UNREADABLE).items()}
     async with Client(stack.url, stack.api_key) as client:
         collection = await client.collection()
         async with client.events() as log:
@@ -63,6 +77,22 @@ async def test_a_question_finds_its_document_first(client: Client, shelf: Shelf,
     hits = await client.search(shelf.collection, question.query, wait_for=[shelf.documents[question.expects]["id"]])
     assert hits[0]["source"] == question.expects
     assert [hit["rank"] for hit in hits] == list(range(1, len(hits) + 1))
+
+
+@pytest.mark.parametrize("name", FOUND)
+async def test_further_formats_are_found_by_what_they_say(client: Client, shelf: Shelf, name: str) -> None:
+    assert shelf.outcomes[name] == "SUCCESS"
+    hits = await client.search(shelf.collection, FOUND[name][1], wait_for=[shelf.documents[name]["id"]])
+    assert name in [hit["source"] for hit in hits]
+
+
+async def test_the_preview_shows_the_markdown_that_is_served(client: Client, shelf: Shelf) -> None:
+    path = f"/collections/{shelf.collection}/documents/{shelf.documents['slides.pptx']['id']}"
+    preview = await client.json("GET", f"{path}/preview")
+    assert preview["markdown_content"].startswith("## 조수")
+    stored = await client.http.get(f"{path}/object", params={"path": "parsed.md"})
+    assert stored.text == preview["markdown_content"]
+    assert [chunk["metadata"]["page_idx"] for chunk in preview["chunks"]] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("name", UNREADABLE)

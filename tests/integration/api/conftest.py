@@ -180,6 +180,19 @@ class HandIndexer:
             if row is not None:
                 await self._finish(row, content)
 
+    async def serve_markdown(self, document_id: str, path: str) -> None:
+        """As a parse records where it put the Markdown."""
+        async with self.engine.begin() as conn:
+            await conn.execute(
+                text(
+                    """
+                    UPDATE document_step SET data = jsonb_build_object('markdown', CAST(:path AS text))
+                    WHERE document_id = :id AND kind = 'parse'
+                    """
+                ),
+                {"id": document_id, "path": path},
+            )
+
     async def fail(self, document_id: str) -> None:
         """The parse ends FAILED, and takes the builds with it."""
         async with self.engine.begin() as conn:

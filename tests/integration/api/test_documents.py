@@ -173,8 +173,9 @@ async def test_objects_are_those_of_the_document_and_no_others(
     collection = await alice.collection()
     document, other = [(await alice.uploaded(collection, f"{n}.txt", f"text {n}"))["id"] for n in range(2)]
     prefix = f"user-{alice.id}/{collection}/{document}"
-    (settings.objects.directory / prefix / "parsed.md").write_text("# parsed")
+    (settings.objects.directory / prefix / "parsed-by-some-reader.md").write_text("# parsed")
     await indexer.settle(document, "parsed")
+    await indexer.serve_markdown(document, f"{prefix}/parsed-by-some-reader.md")
     path = f"/collections/{collection}/documents/{document}"
     preview = (await alice.http.get(f"{path}/preview")).json()
     assert preview["doc_object_path"] == f"{prefix}/original.txt"

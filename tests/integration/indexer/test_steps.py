@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,6 +48,20 @@ class CountingParser:
     async def parse(self, path: Path, *, name: str) -> ParsedDocument:
         self.reads += 1
         return ParsedDocument(path.read_text(encoding="utf-8"))
+
+
+class FrozenParser:
+    """Reads something else, and only once it is ``thawed``."""
+
+    version = "frozen/0"
+
+    def __init__(self) -> None:
+        self.reading, self.thawed = asyncio.Event(), asyncio.Event()
+
+    async def parse(self, path: Path, *, name: str) -> ParsedDocument:
+        self.reading.set()
+        await self.thawed.wait()
+        return ParsedDocument("outdated")
 
 
 class CountingEmbedder:
@@ -95,10 +110,18 @@ class Indexer:
 
     async def run(self, document_id: str, *kinds: str) -> None:
         for kind in kinds or ("parse", "vector", "fulltext"):
-            query = text(f"SELECT {STEP_COLUMNS} FROM document_step WHERE document_id = :d AND kind = :k")
-            async with self.engine.connect() as conn:
-                row = (await conn.execute(query, {"d": document_id, "k": kind})).one()
-            await self.steps[kind].handle(step_dispatch(StepRow(**row._mapping), source="tests").message)
+            await self.steps[kind].handle(await self.command(document_id, kind))
+
+    async def command(self, document_id: str, kind: str) -> Any:
+        query = text(f"SELECT {STEP_COLUMNS} FROM document_step WHERE document_id = :d AND kind = :k")
+        async with self.engine.connect() as conn:
+            row = (await conn.execute(query, {"d": document_id, "k": kind})).one()
+        return step_dispatch(StepRow(**row._mapping), source="tests").message
+
+    async def served_markdown(self) -> str:
+        """Of the only document."""
+        [path] = await self.column("SELECT data ->> 'markdown' FROM document_step WHERE kind = 'parse'")
+        return b"".join([block async for block in self.objects.open(path)]).decode()
 
     async def rebuild(self, document_id: str, kinds: Sequence[Any] = KINDS) -> None:
         async with self.engine.begin() as conn:
@@ -135,9 +158,34 @@ async def test_every_chunk_gets_one_vector_and_one_term_row(indexer: Indexer) ->
 async def test_the_parsed_markdown_is_kept_beside_the_original(indexer: Indexer) -> None:
     document_id = await indexer.upload()
     await indexer.run(document_id, "parse")
-    prefix = (await indexer.column("SELECT object_path FROM document"))[0].rpartition("/")[0]
-    stored = b"".join([block async for block in indexer.objects.open(f"{prefix}/parsed.md")])
-    assert stored.decode() == BODY
+    assert await indexer.served_markdown() == BODY
+
+
+async def test_a_newer_parse_replaces_the_markdown_and_leaves_no_other(indexer: Indexer) -> None:
+    document_id = await indexer.upload()
+    await indexer.run(document_id)
+    indexer.parser.version = "counting/2"
+    await indexer.rebuild(document_id)
+    await indexer.run(document_id)
+    assert await indexer.served_markdown() == BODY
+    assert len([info async for info in indexer.objects.objects() if info.path.endswith(".md")]) == 1
+
+
+async def test_an_older_parser_that_comes_late_changes_nothing(indexer: Indexer) -> None:
+    document_id = await indexer.upload()
+    frozen = FrozenParser()
+    late = ParseStep(indexer.parse.claims, indexer.objects, frozen, indexer.parse.policy, _chunk)
+    working = asyncio.create_task(late.handle(await indexer.command(document_id, "parse")))
+    await frozen.reading.wait()
+    await indexer.rebuild(document_id)
+    await indexer.run(document_id)
+    frozen.thawed.set()
+    with pytest.raises(Settled) as settled:
+        await working
+    assert settled.value.settlement == Ack(outcome="superseded")
+    assert await indexer.served_markdown() == BODY
+    assert set(await indexer.column("SELECT generation FROM chunk")) == {2}
+    assert [text for text in await indexer.column("SELECT text FROM chunk") if "outdated" in text] == []
 
 
 async def test_a_rebuild_of_unchanged_bytes_neither_parses_nor_embeds_again(indexer: Indexer) -> None:

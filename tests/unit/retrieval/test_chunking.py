@@ -108,6 +108,23 @@ def test_a_table_too_large_is_cut_between_rows() -> None:
     assert kept == rows
 
 
+def test_every_part_of_a_large_table_begins_with_its_header() -> None:
+    header = "| port | range |\n| --- | --- |\n"
+    rows = [f"| row {number} | value |" for number in range(40)]
+    chunks = chunk_document("# Ranges\n\n" + header + "\n".join(rows) + "\n\nafter", SMALL)
+    assert max(tokens(chunk.text) for chunk in chunks) <= SMALL.size
+    assert all(header in chunk.text for chunk in chunks)
+    assert [line for chunk in chunks for line in chunk.text.splitlines() if line.startswith("| row")] == rows
+    assert {tuple(chunk.details["titles"]) for chunk in chunks} == {("Ranges",)}
+
+
+def test_a_header_that_would_fill_the_chunks_is_not_repeated() -> None:
+    header = "| " + "name " * 30 + "|\n| --- |\n"
+    chunks = chunk_document(header + "| row |\n" * 40, SMALL)
+    assert sum("name" in chunk.text for chunk in chunks) == 1
+    assert max(tokens(chunk.text) for chunk in chunks) <= SMALL.size
+
+
 def test_a_chunk_knows_the_page_its_own_text_starts_on() -> None:
     pages = ("word " * 50, "other " * 50)
     spans = (PageSpan(0, 0, len(pages[0])), PageSpan(4, len(pages[0]), len(pages[0]) + len(pages[1])))
@@ -120,7 +137,16 @@ def test_what_postgres_cannot_store_is_replaced() -> None:
     assert chunk.text == "a\ufffdb\ufffdc"
 
 
-@pytest.mark.parametrize("text", ["." * 1_000_000, "# " + " " * 1_000_000 + "x", "汉" * 300_000, "`" * 1_000_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "." * 1_000_000,
+        "| a |\n|---|\n" + "| b |\n" * 200_000,
+        "# " + " " * 1_000_000 + "x",
+        "汉" * 300_000,
+        "`" * 1_000_000,
+    ],
+)
 def test_time_is_linear_in_hostile_text(text: str) -> None:
     started = time.process_time()
     chunk_document(text)

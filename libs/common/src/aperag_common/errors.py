@@ -2,7 +2,8 @@
 
 ApeRAGError(code)
 ├─ Retryable    the same work may succeed later: UpstreamUnavailable, RateLimited, Busy
-└─ Terminal     repeating cannot help: InvalidMessage, UnsupportedMedia, CorruptDocument, QuotaExceeded, Gone
+└─ Terminal     repeating cannot help: InvalidMessage, UnsupportedMedia, CorruptDocument, PasswordProtected,
+│               QuotaExceeded, Gone
    └─ ClientError   the caller's fault, with the contract's code and status: NotFound, Conflict, InvalidParameter, …
 
 Adapters translate vendor exceptions into this tree at the port, once, with ``raise … from``.
@@ -82,6 +83,12 @@ class EmptyDocument(Terminal):
     """The file holds no text to index."""
 
     code = "EMPTY_DOCUMENT"
+
+
+class PasswordProtected(Terminal):
+    """The file is encrypted, and nobody here knows its password."""
+
+    code = "PASSWORD_PROTECTED"
 
 
 class Gone(Terminal):

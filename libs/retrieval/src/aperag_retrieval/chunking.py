@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
-from aperag_retrieval.markdown import TOKEN, Block, BlockKind, Piece, blocks, pieces
+from aperag_retrieval.markdown import TOKEN, Block, BlockKind, Piece, blocks, pieces, table_head
 
-CHUNKER_VERSION = "markdown/1"
+CHUNKER_VERSION = "markdown/2"
 # A paragraph cut in sentences fills chunks well; a "sentence" of more than this share is cut between words.
 LARGEST_PIECE = 4
 # What PostgreSQL refuses in text, or UTF-8 cannot carry.
@@ -61,7 +61,7 @@ def chunk_document(document: ParsedDocument | str, policy: ChunkPolicy | None = 
     page_starts = [page.start for page in parsed.pages]
     drafts: list[ChunkDraft] = []
     for span in _Packer(text, policy or ChunkPolicy()).pack():
-        content = text[span.start : span.end].strip()
+        content = (text[slice(*span.head)] + text[span.start : span.end]).strip()
         if not content:
             continue
         details: dict[str, Any] = {"titles": list(span.titles)}
@@ -78,12 +78,16 @@ def text_hash(text: str) -> str:
 
 @dataclass(frozen=True)
 class _Span:
-    """``body`` is where the chunk's own text starts, behind what it repeats of the chunk before."""
+    """``body`` is where the chunk's own text starts, behind what it repeats of the chunk before.
+
+    ``head`` is where the header of a table stands whose later rows the chunk begins with; else it is empty.
+    """
 
     start: int
     body: int
     end: int
     titles: tuple[str, ...]
+    head: tuple[int, int] = (0, 0)
 
 
 @dataclass
@@ -99,6 +103,7 @@ class _Packer:
     end: int = 0
     tokens: int = 0
     has_body: bool = False
+    head: tuple[int, int] = (0, 0)
 
     def pack(self) -> Iterator[_Span]:
         found = list(blocks(self.text))
@@ -128,7 +133,7 @@ class _Packer:
         for piece in cut:
             if self.start is not None and self.tokens + piece.tokens > self.policy.size:
                 yield self._close()
-                if block.kind is BlockKind.PROSE and piece.start > block.start:
+                if piece.start > block.start:
                     self._repeat(block, piece)
             self._add(piece, is_body=block.kind is not BlockKind.HEADING)
 
@@ -142,6 +147,18 @@ class _Packer:
         self.has_body = self.has_body or is_body
 
     def _repeat(self, block: Block, piece: Piece) -> None:
+        if block.kind is BlockKind.PROSE:
+            self._repeat_words(block, piece)
+        elif block.kind is BlockKind.TABLE:
+            self._repeat_head(block, piece)
+
+    def _repeat_head(self, block: Block, piece: Piece) -> None:
+        """Rows mean little without the names of their columns; a header that takes up half of a chunk is left out."""
+        head = table_head(self.text, block, self.policy.size // 2)
+        if head is not None and head.tokens + piece.tokens <= self.policy.size:
+            self.head, self.tokens = (head.start, head.end), head.tokens
+
+    def _repeat_words(self, block: Block, piece: Piece) -> None:
         """Open the next span a few tokens back, where a word begins in the same block."""
         room = min(self.policy.overlap, self.policy.size - piece.tokens)
         # A token has six characters at most: a window of eight each holds enough of them with their spaces.
@@ -154,8 +171,8 @@ class _Packer:
 
     def _close(self) -> _Span:
         start = self.body if self.start is None else self.start
-        span = _Span(start, self.body, self.end, self.titles)
-        self.start, self.tokens, self.has_body = None, 0, False
+        span = _Span(start, self.body, self.end, self.titles, self.head)
+        self.start, self.tokens, self.has_body, self.head = None, 0, False, (0, 0)
         return span
 
 

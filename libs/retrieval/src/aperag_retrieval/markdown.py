@@ -16,6 +16,7 @@ TOKEN = re.compile(f"[{_SINGLE}]|[^\\W{_SINGLE}]{{1,6}}|[^\\w\\s]{{1,6}}")
 _LINE = re.compile(r"[^\n]*\n?")
 _HEADING = re.compile(r" {0,3}(#{1,6})[ \t]")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+_BELOW_HEAD = re.compile(r"[ \t]*\|(?:[ \t]{0,100}:?-{1,1000}:?[ \t]{0,100}\|)+[ \t]*\n")
 # Every repeat is bounded: a wall of dots must not be scanned from each of them to its end.
 _SENTENCE_END = re.compile(r"[.!?…]{1,4}[\"'”’)\]]{0,3}(?=\s)|[。！？｡]{1,4}[」』”’）]{0,3}|\n")
 LONGEST_TITLE = 200
@@ -90,6 +91,17 @@ def pieces(text: str, block: Block, largest: int) -> Iterator[Piece]:
             start = end
     if start < block.end:
         yield from _cut(text, start, block.end, largest)
+
+
+def table_head(text: str, block: Block, largest: int) -> Piece | None:
+    """The header of a table and the line below it; None where the table has none of at most ``largest`` tokens."""
+    names = text.find("\n", block.start, block.end) + 1
+    end = text.find("\n", names, block.end) + 1
+    # Not counted where it cannot fit: every cut of a table asks.
+    if not names or not end or end - block.start > 12 * largest or not _BELOW_HEAD.match(text, names):
+        return None
+    tokens = count_tokens(text, block.start, end)
+    return Piece(block.start, end, tokens) if tokens <= largest else None
 
 
 def _kind(row: str) -> BlockKind | None:

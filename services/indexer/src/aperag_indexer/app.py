@@ -16,7 +16,7 @@ from aperag_common.runtime import Runtime, open_runtime, until_stopped
 from aperag_common.work.claims import Claims
 from aperag_common.work.failures import record_poison
 from aperag_common.work.policy import WorkPolicy
-from aperag_indexer.adapters.kreuzberg import KreuzbergParser
+from aperag_indexer.adapters.kreuzberg import KreuzbergParser, ReadLimits
 from aperag_indexer.adapters.warm import load
 from aperag_indexer.indexing.handlers import FulltextStep, VectorStep
 from aperag_indexer.parsing.handlers import ParseStep
@@ -37,7 +37,8 @@ def make_worker(runtime: Runtime, settings: Settings, claims: Claims, pool: Proc
     """One consume loop per step."""
     objects = LocalObjectStore(settings.objects.directory)
     vectors, fulltext = PgVectorIndex(), PgFulltextIndex()
-    parser = KreuzbergParser(pool, timeout=settings.parse.timeout)
+    limits = ReadLimits(settings.parse.unpacked, settings.parse.pixels, settings.parse.recognised_pages)
+    parser = KreuzbergParser(pool, timeout=settings.parse.timeout, limits=limits)
     policy = ChunkPolicy(settings.chunks.size, settings.chunks.overlap)
 
     async def chunk(document: ParsedDocument, wanted: ChunkPolicy) -> list[ChunkDraft]:

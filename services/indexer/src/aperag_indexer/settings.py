@@ -39,6 +39,9 @@ class ParseSettings(Block):
     """Limits of reading a document."""
 
     timeout: timedelta = Field(timedelta(minutes=5), description="a document that takes longer is FAILED")
+    unpacked: PositiveInt = Field(256 * 1024 * 1024, description="most bytes that a zipped document may unfold to")
+    pixels: PositiveInt = Field(80_000_000, description="largest picture whose text is recognised")
+    recognised_pages: PositiveInt = Field(80, description="most scanned pages of one document")
 
 
 class Settings(ServiceSettings):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 PARSED = "parsed.md"
+"""What clients call the Markdown of a document."""
 ASSETS = "assets"
+_NO_NAME = re.compile(r"[^\w.]+", re.ASCII)
 
 
 def owner_prefix(owner: str) -> str:
@@ -24,9 +28,12 @@ def original(prefix: str, suffix: str) -> str:
     return f"{prefix}/original{suffix}"
 
 
-def parsed(prefix: str) -> str:
-    """The Markdown that the parse made of it."""
-    return f"{prefix}/{PARSED}"
+def parsed(prefix: str, sha256: str, parser: str) -> str:
+    """The Markdown that ``parser`` makes of these bytes: another parser's is another object, so none overwrites it.
+
+    Clients know the one that is served as ``parsed.md``.
+    """
+    return f"{prefix}/parsed-{sha256[:16]}-{_NO_NAME.sub('-', parser)}.md"
 
 
 def prefix_of(object_path: str) -> str:

@@ -21,8 +21,21 @@ _CHUNKS = text(
     """
 )
 
+_MARKDOWN = text(
+    """
+    SELECT data ->> 'markdown' FROM document_step
+    WHERE document_id = :document AND kind = 'parse' AND served_generation IS NOT NULL
+    """
+)
+
 
 async def served_chunks(conn: AsyncConnection, document_id: str) -> list[ChunkView]:
     """The chunks of the newest finished parse, in reading order."""
     rows = await conn.execute(_CHUNKS, {"document": document_id})
     return [ChunkView(id=row.id, text=row.text, metadata=row.metadata) for row in rows]
+
+
+async def served_markdown(conn: AsyncConnection, document_id: str) -> str | None:
+    """The object that holds the Markdown of the newest finished parse."""
+    path: str | None = (await conn.execute(_MARKDOWN, {"document": document_id})).scalar_one_or_none()
+    return path

@@ -6,7 +6,7 @@ import mimetypes
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fastapi import Response
+from fastapi import HTTPException, Response
 from fastapi.responses import StreamingResponse
 
 from aperag_api.contents import repository
@@ -48,17 +48,21 @@ class ContentService:
 
     async def object(self, owner: str, collection_id: str, document_id: str, path: str, wanted: Wanted) -> Response:
         """``path`` as the preview names it, or relative to the document; nothing outside the document."""
-        row = await self._document(owner, collection_id, document_id)
+        async with reading(self.engine) as conn:
+            row = await living_document(conn, collection_id, document_id, owner)
+            markdown = await repository.served_markdown(conn, document_id)
         prefix = layout.prefix_of(row.object_path)
         full = path if path.startswith(f"{prefix}/") else f"{prefix}/{path}"
         headers = {"Content-Disposition": content_disposition(full.rpartition("/")[2], inline=True)}
-        return await self._answer(full, full, headers, wanted)
+        stored = markdown if markdown and full == f"{prefix}/{layout.PARSED}" else full
+        return await self._answer(stored, full, headers, wanted)
 
     async def preview(self, owner: str, collection_id: str, document_id: str) -> Preview:
         async with reading(self.engine) as conn:
             row = await living_document(conn, collection_id, document_id, owner)
             chunks = await repository.served_chunks(conn, document_id)
-        markdown = await self._text(layout.parsed(layout.prefix_of(row.object_path)))
+            path = await repository.served_markdown(conn, document_id)
+        markdown = await self._text(path) if path else ""
         return Preview(doc_object_path=row.object_path, doc_filename=row.name, markdown_content=markdown, chunks=chunks)
 
     async def _document(self, owner: str, collection_id: str, document_id: str) -> DocumentRow:
@@ -83,8 +87,9 @@ class ContentService:
         stale = wanted.if_range is not None and wanted.if_range != headers.get("ETag")
         try:
             part = None if stale else parse_range(wanted.range, size)
-        except RangeNotSatisfiable:
-            return Response(status_code=416, headers={"Content-Range": f"bytes */{size}"})
+        except RangeNotSatisfiable as err:
+            whole = {"Content-Range": f"bytes */{size}"}
+            raise HTTPException(416, f"The range lies outside the {size} bytes of the object", whole) from err
         # Uploaded HTML must not run as a page of this origin.
         safe = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox", "Accept-Ranges": "bytes"}
         headers = {**safe, **headers}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-
+from aperag_indexer.adapters.extraction import library
 from aperag_retrieval.embedding import encode
 
 
 def load() -> None:
     """Runs in a process of the pool."""
-    importlib.import_module("kreuzberg")
+    library()
     encode(("warm",))

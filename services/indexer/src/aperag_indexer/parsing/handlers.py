@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aperag_common import errors
@@ -16,6 +17,8 @@ from aperag_common.work.claims import Claims, Finished, Finisher, StepClaim
 from aperag_indexer.parsing import repository
 from aperag_indexer.parsing.ports import Parser
 from aperag_retrieval.chunking import CHUNKER_VERSION, ChunkDraft, ChunkPolicy, ParsedDocument
+
+log = structlog.get_logger(__name__)
 
 
 class ParseStep:
@@ -47,15 +50,25 @@ class ParseStep:
             if not drafts:
                 message = "The document holds no text to index."
                 raise errors.EmptyDocument(message)
-            path = layout.parsed(layout.prefix_of(step.subject.object_path))
+            path = layout.parsed(layout.prefix_of(step.subject.object_path), step.subject.sha256, self.parser.version)
             await self.objects.put(path, _bytes(parsed.markdown))
-            await self.finisher.finish(step, drafts, data={**artifact, "chunks": len(drafts)})
+            await self.finisher.finish(step, drafts, data={**artifact, "chunks": len(drafts), "markdown": path})
+            await self._drop_replaced(step.data.get("markdown"), path)
 
     async def _write(self, conn: AsyncConnection, finished: Sequence[Finished[Sequence[ChunkDraft]]]) -> None:
         """No drafts: the chunks that are there go on being served."""
         parsed = [f for f in finished if f.result]
         await repository.add_chunks(conn, [(f.row, draft) for f in parsed for draft in f.result])
         await repository.remove_unused_chunks(conn, {f.row.document_id: f.row.generation for f in parsed})
+
+    async def _drop_replaced(self, before: str | None, now: str) -> None:
+        """What stays because of a failure here goes with the document."""
+        if before is None or before == now:
+            return
+        try:
+            await self.objects.delete(before)
+        except OSError as err:
+            log.warning("artifact.undeleted", error=repr(err))
 
     def _artifact(self, step: StepClaim) -> dict[str, Any]:
         """What the chunks were made from and by what: the same again would make the same chunks."""

@@ -7,7 +7,22 @@ from typing import TYPE_CHECKING
 from aperag_retrieval.chunking import PageSpan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+
+def join_pages(pages: Mapping[int, str]) -> tuple[str, tuple[PageSpan, ...]]:
+    """The Markdown of pages that were read one by one, by their numbers from 0."""
+    parts: list[str] = []
+    spans: list[PageSpan] = []
+    position = 0
+    for number in sorted(pages):
+        text = pages[number].strip("\n") + "\n\n"
+        if not text.strip():
+            continue
+        parts.append(text)
+        spans.append(PageSpan(number, position, position + len(text)))
+        position += len(text)
+    return "".join(parts), tuple(spans)
 
 
 def locate_pages(markdown: str, page_texts: Sequence[str]) -> tuple[PageSpan, ...]:

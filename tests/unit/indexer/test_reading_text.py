@@ -1,15 +1,16 @@
-"""Decoding text and placing pages: pure parts of the parse step."""
+"""Bytes to characters, and where the pages of a text lie."""
 
 from __future__ import annotations
 
 import pytest
 
 from aperag_common import errors
-from aperag_indexer.parsing.pages import locate_pages
-from aperag_indexer.parsing.text import decode
+from aperag_indexer.reading.pages import join_pages, locate_pages
+from aperag_indexer.reading.text import SAMPLE_BYTES, declared_encoding, decode
 
 KOREAN = "서울은 대한민국의 수도이며 한강이 도시를 가로질러 흐른다. 많은 사람들이 강변에서 산책을 즐긴다."
 CHINESE = "北京是中华人民共和国的首都，拥有悠久的历史和丰富的文化遗产。每年都有许多游客前来参观故宫。"
+JAPANESE = "名前,年齢,住所\n佐藤太郎,30,東京\n三木英子,25,大阪\n髙橋淳,35,名古屋\n"
 
 
 @pytest.mark.parametrize(
@@ -17,14 +18,48 @@ CHINESE = "北京是中华人民共和国的首都，拥有悠久的历史和丰
     [
         (KOREAN, "utf-8"),
         (KOREAN, "cp949"),
+        (KOREAN, "utf-16-le"),
+        (KOREAN, "utf-16-be"),
         (CHINESE, "gb18030"),
         (CHINESE, "utf-16"),
+        (JAPANESE, "cp932"),
         ("naïve café", "utf-8-sig"),
         ("plain", "ascii"),
+        ("plain words", "utf-16-le"),
     ],
 )
 def test_text_is_read_in_the_encoding_it_was_written_in(text: str, encoding: str) -> None:
     assert decode((text * 5).encode(encoding)) == text * 5
+
+
+@pytest.mark.parametrize("shift", range(3))
+def test_a_legacy_text_longer_than_the_sample_is_read_wherever_the_sample_ends(shift: int) -> None:
+    text = "x" * shift + KOREAN * (SAMPLE_BYTES // len(KOREAN.encode("cp949")) + 5)
+    assert decode(text.encode("cp949")) == text
+
+
+@pytest.mark.parametrize(
+    ("head", "encoding"),
+    [
+        ('<meta charset="euc-kr">', "cp949"),
+        ('<meta http-equiv="Content-Type" content="text/html; charset=gbk">', "gb18030"),
+        ('<?xml version="1.0" encoding="Shift_JIS"?>', "cp932"),
+        ('<meta charset="no-such-thing">', None),
+        ("<p>charset=euc-kr</p>", None),
+    ],
+)
+def test_what_a_text_says_of_its_encoding_is_read_as_browsers_read_it(head: str, encoding: str | None) -> None:
+    assert declared_encoding(head.encode()) == encoding
+
+
+def test_a_declared_encoding_decides_where_a_guess_could_err() -> None:
+    page = '<meta charset="euc-kr"><p>조수</p>'
+    assert decode(page.encode("cp949")) == page
+
+
+def test_utf8_wins_over_a_declaration_that_the_bytes_deny() -> None:
+    page = '<meta charset="euc-kr"><p>조수</p>'
+    assert decode(page.encode()) == page
 
 
 def test_markdown_is_left_as_its_author_wrote_it() -> None:
@@ -32,7 +67,7 @@ def test_markdown_is_left_as_its_author_wrote_it() -> None:
     assert decode(markdown.replace("\n", "\r\n").encode()) == markdown
 
 
-@pytest.mark.parametrize("data", [b"\x00\x01\x02\x03" * 100, b"text\x00more"])
+@pytest.mark.parametrize("data", [b"\x00\x01\x02\x03" * 100, b"text\x00more", b"a" * SAMPLE_BYTES + b"\x00"])
 def test_binary_data_with_a_text_suffix_is_refused(data: bytes) -> None:
     with pytest.raises(errors.CorruptDocument):
         decode(data)
@@ -58,3 +93,8 @@ def test_a_blank_page_takes_no_text() -> None:
 def test_a_document_without_page_texts_has_no_pages() -> None:
     assert locate_pages("text", []) == ()
     assert locate_pages("text", ["", " "]) == ()
+
+
+def test_pages_read_one_by_one_keep_their_numbers() -> None:
+    markdown, spans = join_pages({2: "third", 0: "first\n", 1: " "})
+    assert [(span.page_idx, markdown[span.start : span.end].strip()) for span in spans] == [(0, "first"), (2, "third")]
