@@ -45,6 +45,14 @@ doctor:
 demo *options:
     @exec aperag demo {{ options }}
 
+# The command line, in the caller's folder: documents, searches, tasks, events, keys (--help: the list)
+[group('stack')]
+[no-cd]
+[no-exit-message]
+[positional-arguments]
+aperag *arguments:
+    @APERAG_HOME="${APERAG_HOME:-{{ justfile_directory() }}/.aperag}" exec aperag "$@"
+
 # Everything that must hold: check, then every test
 [group('work')]
 test *options: check
@@ -64,10 +72,11 @@ fmt:
     ruff check --fix-only --quiet {{ members }}
     ruff format {{ members }}
 
-# Benchmarks: ratios measured side by side (none named: the list)
+# Benchmarks: ingest, search, quality, footprint (none named: the list)
 [group('work')]
-bench name="" *options:
-    {{ if name == "" { "ls bench" } else { "python bench/" + name + ".py " + options } }}
+[no-exit-message]
+bench *options:
+    @python -m bench {{ options }}
 
 # A new migration from the difference between models and database
 [group('work')]

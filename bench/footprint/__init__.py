@@ -1,0 +1,1 @@
+"""What the stack costs while nobody uses it."""

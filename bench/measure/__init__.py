@@ -1,0 +1,1 @@
+"""Numbers from samples, rankings and processes."""

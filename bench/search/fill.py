@@ -1,0 +1,97 @@
+"""Collections as the pipeline would have left them, written without it: a hundred thousand chunks in a minute or two."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import cycle, islice
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from aperag_common.pool import ProcessPool
+from aperag_common.testing.factories import make_upload
+from aperag_indexer.settings import PoolSettings
+from aperag_retrieval.ports import IndexTarget
+from bench.search.material import CHUNKS_PER_DOCUMENT, Chunks, copy
+from bench.stand.database import maintenance
+from bench.stand.rows import FIRST_GENERATION, Content, write
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+    from aperag_common.testing.stack import Stack
+
+WRITERS = 4
+VECTOR_INDEX = "ix_chunk_vector_hnsw"
+BUILD_MEMORY = "1GB"
+TABLES = ("document", "document_step", "chunk", "chunk_vector", "chunk_term")
+
+_SETTLE_STEPS = text(
+    """
+    UPDATE document_step SET status = 'ACTIVE', observed_generation = generation, served_generation = generation,
+        dispatch = 1, attempt = 1, due_at = clock_timestamp(), settled_at = clock_timestamp(),
+        data = jsonb_build_object('chunks', CAST(:chunks AS int))
+    WHERE document_id = :document
+    """
+)
+_SETTLE = (
+    text("UPDATE document SET status = 'COMPLETE' WHERE id = :document"),
+    text(
+        """
+        UPDATE workflow_step SET outcome = 'done', finished = clock_timestamp()
+        WHERE workflow_id IN (SELECT id FROM workflow WHERE document_id = :document)
+        """
+    ),
+    text("UPDATE workflow SET status = 'SUCCESS', finished = clock_timestamp() WHERE document_id = :document"),
+)
+
+
+async def fill(engine: AsyncEngine, collection: str, originals: Sequence[Chunks], chunks: int) -> None:
+    """The originals first, then copies of them; ``chunks`` is rounded up to whole documents."""
+    documents = -(-chunks // CHUNKS_PER_DOCUMENT)
+    parts = enumerate(islice(cycle(originals), documents))
+    pool = ProcessPool(PoolSettings().workers)
+
+    async def store() -> None:
+        for number, part in parts:
+            times = number // len(originals)
+            await _store(engine, collection, await pool.run(copy, part, times) if times else part)
+
+    try:
+        await asyncio.gather(*(store() for _ in range(WRITERS)))
+    finally:
+        await pool.close()
+
+
+async def drop_vector_index(stack: Stack) -> str:
+    """The statement that makes it again: built over all rows at once it takes a tenth of the time."""
+    async with maintenance(stack) as connection:
+        definition = await connection.fetchval("SELECT indexdef FROM pg_indexes WHERE indexname = $1", VECTOR_INDEX)
+        await connection.execute(f"DROP INDEX {VECTOR_INDEX}")
+    return str(definition)
+
+
+async def finish(stack: Stack, index_definition: str) -> None:
+    """The vector index, and what autovacuum would have done by the time that anyone searches so much."""
+    async with maintenance(stack) as connection:
+        await connection.execute(f"SET maintenance_work_mem = '{BUILD_MEMORY}'")
+        await connection.execute(index_definition)
+        for table in TABLES:
+            await connection.execute(f"VACUUM ANALYZE {table}")
+
+
+async def _store(engine: AsyncEngine, collection: str, chunks: Chunks) -> None:
+    async with engine.begin() as conn:
+        document = (await make_upload(conn, collection_id=collection)).document_id
+        target = IndexTarget(document, collection, FIRST_GENERATION)
+        await write(conn, [Content(target, chunks.drafts, chunks.vectors, chunks.terms)])
+        await _settle(conn, document, len(chunks.drafts))
+
+
+async def _settle(conn: AsyncConnection, document: str, chunks: int) -> None:
+    """In the transaction that made the rows, so that no worker ever sees the document unfinished."""
+    await conn.execute(_SETTLE_STEPS, {"document": document, "chunks": chunks})
+    for statement in _SETTLE:
+        await conn.execute(statement, {"document": document})

@@ -1,0 +1,1 @@
+"""The stack under load, and the client that loads it."""
