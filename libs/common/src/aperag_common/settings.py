@@ -30,8 +30,8 @@ class PostgresSettings(Block):
 
     url: str = Field("postgresql+asyncpg://aperag@127.0.0.1:5432/aperag", description="SQLAlchemy URL (asyncpg)")
     password: SecretStr | None = Field(None, description="password, where the URL names none")
-    pool_size: PositiveInt = Field(8, description="connections kept per process")
-    max_overflow: int = Field(8, ge=0, description="connections opened beyond the pool under load")
+    pool_size: PositiveInt = Field(16, description="connections kept per process")
+    max_overflow: int = Field(4, ge=0, description="connections opened beyond the pool under load")
 
 
 class ObjectSettings(Block):
