@@ -343,27 +343,60 @@ async def test_statistics_of_a_small_collection_are_exact_at_once(three: Library
     statistics = CollectionStatistics()
     moon, bread = term_id("moon"), term_id("bread")
     async with three.engine.connect() as conn:
-        assert await statistics.chunks(conn, COLLECTION) == 3
-        assert await statistics.frequencies(conn, COLLECTION, [moon, bread]) == {moon: 1, bread: 1}
-    await three.document("more", "The moon again.")
+        assert await statistics.frequencies(conn, COLLECTION, [moon, bread]) == (3, {moon: 1, bread: 1})
+    await three.document("lunar", "The moon again.")
     async with three.engine.connect() as conn:
-        assert await statistics.frequencies(conn, COLLECTION, [moon, 5]) == {moon: 2, 5: 0}
+        assert await statistics.frequencies(conn, COLLECTION, [moon, 5]) == (4, {moon: 2, 5: 0})
         assert await statistics.average_length(conn, "col2") == 200.0
         assert await statistics.average_length(conn, COLLECTION) < 150.0
 
 
-async def test_statistics_of_a_larger_collection_are_remembered_for_a_while(
-    three: Library, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = 0.0
+@pytest.fixture
+def remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A collection of two chunks is no small one any more, and one of three is remembered for a second."""
+    monkeypatch.setattr("aperag_retrieval.statistics.SMALL_COLLECTION", 2)
     monkeypatch.setattr("aperag_retrieval.statistics.CHUNKS_PER_SECOND", 3)
+
+
+@pytest.mark.usefixtures("remembered")
+async def test_statistics_of_a_larger_collection_are_remembered_for_a_while(three: Library) -> None:
+    now = 0.0
     statistics = CollectionStatistics(clock=lambda: now)
     async with three.engine.begin() as conn:
-        assert await statistics.chunks(conn, COLLECTION) == 3
+        assert await statistics.frequencies(conn, COLLECTION, []) == (3, {})
         await conn.execute(delete(ChunkTerm))
-        assert await statistics.chunks(conn, COLLECTION) == 3
-        now = 1.5
-        assert await statistics.chunks(conn, COLLECTION) == 0
+        now = 0.9
+        assert await statistics.frequencies(conn, COLLECTION, []) == (3, {})
+        now = 1.1
+        assert await statistics.frequencies(conn, COLLECTION, []) == (0, {})
+
+
+@pytest.mark.usefixtures("remembered")
+async def test_frequencies_are_counted_again_when_enough_has_changed_or_time_has_passed(
+    three: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aperag_retrieval.statistics.CHANGED", 0.4)
+    now = 0.0
+    statistics = CollectionStatistics(clock=lambda: now)
+    moon = term_id("moon")
+
+    async def holding() -> tuple[int, int]:
+        async with three.engine.connect() as conn:
+            chunks, frequencies = await statistics.frequencies(conn, COLLECTION, [moon])
+        return chunks, frequencies[moon]
+
+    assert await holding() == (3, 1)
+    await three.document("lunar", "The moon again.")
+    now = 2.0
+    assert await holding() == (4, 1)  # a third more, but not four tenths
+    await three.document("lunatic", "The moon, once more.")
+    now = 4.0
+    assert await holding() == (5, 3)
+    await three.document("eclipse", "The moon is dark.")
+    now = 6.0
+    assert await holding() == (6, 3)
+    now = 700.0
+    assert await holding() == (6, 4)
 
 
 async def test_scores_by_id_equal_those_of_the_search(three: Library) -> None:

@@ -18,12 +18,10 @@ from aperag_common.db.models.chunk_term import TERM_SPACE
 from aperag_retrieval.analysis import Analyzer, term_id
 from aperag_retrieval.ports import Candidate, IndexTarget, TermQuery, TermRow
 from aperag_retrieval.served import SURPLUS, candidates, kept, removal_of_other_generations, served
-from aperag_retrieval.statistics import CollectionStatistics
+from aperag_retrieval.statistics import SMALL_COLLECTION, CollectionStatistics
 
 K1 = 1.2
 B = 0.75
-SMALL_COLLECTION = 1_000
-"""Chunks up to which a collection is read whole; at five times as many, choosing is six times quicker."""
 RARE_SHARE = 0.02
 LEAST_RARE_TERMS = 2
 MOST_QUERY_TERMS = 256
@@ -127,7 +125,7 @@ class PgFulltextIndex:
     async def search(self, conn: AsyncConnection, query: TermQuery, limit: int) -> list[Candidate]:
         if not query.terms:
             return []
-        chunks, frequencies = await self._collection(conn, query)
+        chunks, frequencies = await self._statistics.frequencies(conn, query.collection_id, query.terms)
         parameters: dict[str, Any] = {
             "collection_id": query.collection_id,
             "weights": _query_weights(query, chunks, frequencies),
@@ -145,14 +143,10 @@ class PgFulltextIndex:
     async def scores(self, conn: AsyncConnection, query: TermQuery, chunk_ids: Sequence[str]) -> dict[str, float]:
         if not query.terms:
             return {}
-        chunks, frequencies = await self._collection(conn, query)
+        chunks, frequencies = await self._statistics.frequencies(conn, query.collection_id, query.terms)
         parameters = {"chunk_ids": list(chunk_ids), "weights": _query_weights(query, chunks, frequencies)}
         found, _ = await candidates(conn, _SCORES, parameters)
         return {candidate.chunk_id: candidate.score for candidate in found}
-
-    async def _collection(self, conn: AsyncConnection, query: TermQuery) -> tuple[int, dict[int, int]]:
-        frequencies = await self._statistics.frequencies(conn, query.collection_id, query.terms)
-        return await self._statistics.chunks(conn, query.collection_id), frequencies
 
 
 def rare_terms(frequencies: Mapping[int, int], chunks: int, *, at_least: int) -> list[int]:
