@@ -9,7 +9,8 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from aperag_common import errors
@@ -31,6 +32,18 @@ FUSED_DEPTH = 100
 """How many candidates of each leg are fused."""
 REPEATS = 20
 """How many candidates beyond ``topk`` are read, for some may repeat another's text."""
+
+
+_HITS = (
+    select(Chunk.id, Chunk.text, Chunk.details, Document.name)
+    .join(Document, Document.id == Chunk.document_id)
+    .join(Collection, Collection.id == Document.collection_id)
+    .where(
+        Chunk.id == bindparam("chunk_ids", type_=ARRAY(Chunk.id.type)).any_(),
+        Document.deleted_at.is_(None),
+        Collection.status == CollectionStatus.ACTIVE,
+    )
+)
 
 
 class RecallType(StrEnum):
@@ -193,18 +206,9 @@ class Searcher:
         """The hits' texts; what was deleted since the legs ran is left out."""
         if not ranked:
             return []
-        statement = (
-            select(Chunk.id, Chunk.text, Chunk.details, Document.name)
-            .join(Document, Document.id == Chunk.document_id)
-            .join(Collection, Collection.id == Document.collection_id)
-            .where(
-                Chunk.id.in_([item.candidate.chunk_id for item in ranked]),
-                Document.deleted_at.is_(None),
-                Collection.status == CollectionStatus.ACTIVE,
-            )
-        )
+        wanted = {"chunk_ids": [item.candidate.chunk_id for item in ranked]}
         async with autocommit(self._engine) as conn:
-            rows = {row.id: row for row in (await conn.execute(statement)).all()}
+            rows = {row.id: row for row in (await conn.execute(_HITS, wanted)).all()}
         return [_hit(item, rows[item.candidate.chunk_id]) for item in ranked if item.candidate.chunk_id in rows]
 
 
