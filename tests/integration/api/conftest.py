@@ -199,7 +199,8 @@ class HandIndexer:
             await conn.execute(
                 text(
                     """
-                    UPDATE document_step SET status = 'FAILED', observed_generation = generation, error_code = 'BROKEN'
+                    UPDATE document_step SET status = 'FAILED', observed_generation = generation, error_code = 'BROKEN',
+                        error_message = 'it cannot be read'
                     WHERE document_id = :id
                     """
                 ),

@@ -146,6 +146,20 @@ async def test_failed_documents_are_rebuilt_and_counted(alice: Person, indexer: 
     assert again["affected_documents"] == 0
 
 
+async def test_a_document_says_why_it_failed_and_which_task_to_look_at(alice: Person, indexer: Indexer) -> None:
+    collection = await alice.collection()
+    accepted = await alice.uploaded(collection, "a.txt", "tea")
+    path = f"/collections/{collection}/documents/{accepted['id']}"
+    fresh = (await alice.http.get(path)).json()
+    assert (fresh["task_id"], fresh["error_code"], fresh["error_message"]) == (accepted["task_id"], None, None)
+    await indexer.fail(accepted["id"])
+    failed = (await alice.http.get(path)).json()
+    assert failed["error_code"] == "BROKEN"
+    assert failed["error_message"] == "it cannot be read"
+    [listed] = (await alice.http.get(path.rpartition("/")[0])).json()["items"]
+    assert (listed["error_code"], listed["task_id"]) == ("BROKEN", accepted["task_id"])
+
+
 async def test_downloads_are_whole_or_ranges_and_safe_to_open(alice: Person) -> None:
     collection = await alice.collection()
     name = '차 "🍵".html'

@@ -85,3 +85,8 @@ def test_the_reason_that_an_event_told_survives_a_look_at_the_list(tracks: Track
     tracks.apply(event("document.parse_failed", error_code="EMPTY_DOCUMENT", error_message="no text"))
     tracks.read([listed(status="FAILED")])
     assert [track.failure for track in tracks.failures] == ["EMPTY_DOCUMENT: no text"]
+
+
+def test_a_document_that_had_failed_before_says_why(tracks: Tracks) -> None:
+    tracks.read([listed(status="FAILED", error_code="CORRUPT_DOCUMENT", error_message="it is cut off")])
+    assert [track.failure for track in tracks.failures] == ["CORRUPT_DOCUMENT: it is cut off"]

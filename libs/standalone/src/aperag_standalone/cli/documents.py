@@ -97,7 +97,8 @@ async def status(
 
 def _statuses(found: Sequence[dict[str, Any]], counts: Counter[str]) -> RenderableType:
     summary = "; ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "no documents"
-    return Group(table(found, STATUS), plain(summary))
+    reasons = [plain(f"{it['name']}: {it['error_code']}: {it['error_message']}") for it in found if it["error_code"]]
+    return Group(table(found, STATUS), *reasons, plain(summary))
 
 
 async def _ids(session: Session, collection_id: str, documents: Sequence[str]) -> list[str]:

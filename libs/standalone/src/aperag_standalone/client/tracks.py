@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from aperag_standalone.client.events import Event
 
@@ -58,7 +58,7 @@ class Tracks:
             if document["status"] == "COMPLETE":
                 _settle(track)
             elif document["status"] == "FAILED":
-                _settle(track, failure=track.failure or "FAILED")
+                _settle(track, failure=track.failure or _reason(document) or "FAILED")
 
     def lose(self, document_ids: Iterable[str]) -> None:
         """Documents that are no longer there."""
@@ -76,14 +76,14 @@ class Tracks:
             case "index.activated" if event.data.get("kind") in set(Stage):
                 track.reached |= {Stage.PARSE, Stage(event.data["kind"])}
             case "document.parse_failed" | "index.failed":
-                track.failure = track.failure or _reason(event)
+                track.failure = track.failure or _reason(event.data) or event.type
             case "document.indexed" if event.data.get("status") in OPEN:
                 return None  # the end of a change that a newer one took the place of
             case "document.deleted":
                 _settle(track, failure=GONE)
             case "document.indexed":
                 success = event.data.get("outcome") == "SUCCESS"
-                _settle(track, failure=None if success else track.failure or _reason(event))
+                _settle(track, failure=None if success else track.failure or _reason(event.data) or event.type)
             case _:
                 return None
         return track
@@ -96,6 +96,7 @@ def _settle(track: Track, *, failure: str | None = None) -> None:
         track.reached |= set(Stage)
 
 
-def _reason(event: Event) -> str:
-    told = (event.data.get("error_code"), event.data.get("error_message"), event.data.get("outcome"))
-    return ": ".join(str(part) for part in told if part) or event.type
+def _reason(told: Mapping[str, Any]) -> str:
+    """Of an event or a document; empty where it names none."""
+    parts = (told.get("error_code"), told.get("error_message"), told.get("outcome"))
+    return ": ".join(str(part) for part in parts if part)

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DocumentRow:
-    """``steps`` maps a kind to ``{"status", "updated", "workflow_id"}``; a kind without a row is absent."""
+    """``steps`` maps a kind to ``{"status", "updated", "workflow_id", "error_code", "error_message"}``; a kind without
+    a row is absent.
+    """
 
     id: str
     collection_id: str
@@ -37,7 +39,8 @@ _SELECT = """
     SELECT d.id, d.collection_id, d.name, d.status, d.size, d.sha256, d.object_path, d.created, d.updated,
         d.deleted_at IS NOT NULL AS deleted,
         (SELECT coalesce(jsonb_object_agg(s.kind, jsonb_build_object(
-            'status', s.status, 'updated', s.updated, 'workflow_id', s.workflow_id)), '{}')
+            'status', s.status, 'updated', s.updated, 'workflow_id', s.workflow_id,
+            'error_code', s.error_code, 'error_message', s.error_message)), '{}')
          FROM document_step s WHERE s.document_id = d.id) AS steps
     FROM document d
 """

@@ -17,7 +17,9 @@ SKIPPED = "SKIPPED"
 
 
 class DocumentOut(BaseModel):
-    """``task_id`` is set where the answer is to a request that asked for work: ``wait_for`` and tasks take it."""
+    """Beyond the contract: ``task_id`` is the newest change that was asked for (``wait_for`` and tasks take it);
+    ``error_code`` and ``error_message`` say why the document failed, or why its work is tried again.
+    """
 
     id: str
     name: str
@@ -37,6 +39,8 @@ class DocumentOut(BaseModel):
     created: datetime
     updated: datetime
     task_id: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
 
 
 class DocumentList(BaseModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aperag_api.collections.service import index_kinds, living
 from aperag_api.documents import repository
@@ -21,7 +21,7 @@ from aperag_common.work import changes
 from aperag_common.work.changes import Pace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -149,6 +149,7 @@ async def living_document(conn: AsyncConnection, collection_id: str, document_id
 
 
 def view(row: DocumentRow, *, task_id: str | None = None) -> DocumentOut:
+    """``task_id`` names a change whose steps are not among those of ``row``."""
     statuses: dict[str, object] = {}
     for kind in _INDEXES:
         if step := row.steps.get(kind):
@@ -161,9 +162,22 @@ def view(row: DocumentRow, *, task_id: str | None = None) -> DocumentOut:
         "size": row.size,
         "created": row.created,
         "updated": row.updated,
-        "task_id": task_id,
+        "task_id": task_id or _parse(row).get("workflow_id"),
+        **_reason(row),
     }
     return DocumentOut.model_validate({**plain, **statuses})
+
+
+def _parse(row: DocumentRow) -> Mapping[str, Any]:
+    """Every change begins with the parse, so its step names the newest one."""
+    return row.steps.get(StepKind.PARSE, {})
+
+
+def _reason(row: DocumentRow) -> dict[str, str]:
+    """Builds that wait for a failed parse repeat what it failed of."""
+    steps = (_parse(row), *(row.steps.get(kind, {}) for kind in _INDEXES))
+    failed = next((step for step in steps if step.get("error_code")), {})
+    return {name: failed[name] for name in ("error_code", "error_message") if name in failed}
 
 
 def not_found(document_id: str) -> errors.DocumentNotFound:

@@ -58,7 +58,7 @@ class UploadService:
             self.courier.deliver(*changed)
             for document in sorted_.new:
                 intake.keep(document.id)
-        return DocumentList(items=[view(rows[id_], task_id=_task_of(rows[id_])) for id_ in sorted_.ids])
+        return DocumentList(items=[view(rows[id_]) for id_ in sorted_.ids])
 
     async def stage(self, owner: str, collection_id: str, body: MultipartBody) -> UploadedDocument:
         """The first half of the two-step upload; unconfirmed documents expire."""
@@ -153,11 +153,6 @@ class UploadService:
     def _pace(self, count: int) -> Pace:
         lane = Lane.INTERACTIVE if count <= self.interactive_documents else Lane.BULK
         return Pace(lane, self.work.in_flight_per_owner, self.work.first_due)
-
-
-def _task_of(row: documents.DocumentRow) -> str | None:
-    step = row.steps.get(StepKind.PARSE)
-    return None if step is None else str(step["workflow_id"])
 
 
 def _missing(field: str) -> RequestValidationError:
