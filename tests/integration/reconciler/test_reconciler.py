@@ -51,13 +51,20 @@ async def execute(engine: AsyncEngine, sql: str, **parameters: Any) -> list[Any]
 
 
 async def fetched(bus: Bus, consumer: str = "indexer-parse") -> list[Msg]:
-    """Everything that waits on a consumer, acked."""
+    """Everything that waits on a consumer, acked.
+
+    Counted in the stream, which holds a message once its publish is acknowledged; the consumer's own
+    ``num_pending`` is told afterwards and may still say 0.
+    """
     spec = topology.consumer(consumer)
-    info = await bus.js.consumer_info(spec.stream, spec.name)
-    if info.num_pending == 0:
+    stored = 0
+    for subject in spec.filters:
+        info = await bus.js.stream_info(spec.stream, subjects_filter=subject)
+        stored += sum((info.state.subjects or {}).values())
+    if stored == 0:
         return []
     subscription = await bus.js.pull_subscribe_bind(spec.name, spec.stream)
-    messages = await subscription.fetch(info.num_pending, timeout=5)
+    messages = await subscription.fetch(stored, timeout=5)
     for message in messages:
         await message.ack_sync()
     await subscription.unsubscribe()
