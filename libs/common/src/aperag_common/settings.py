@@ -8,6 +8,7 @@ is read first, the environment wins.
 from __future__ import annotations
 
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PositiveInt, SecretStr
@@ -48,6 +49,27 @@ class HttpSettings(Block):
     port_file: Path | None = Field(None, description="file the chosen port is written to once bound")
 
 
+class WorkStep(StrEnum):
+    """Steps that may have a retry policy of their own; the removals of all kinds share one."""
+
+    PARSE = "parse"
+    VECTOR = "vector"
+    FULLTEXT = "fulltext"
+    REMOVE = "remove"
+    PURGE = "purge"
+    SUMMARIZE = "summarize"
+
+
+class RetrySettings(Block):
+    """Where one step differs from the others; what is not given is as for all."""
+
+    retry_base: timedelta | None = Field(None, description="delay after the first reported failure")
+    retry_cap: timedelta | None = Field(None, description="upper bound of the retry delay")
+    retry_jitter: float | None = Field(None, ge=0, le=1, description="largest share of a delay added at random")
+    max_failures: PositiveInt | None = Field(None, description="reported failures until the step is FAILED")
+    max_attempts: PositiveInt | None = Field(None, description="claims until the step is FAILED as WORKER_LOST")
+
+
 class WorkSettings(Block):
     """How driven rows are leased, retried, released and re-driven."""
 
@@ -57,9 +79,15 @@ class WorkSettings(Block):
     max_due: timedelta = Field(timedelta(minutes=10), description="upper bound of the doubling of first_due")
     retry_base: timedelta = Field(timedelta(seconds=1), description="delay after the first reported failure")
     retry_cap: timedelta = Field(timedelta(seconds=60), description="upper bound of the retry delay")
+    retry_jitter: float = Field(0.2, ge=0, le=1, description="largest share of a retry delay added at random")
     max_failures: PositiveInt = Field(4, description="reported failures until a step is FAILED")
     max_attempts: PositiveInt = Field(12, description="claims until a step is FAILED as WORKER_LOST")
     in_flight_per_owner: PositiveInt = Field(32, description="documents of one owner released at a time")
+    steps: dict[WorkStep, RetrySettings] = Field(
+        default_factory=dict,
+        description="retries of single steps (parse, vector, fulltext, remove, purge, summarize), as in"
+        " APERAG_WORK__STEPS__PARSE__MAX_FAILURES=2",
+    )
 
 
 class TelemetrySettings(Block):

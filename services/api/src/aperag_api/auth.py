@@ -81,3 +81,12 @@ async def may_write(caller: Reader) -> Caller:
 
 
 Writer = Annotated[Caller, Depends(may_write)]
+
+
+async def may_administer(caller: Reader) -> Caller:
+    if caller.role is not Role.ADMIN:
+        raise HTTPException(403, "Only an administrator may do this")
+    return caller
+
+
+Admin = Annotated[Caller, Depends(may_administer)]

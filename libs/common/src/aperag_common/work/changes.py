@@ -53,7 +53,7 @@ _REMOVE_STEPS = text(
     UPDATE document_step SET status = 'DELETING', generation = generation + 1, dispatch = 1, attempt = 0, failures = 0,
         due_at = clock_timestamp() + :first_due, workflow_id = :workflow, traceparent = :traceparent,
         lease_token = NULL, lease_owner = NULL, lease_until = NULL, error_code = NULL, error_message = NULL,
-        started_at = NULL, settled_at = NULL, updated = clock_timestamp()
+        worker = NULL, failed_attempts = '[]', started_at = NULL, settled_at = NULL, updated = clock_timestamp()
     WHERE document_id = :document
     RETURNING {STEP_COLUMNS}
     """

@@ -15,12 +15,14 @@ import secrets
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from aperag_common.bus.delivery import Ack, Nak, Settled, current_delivery
+from aperag_common.settings import WorkStep
 from aperag_common.telemetry import propagate
 from aperag_common.work import failures, lease
 from aperag_common.work.batching import Batcher
@@ -136,6 +138,10 @@ class Claims:
         # By command: a step of one kind does not wait for those of another.
         self._taking: dict[str, Batcher[Wanted, Taken | None]] = {}
 
+    def policy_of(self, kind: str, *, removing: bool) -> WorkPolicy:
+        """How often a step of this kind is tried."""
+        return self.policy.of_step(WorkStep.REMOVE if removing else kind)
+
     def cancel_task(self, workflow_id: str) -> None:
         """A person cancelled this task: stop working on it at once instead of at the next beat."""
         for claim in list(self.held.values()):
@@ -176,7 +182,8 @@ class Claims:
         data = command.data
         removing = command.type.endswith(".remove")
         wanted = Wanted(data.row_id, data.generation, data.document_id, secrets.token_hex(16), removing)
-        taking = self._taking.setdefault(f"{command.type} {data.kind}", Batcher(self._take_all))
+        policy = self.policy_of(data.kind, removing=removing)
+        taking = self._taking.setdefault(f"{command.type} {data.kind}", Batcher(partial(self._take_all, policy)))
         future = taking.submit(wanted)
         try:
             taken = await asyncio.shield(future)
@@ -187,8 +194,8 @@ class Claims:
             raise Settled(await self._why_not(command))
         return StepClaim(taken, self, task)
 
-    async def _take_all(self, wanted: Sequence[Wanted]) -> list[Taken | None]:
-        return await lease.take(self.engine, wanted, self.policy, owner=self.instance)
+    async def _take_all(self, policy: WorkPolicy, wanted: Sequence[Wanted]) -> list[Taken | None]:
+        return await lease.take(self.engine, wanted, policy, owner=self.instance)
 
     async def _untake(self, future: asyncio.Future[Taken | None], wanted: Wanted) -> None:
         """The claim may be under way: only what it has taken can be given back."""
@@ -203,8 +210,10 @@ class Claims:
         if not failures.is_open(found.status):
             return Ack(outcome="settled")
         if found.leased_for > 0:
-            return Nak(timedelta(seconds=found.leased_for), outcome="leased")
-        if found.attempt >= self.policy.max_attempts:
+            # No lease is longer than the policy's, whatever a clock that was set back makes of it.
+            return Nak(min(timedelta(seconds=found.leased_for), self.policy.lease), outcome="leased")
+        policy = self.policy_of(command.data.kind, removing=command.type.endswith(".remove"))
+        if found.attempt >= policy.max_attempts:
             await failures.record_lost(self, command)
             return Ack(outcome="failed")
         # Open, unleased, tries left: only a document that was deleted meanwhile hides it; its delete is under way.

@@ -21,7 +21,7 @@ from aperag_common.telemetry import propagate
 from aperag_common.work import outbox
 from aperag_common.work.change import Change
 from aperag_common.work.derive import is_open
-from aperag_common.work.dispatch import STEP_COLUMNS, StepRow
+from aperag_common.work.dispatch import DELETING, STEP_COLUMNS, StepRow
 from aperag_common.work.documents import Closing, Conclusion, Draft, conclude, lock
 from aperag_common.work.finish import step_details
 from aperag_common.work.policy import LEASE_SLACK, NAK_UP_TO
@@ -39,9 +39,15 @@ log = structlog.get_logger(__name__)
 
 UNRECORDED_DELAY = timedelta(seconds=5)
 
+# What an operator reads later: the row's own error is that of the last attempt only.
+_NOTE_ATTEMPT = """failed_attempts = failed_attempts || jsonb_build_object('attempt', attempt, 'worker', worker,
+            'ended', clock_timestamp(), 'code', CAST(:code AS text), 'message', CAST(:message AS text),
+            'next_try_at', {next_try_at})"""
+
 _RETRY = text(
-    """
+    f"""
     UPDATE document_step SET failures = :failures, due_at = clock_timestamp() + :due,
+        {_NOTE_ATTEMPT.format(next_try_at="clock_timestamp() + CAST(:delay AS interval)")},
         status = CASE WHEN status = 'CREATING' THEN 'PENDING' ELSE 'DELETING' END,
         lease_token = NULL, lease_owner = NULL, lease_until = NULL,
         error_code = :code, error_message = :message, updated = clock_timestamp()
@@ -50,13 +56,15 @@ _RETRY = text(
 )
 
 _FAIL = text(
-    """
+    f"""
     UPDATE document_step SET status = 'FAILED', observed_generation = generation, failures = :failures,
+        {_NOTE_ATTEMPT.format(next_try_at="NULL")},
         lease_token = NULL, lease_owner = NULL, lease_until = NULL, due_at = 'infinity',
         error_code = :code, error_message = :message, settled_at = clock_timestamp(), updated = clock_timestamp()
     WHERE id = :id AND generation = :generation
         AND (lease_token = :token OR (CAST(:token AS text) IS NULL AND attempt >= :attempt
             AND (lease_until IS NULL OR lease_until <= clock_timestamp())))
+    RETURNING worker
     """
 )
 
@@ -74,7 +82,8 @@ async def record(claims: Claims, claim: StepClaim, err: Exception) -> Settlement
     """Write the failure and say what becomes of the message; if it cannot be written, the lease will run out."""
     failure = as_failure(err)
     count = claim.taken.failures + 1
-    terminal = isinstance(failure, errors.Terminal) or count >= claims.policy.max_failures
+    policy = claims.policy_of(claim.row.kind, removing=claim.row.status in DELETING)
+    terminal = isinstance(failure, errors.Terminal) or count >= policy.max_failures
     if failure is not err:
         log.error("step.failed_unexpectedly", step_id=claim.row.id, exc_info=err)
     try:
@@ -82,7 +91,7 @@ async def record(claims: Claims, claim: StepClaim, err: Exception) -> Settlement
             return await _fail(
                 claims, claim.row, claim.taken.token, failure, failures=count, attempt=claim.taken.attempt
             )
-        return await _retry(claims, claim, failure, count)
+        return await _retry(claims, claim, failure, count, policy.retry_delay(count))
     except (SQLAlchemyError, OSError) as unrecorded:
         log.warning("failure.unrecorded", step_id=claim.row.id, error=repr(unrecorded))
         return Nak(UNRECORDED_DELAY, outcome="error")
@@ -121,8 +130,9 @@ async def record_poison(engine: AsyncEngine, metrics: Metrics, delivery: Deliver
     log.error("message.poison", consumer=delivery.consumer, subject=delivery.subject, error=str(err)[:500])
 
 
-async def _retry(claims: Claims, claim: StepClaim, failure: errors.ApeRAGError, count: int) -> Settlement:
-    delay = claims.policy.retry_delay(count)
+async def _retry(
+    claims: Claims, claim: StepClaim, failure: errors.ApeRAGError, count: int, delay: timedelta
+) -> Settlement:
     if isinstance(failure, errors.Retryable) and failure.retry_after is not None:
         delay = failure.retry_after
     nak = delay <= NAK_UP_TO
@@ -136,6 +146,7 @@ async def _retry(claims: Claims, claim: StepClaim, failure: errors.ApeRAGError, 
                 "failures": count,
                 # A nak brings the message back by itself; the row is overdue only when that did not happen.
                 "due": delay + LEASE_SLACK if nak else delay,
+                "delay": delay,
                 "code": failure.error_code,
                 "message": failure.message,
             },
@@ -174,14 +185,17 @@ async def _fail_in(
     document = await lock(conn, row.document_id)
     reason = {"code": failure.error_code, "message": failure.message}
     fence = {"id": row.id, "generation": row.generation, "token": token, "failures": failures, "attempt": attempt}
-    if document is None or (await conn.execute(_FAIL, {**fence, **reason})).rowcount == 0:
+    failing = None if document is None else (await conn.execute(_FAIL, {**fence, **reason})).one_or_none()
+    if document is None or failing is None:
         return None
     waiting: list[StepRow] = []
     if row.kind == StepKind.PARSE:
         # Builds that wait for this parse can never start: they end with its reason instead of waiting for ever.
         found = await conn.execute(_FAIL_WAITING, {"document": row.document_id, **reason})
         waiting = [StepRow(**step._mapping) for step in found]
-    letter = _letter(current_delivery.get(), failure, attempt=attempt, row=row)
+    letter = _letter(
+        current_delivery.get(), failure, attempt=attempt, failures=failures, row=row, worker=failing.worker
+    )
     await conn.execute(insert(DeadLetter), [letter])
     failed = [row, *waiting]
     closings = [Closing(step.workflow_id, step.kind, Outcome.FAILED) for step in failed]
@@ -217,7 +231,13 @@ def _lettered_fact(letter: dict[str, Any], row: StepRow, source: str) -> facts.S
 
 
 def _letter(
-    delivery: Delivery | None, failure: errors.ApeRAGError, *, attempt: int, row: StepRow | None = None
+    delivery: Delivery | None,
+    failure: errors.ApeRAGError,
+    *,
+    attempt: int,
+    failures: int = 0,
+    row: StepRow | None = None,
+    worker: str | None = None,
 ) -> dict[str, Any]:
     body = delivery.raw.data.decode(errors="replace") if delivery is not None else "{}"
     try:
@@ -232,8 +252,13 @@ def _letter(
         "subject": delivery.subject if delivery else "",
         "row_id": row.id if row else None,
         "document_id": row.document_id if row else None,
+        "collection_id": row.collection_id if row else None,
+        "workflow_id": row.workflow_id if row else None,
+        "kind": row.kind if row else None,
         "generation": row.generation if row else None,
         "attempt": attempt,
+        "failures": failures,
+        "worker": worker,
         "code": failure.error_code,
         "message": failure.message,
         "payload": payload if isinstance(payload, dict) else {"undecodable": body[:100_000].replace("\x00", "\ufffd")},

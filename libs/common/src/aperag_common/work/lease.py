@@ -42,7 +42,10 @@ _TAKE = text(
     )
     UPDATE document_step s SET
         status = CASE WHEN s.status IN ('PENDING', 'CREATING') THEN 'CREATING' ELSE 'DELETION_IN_PROGRESS' END,
-        attempt = s.attempt + 1, lease_token = alive.token, lease_owner = :owner,
+        attempt = s.attempt + 1, lease_token = alive.token, lease_owner = :owner, worker = :owner,
+        failed_attempts = CASE WHEN s.lease_token IS NULL THEN s.failed_attempts ELSE s.failed_attempts
+            || jsonb_build_object('attempt', s.attempt, 'worker', s.lease_owner, 'ended', s.lease_until,
+                'code', 'WORKER_LOST', 'message', CAST(:lost AS text), 'next_try_at', NULL) END,
         lease_until = clock_timestamp() + :lease, due_at = clock_timestamp() + :lease + :slack,
         started_at = coalesce(s.started_at, clock_timestamp()), updated = clock_timestamp()
     FROM alive CROSS JOIN (SELECT count(*) FROM running) AS counted
@@ -54,6 +57,9 @@ _TAKE = text(
         alive.config
     """
 )
+
+LOST_MESSAGE = "The worker ended, or could not renew its lease, while it worked on this step."
+"""Of an attempt that nobody reported: the next claim finds its lease still there."""
 
 _RENEW = text(
     """
@@ -137,6 +143,7 @@ async def take(engine: AsyncEngine, wanted: Sequence[Wanted], policy: WorkPolicy
         "owner": owner,
         "lease": policy.lease,
         "slack": LEASE_SLACK,
+        "lost": LOST_MESSAGE,
         "max_attempts": policy.max_attempts,
     }
     async with autocommit(engine) as conn:

@@ -49,7 +49,8 @@ _RAISE_STEPS = text(
         status = 'PENDING', generation = document_step.generation + 1, dispatch = excluded.dispatch, attempt = 0,
         failures = 0, due_at = excluded.due_at, lane = excluded.lane, workflow_id = excluded.workflow_id,
         traceparent = excluded.traceparent, lease_token = NULL, lease_owner = NULL, lease_until = NULL,
-        error_code = NULL, error_message = NULL, started_at = NULL, settled_at = NULL, updated = clock_timestamp()
+        error_code = NULL, error_message = NULL, worker = NULL, failed_attempts = '[]', started_at = NULL,
+        settled_at = NULL, updated = clock_timestamp()
     RETURNING {STEP_COLUMNS}
     """
 )

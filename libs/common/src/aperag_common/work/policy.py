@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from aperag_common.settings import WorkSettings
+    from collections.abc import Mapping
+
+    from aperag_common.settings import RetrySettings, WorkSettings
 
 NAK_UP_TO = timedelta(seconds=5)
 """A longer delay is left to the re-drive: delayed naks fill max_ack_pending and starve everyone."""
@@ -18,7 +20,10 @@ LEASE_SLACK = timedelta(seconds=5)
 
 @dataclass(frozen=True, slots=True)
 class WorkPolicy:
-    """``jitter`` is the largest share of a retry delay that is added at random."""
+    """``jitter`` is the largest share of a retry delay that is added at random.
+
+    ``steps`` holds whole policies of steps that differ in their retries; leases and due times are everybody's.
+    """
 
     lease: timedelta = timedelta(seconds=30)
     beat: timedelta = timedelta(seconds=10)
@@ -30,18 +35,26 @@ class WorkPolicy:
     max_failures: int = 4
     max_attempts: int = 12
 
+    steps: Mapping[str, WorkPolicy] = field(default_factory=dict)
+
     @classmethod
     def of(cls, settings: WorkSettings) -> WorkPolicy:
-        return cls(
+        common = cls(
             lease=settings.lease,
             beat=settings.beat,
             first_due=settings.first_due,
             max_due=settings.max_due,
             retry_base=settings.retry_base,
             retry_cap=settings.retry_cap,
+            jitter=settings.retry_jitter,
             max_failures=settings.max_failures,
             max_attempts=settings.max_attempts,
         )
+        return replace(common, steps={step: common._with(own) for step, own in settings.steps.items()})
+
+    def of_step(self, step: str) -> WorkPolicy:
+        """``step`` is a ``WorkStep``; the common policy where it has none of its own."""
+        return self.steps.get(step, self)
 
     def due_after(self, dispatch: int) -> timedelta:
         """How long after its ``dispatch``-th publish (from 1) an unclaimed command counts as lost."""
@@ -52,6 +65,16 @@ class WorkPolicy:
         plain = _doubled(self.retry_base, failures, self.retry_cap)
         share = random.random() if luck is None else luck  # noqa: S311  # spreads load, guards nothing
         return plain * (1 + self.jitter * share)
+
+    def _with(self, own: RetrySettings) -> WorkPolicy:
+        return replace(
+            self,
+            retry_base=self.retry_base if own.retry_base is None else own.retry_base,
+            retry_cap=self.retry_cap if own.retry_cap is None else own.retry_cap,
+            jitter=self.jitter if own.retry_jitter is None else own.retry_jitter,
+            max_failures=own.max_failures or self.max_failures,
+            max_attempts=own.max_attempts or self.max_attempts,
+        )
 
 
 def _doubled(first: timedelta, count: int, largest: timedelta) -> timedelta:

@@ -27,6 +27,7 @@ class Base(DeclarativeBase):
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         datetime: DateTime(timezone=True),
         dict[str, Any]: JSONB,
+        list[dict[str, Any]]: JSONB,
     }
 
 
@@ -55,6 +56,9 @@ class DrivenMixin:
     publishes of the current generation's command and is 0 while the row waits for its fair release.
     ``attempt`` counts claims, ``failures`` reported errors. ``due_at`` is when the row counts as lost:
     ``infinity`` while it waits for another row to settle. All times are the database's clock.
+
+    ``worker`` is who claimed it last and stays when the lease is gone. ``failed_attempts`` are those of the current
+    generation, oldest first: ``{attempt, worker, ended, code, message, next_try_at}``.
     """
 
     status: Mapped[str] = mapped_column(String(24), default=StepStatus.PENDING)
@@ -68,6 +72,8 @@ class DrivenMixin:
     lease_token: Mapped[str | None] = mapped_column(String(32))
     lease_owner: Mapped[str | None] = mapped_column(String(64))
     lease_until: Mapped[datetime | None]
+    worker: Mapped[str | None] = mapped_column(String(64))
+    failed_attempts: Mapped[list[dict[str, Any]]] = mapped_column(default=list, server_default=text("'[]'"))
     started_at: Mapped[datetime | None]
     settled_at: Mapped[datetime | None]
     error_code: Mapped[str | None] = mapped_column(String(64))
