@@ -23,7 +23,7 @@ def test_a_step_differs_only_in_what_is_said_of_it() -> None:
 
 def test_the_originals_three_retries_after_sixty_seconds_can_be_expressed() -> None:
     fixed = {"retry_base": "PT60S", "retry_cap": "PT60S", "retry_jitter": 0}
-    policy = WorkPolicy.of(WorkSettings.model_validate({"steps": {step: fixed for step in WorkStep}}))
+    policy = WorkPolicy.of(WorkSettings.model_validate({"steps": dict.fromkeys(WorkStep, fixed)}))
     for step in WorkStep:
         assert {policy.of_step(step).retry_delay(n) for n in range(1, 4)} == {60 * SECOND}
 
