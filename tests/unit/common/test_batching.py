@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aperag_common.work.batching import Batcher
+from aperag_common.work.batching import HELD, Batcher
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from aperag_common.work.batching import Held
 
 CALLER: ContextVar[str] = ContextVar("caller", default="nobody")
 
@@ -128,3 +130,86 @@ async def test_a_run_does_not_wait_for_ever_for_what_does_not_come() -> None:
     runs.open.set()
     async with asyncio.timeout(5):
         assert await Batcher(runs, expected=lambda _: True).submit(1) == 10
+
+
+async def test_what_is_held_up_is_run_again_alone_and_holds_nobody_up() -> None:
+    batches: list[list[int]] = []
+    freed = asyncio.Event()
+
+    async def run(items: Sequence[int]) -> list[int | Held]:
+        batches.append(list(items))
+        if items == [2]:
+            await freed.wait()
+            return [20]
+        return [HELD if item == 2 else item * 10 for item in items]
+
+    batcher: Batcher[int, int] = Batcher(run)
+    futures = [batcher.submit(item) for item in (1, 2, 3)]
+    assert [await futures[0], await futures[2], await batcher.submit(4)] == [10, 30, 40]
+    assert not futures[1].done()
+    freed.set()
+    assert await futures[1] == 20
+    assert batches[0] == [1, 2, 3]
+
+
+async def test_a_run_is_no_heavier_than_it_may_be() -> None:
+    runs = Runs()
+    batcher = Batcher(runs, weight=lambda item: item, heaviest=10)
+    first = batcher.submit(1)
+    await runs.started.wait()
+    later = [batcher.submit(item) for item in (4, 5, 6, 50, 1)]
+    runs.open.set()
+    await asyncio.gather(first, *later)
+    assert runs.batches == [[1], [4, 5], [6], [50], [1]]
+
+
+async def test_what_cannot_be_reached_is_tried_once_more_and_not_for_every_item() -> None:
+    tried: list[list[int]] = []
+
+    async def run(items: Sequence[int]) -> list[int]:
+        tried.append(list(items))
+        raise ConnectionRefusedError
+
+    batcher: Batcher[int, int] = Batcher(run, unreachable=(OSError,))
+    futures = [batcher.submit(item) for item in (1, 2, 3)]
+    outcomes = await asyncio.gather(*futures, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [ConnectionRefusedError] * 3
+    assert tried == [[1, 2, 3], [1]]
+
+
+async def test_an_item_that_is_run_again_has_its_own_callers_context() -> None:
+    runs = Runs()
+    batcher = Batcher(runs)
+
+    async def call(caller: str, item: int) -> int:
+        CALLER.set(caller)
+        return await batcher.submit(item)
+
+    first = asyncio.create_task(call("ann", 1))
+    await runs.started.wait()
+    others = [asyncio.create_task(call(caller, item)) for caller, item in (("bob", -2), ("cho", 3))]
+    await asyncio.wait({asyncio.create_task(asyncio.to_thread(lambda: None))})
+    runs.open.set()
+    await asyncio.gather(first, *others, return_exceptions=True)
+    assert runs.callers == ["ann", "bob", "bob", "cho"]
+
+
+async def test_nobody_waits_for_a_run_that_was_cancelled() -> None:
+    runs = Runs()
+    batcher = Batcher(runs)
+    first = batcher.submit(1)
+    await runs.started.wait()
+    second = batcher.submit(2)
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+    outcomes = await asyncio.gather(first, second, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [asyncio.CancelledError] * 2
+
+
+async def test_an_answer_of_the_wrong_length_is_an_error_for_those_who_wait() -> None:
+    async def run(_: Sequence[int]) -> list[int]:
+        return []
+
+    batcher: Batcher[int, int] = Batcher(run)
+    with pytest.raises(ValueError, match="zip"):
+        await batcher.submit(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import structlog
@@ -66,6 +66,10 @@ class Delivery:
         """1 for the first delivery."""
         return self.raw.metadata.num_delivered
 
+    def age(self) -> timedelta:
+        """Since its publish, by the clocks of the server and of this machine."""
+        return datetime.now(UTC) - self.raw.metadata.timestamp
+
     async def beat(self, interval: float) -> None:
         """Runs until cancelled."""
         while True:
@@ -76,7 +80,10 @@ class Delivery:
                 # The lease below is what counts; the message may come a second time and will find it held.
                 log.warning("delivery.beat_unsent", consumer=self.consumer, error=repr(err))
             for callback in list(self.beats):
-                await callback()
+                try:
+                    await callback()
+                except Exception:  # one beat that fails must not be the last: nobody else would start them again
+                    log.exception("delivery.beat_failed", consumer=self.consumer)
 
 
 current_delivery: ContextVar[Delivery | None] = ContextVar("current_delivery", default=None)

@@ -19,18 +19,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, SQLAlchemyError
 
 from aperag_common.bus.delivery import Ack, Nak, Settled, current_delivery
 from aperag_common.settings import WorkStep
 from aperag_common.telemetry import propagate
 from aperag_common.work import failures, lease
-from aperag_common.work.batching import Batcher
+from aperag_common.work.batching import Batcher, Held
 from aperag_common.work.finish import Ending, Finishing, conclude_all, finish
 from aperag_common.work.lease import Subject, Taken, Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -45,18 +45,31 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
+SOON = timedelta(seconds=1)
+
+UNREACHABLE = (InterfaceError, OSError)
+"""The database is not there: who comes after need not find that out for themselves, one time limit after the other."""
+
 BACKLOG = 3
 """Steps of a kind still at work in this process from which on it pays to let them end together."""
+
+MOST_ROWS = 2000
+"""Of a shared transaction: every document in it stays locked until all of them are written."""
 
 
 @dataclass(slots=True)
 class StepClaim:
-    """A held lease. ``lost`` turns true when the row was taken over, superseded or cancelled meanwhile."""
+    """A held lease. ``lost`` turns true when the row was taken over, superseded or cancelled meanwhile.
+
+    ``ending_begun`` is set before the row's end is written: from then on its fence alone decides, for a renewal that
+    meets an end under way waits for it, and then finds a row that is settled, not taken over.
+    """
 
     taken: Taken
     claims: Claims
     task: asyncio.Task[Any]
     lost: bool = False
+    ending_begun: bool = False
 
     @property
     def row(self) -> StepRow:
@@ -85,9 +98,10 @@ class StepClaim:
 
         Raises ``Settled`` when a newer generation or another worker has taken over: nothing is written then.
         """
+        self.ending_begun = True
         async with self.claims.engine.begin() as conn:
             [finishing] = await finish(conn, [self.ending()])
-            if finishing is None:
+            if not isinstance(finishing, Finishing):
                 raise self.superseded()
             yield finishing
             [change] = await self.claims.conclude(conn, [finishing])
@@ -104,15 +118,16 @@ class StepClaim:
             # The fence decides in the end: a missed beat costs a possible second attempt, not correctness.
             log.warning("lease.unrenewed", step_id=self.row.id, error=repr(err))
             return
-        if not held:
-            self.lose()
-
-    def lose(self) -> None:
-        """Stop the work: its result could not be written any more."""
-        if not self.lost:
-            self.lost = True
+        if not held and self.stop():
             self.claims.metrics.lease_lost.labels(self.row.kind).inc()
-            self.task.cancel()
+
+    def stop(self) -> bool:
+        """Stop the work: its result could not be written any more. False where that is known, or its end under way."""
+        if self.lost or self.ending_begun:
+            return False
+        self.lost = True
+        self.task.cancel()
+        return True
 
 
 class Claims:
@@ -146,7 +161,7 @@ class Claims:
         """A person cancelled this task: stop working on it at once instead of at the next beat."""
         for claim in list(self.held.values()):
             if claim.row.workflow_id == workflow_id:
-                claim.lose()
+                claim.stop()
 
     @asynccontextmanager
     async def claim(self, command: StepCommand) -> AsyncIterator[StepClaim]:
@@ -167,6 +182,7 @@ class Claims:
             await asyncio.shield(self._give_back(claim.row.id, claim.row.generation, claim.taken.token))
             raise
         except Exception as err:  # the settle point of the step: whatever went wrong is recorded on its row
+            claim.ending_begun = True
             raise Settled(await failures.record(self, claim, err)) from err
         finally:
             self.held.pop(claim.taken.token, None)
@@ -183,7 +199,9 @@ class Claims:
         removing = command.type.endswith(".remove")
         wanted = Wanted(data.row_id, data.generation, data.document_id, secrets.token_hex(16), removing)
         policy = self.policy_of(data.kind, removing=removing)
-        taking = self._taking.setdefault(f"{command.type} {data.kind}", Batcher(partial(self._take_all, policy)))
+        taking = self._taking.setdefault(
+            f"{command.type} {data.kind}", Batcher(partial(self._take_all, policy), unreachable=UNREACHABLE)
+        )
         future = taking.submit(wanted)
         try:
             taken = await asyncio.shield(future)
@@ -216,8 +234,10 @@ class Claims:
         if found.attempt >= policy.max_attempts:
             await failures.record_lost(self, command)
             return Ack(outcome="failed")
-        # Open, unleased, tries left: only a document that was deleted meanwhile hides it; its delete is under way.
-        return Ack(outcome="superseded")
+        if found.deleted:
+            return Ack(outcome="superseded")  # its delete is under way
+        # Open, unleased, tries left: the lease that stood in the way has ended since.
+        return Nak(SOON, outcome="leased")
 
     async def _give_back(self, row_id: str, generation: int, token: str) -> None:
         """At shutdown."""
@@ -239,6 +259,7 @@ class Finished(Generic[T]):
 class _Asked(Generic[T]):
     ending: Ending
     result: T
+    rows: int
 
 
 class Finisher(Generic[T]):
@@ -252,33 +273,60 @@ class Finisher(Generic[T]):
     ) -> None:
         self._claims = claims
         self._write = write
-        self._batcher: Batcher[_Asked[T], Change | None] = Batcher(self._settle, expected=self._more_end_soon)
+        self._batcher: Batcher[_Asked[T], Change | None] = Batcher(
+            self._settle,
+            expected=self._more_end_soon,
+            weight=lambda asked: asked.rows,
+            heaviest=MOST_ROWS,
+            unreachable=UNREACHABLE,
+        )
         self._kind = ""
 
     async def finish(
-        self, step: StepClaim, result: T, *, served_generation: int | None = None, data: Mapping[str, Any] | None = None
+        self,
+        step: StepClaim,
+        result: T,
+        *,
+        rows: int = 1,
+        served_generation: int | None = None,
+        data: Mapping[str, Any] | None = None,
     ) -> None:
         """``served_generation`` is what searches see from now on (default: this generation).
 
-        Raises ``Settled`` when a newer generation or another worker has taken over: nothing is written then.
+        ``rows`` is about how many ``write`` makes of ``result``. Raises ``Settled`` when a newer generation or another
+        worker has taken over: nothing is written then.
         """
         self._kind = step.row.kind
-        change = await self._batcher.submit(_Asked(step.ending(served_generation, data), result))
+        step.ending_begun = True
+        ended = self._batcher.submit(_Asked(step.ending(served_generation, data), result, rows))
+        try:
+            change = await asyncio.shield(ended)
+        except asyncio.CancelledError:
+            # At shutdown; what may be committed by then is told to the others all the same.
+            await asyncio.wait([ended])
+            if not ended.cancelled() and ended.exception() is None:
+                self._deliver(ended.result())
+            raise
         if change is None:
             raise step.superseded()
-        self._claims.courier.deliver(change)
+        self._deliver(change)
+
+    def _deliver(self, change: Change | None) -> None:
+        if change is not None:
+            self._claims.courier.deliver(change)
 
     def _more_end_soon(self, waiting: int) -> bool:
         """A person who waits for one document is not kept waiting for the sake of a few."""
         held = sum(claim.row.kind == self._kind for claim in self._claims.held.values())
         return held - waiting >= BACKLOG
 
-    async def _settle(self, asked: Sequence[_Asked[T]]) -> list[Change | None]:
+    async def _settle(self, asked: Sequence[_Asked[T]]) -> list[Change | Held | None]:
+        """A step whose document somebody else holds is not waited for, where others would wait with it."""
         async with self._claims.engine.begin() as conn:
-            finishings = await finish(conn, [a.ending for a in asked])
-            settled = [(a, f) for a, f in zip(asked, finishings, strict=True) if f is not None]
-            if not settled:
-                return [None] * len(asked)
-            await self._write(conn, [Finished(f.row, a.result) for a, f in settled])
-            changes = iter(await self._claims.conclude(conn, [f for _, f in settled]))
-        return [None if f is None else next(changes) for f in finishings]
+            finishings = await finish(conn, [a.ending for a in asked], wait=len(asked) == 1)
+            settled = [(a, f) for a, f in zip(asked, finishings, strict=True) if isinstance(f, Finishing)]
+            changes: Iterator[Change] = iter(())
+            if settled:
+                await self._write(conn, [Finished(f.row, a.result) for a, f in settled])
+                changes = iter(await self._claims.conclude(conn, [f for _, f in settled]))
+        return [next(changes) if isinstance(f, Finishing) else f for f in finishings]

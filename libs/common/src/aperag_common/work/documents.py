@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from aperag_common.events.envelope import Message
 
 # In one order for everybody, so that two transactions never wait for each other.
-_LOCK = text(
-    """
+_LOCKING = """
     SELECT id, collection_id, owner, name, status, revision, deleted_at IS NOT NULL AS deleted
     FROM document WHERE id = ANY(:ids) ORDER BY id FOR UPDATE
     """
-)
+_LOCK = text(_LOCKING)
+_LOCK_FREE = text(f"{_LOCKING} SKIP LOCKED")
 
 # The update's own effect is not visible to the selects beside it; ``_outcomes`` lays it over what they read.
 _CLOSE_AND_READ = text(
@@ -124,9 +124,15 @@ async def lock(conn: AsyncConnection, document_id: str) -> LockedDocument | None
     return (await lock_all(conn, [document_id])).get(document_id)
 
 
-async def lock_all(conn: AsyncConnection, document_ids: Iterable[str]) -> dict[str, LockedDocument]:
-    """Those that exist, by id."""
-    rows = await conn.execute(_LOCK, {"ids": sorted(set(document_ids))})
+async def lock_all(
+    conn: AsyncConnection, document_ids: Iterable[str], *, wait: bool = True
+) -> dict[str, LockedDocument]:
+    """Those that exist, by id; unless ``wait``, only those of them that nobody else holds.
+
+    A transaction over several documents takes all of them first, and with this: locked one after the other, between
+    their steps, they would deadlock with a worker that ends steps of both.
+    """
+    rows = await conn.execute(_LOCK if wait else _LOCK_FREE, {"ids": sorted(set(document_ids))})
     return {row.id: LockedDocument(**row._mapping) for row in rows}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,8 @@ __all__ = ["is_open", "record", "record_lost", "record_poison"]
 log = structlog.get_logger(__name__)
 
 UNRECORDED_DELAY = timedelta(seconds=5)
+LONGEST_MESSAGE = 4000
+_UNSTORABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
 
 # What an operator reads later: the row's own error is that of the last attempt only.
 _NOTE_ATTEMPT = """failed_attempts = failed_attempts || jsonb_build_object('attempt', attempt, 'worker', worker,
@@ -100,10 +103,16 @@ async def record(claims: Claims, claim: StepClaim, err: Exception) -> Settlement
 def as_failure(err: Exception) -> errors.ApeRAGError:
     """An exception nobody foresaw is taken as passing, but its text stays in the log: it may hold anything."""
     if isinstance(err, errors.ApeRAGError):
+        err.message = storable(err.message)
         return err
     if isinstance(err, SQLAlchemyError | OSError):
         return errors.UpstreamUnavailable(f"{type(err).__name__} while working on the step")
     return errors.Retryable(f"unexpected {type(err).__name__}; the indexer's log has the details", code="UNEXPECTED")
+
+
+def storable(message: str) -> str:
+    """A reason as PostgreSQL can keep it: a library's text may quote any byte of a broken document."""
+    return _UNSTORABLE.sub("\ufffd", message)[:LONGEST_MESSAGE]
 
 
 async def record_lost(claims: Claims, command: StepCommand) -> None:
@@ -123,7 +132,7 @@ async def record_lost(claims: Claims, command: StepCommand) -> None:
 
 async def record_poison(engine: AsyncEngine, metrics: Metrics, delivery: Delivery, err: Exception) -> None:
     """A message that is no command at all: keep it where a person can look at it."""
-    letter = _letter(delivery, errors.InvalidMessage(str(err)[:2000]), attempt=delivery.number)
+    letter = _letter(delivery, errors.InvalidMessage(storable(str(err))), attempt=delivery.number)
     async with engine.begin() as conn:
         await conn.execute(insert(DeadLetter), [letter])
     metrics.dead_letters.labels(errors.InvalidMessage.code).inc()

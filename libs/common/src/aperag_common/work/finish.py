@@ -12,6 +12,7 @@ from sqlalchemy import text
 from aperag_common.db.models.document_step import StepKind
 from aperag_common.db.models.workflow import Outcome
 from aperag_common.events import facts
+from aperag_common.work.batching import HELD, Held
 from aperag_common.work.change import Change
 from aperag_common.work.dispatch import DELETING, STEP_COLUMNS, StepRow, step_dispatch
 from aperag_common.work.documents import Closing, Conclusion, Draft, LockedDocument, conclude, lock_all
@@ -77,12 +78,15 @@ class Finishing:
     traceparent: str | None
 
 
-async def finish(conn: AsyncConnection, endings: Sequence[Ending]) -> list[Finishing | None]:
+async def finish(
+    conn: AsyncConnection, endings: Sequence[Ending], *, wait: bool = True
+) -> list[Finishing | Held | None]:
     """Lock the documents, then write under the fence; None where generation or lease are not the ending's any more.
 
+    Unless ``wait``, a step whose document is locked by somebody else, or gone, is left alone and answered as held up.
     At most one kind of step per call, so that no document is concluded twice in one transaction.
     """
-    documents = await lock_all(conn, (e.row.document_id for e in endings))
+    documents = await lock_all(conn, (e.row.document_id for e in endings), wait=wait)
     living = [e for e in endings if e.row.document_id in documents]
     removed = [e for e in living if e.row.status in DELETING]
     active = [e for e in living if e.row.status not in DELETING and not documents[e.row.document_id].deleted]
@@ -93,8 +97,13 @@ async def finish(conn: AsyncConnection, endings: Sequence[Ending]) -> list[Finis
         served = [e.served_generation for e in active]
         data = [json.dumps(dict(e.data)) for e in active]
         written.update((await conn.execute(_ACTIVATE, {**_fence(active), "served": served, "data": data})).scalars())
+    held = None if wait else HELD
     return [
-        Finishing(conn, e.row, documents[e.row.document_id], e.traceparent) if e.token in written else None
+        held
+        if e.row.document_id not in documents
+        else Finishing(conn, e.row, documents[e.row.document_id], e.traceparent)
+        if e.token in written
+        else None
         for e in endings
     ]
 

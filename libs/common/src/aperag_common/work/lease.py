@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
     from aperag_common.work.policy import WorkPolicy
 
-# One statement and so one round trip, however many steps: a document turns RUNNING with its first claim, the steps
-# are leased. ``running`` is counted so that it is done, and its documents are locked, before any step is: everybody
-# locks documents before steps. A step that was asked for twice goes to one of the two tokens.
+# One statement and so one round trip, however many steps: the steps are leased, and a document turns RUNNING with its
+# first claim. It waits for no lock: others lock documents before steps, and one after the other. A step that is locked
+# is about to change, and is asked for again a moment later; a document that is locked stays PENDING until its next
+# claim or end. A step that was asked for twice goes to one of the two tokens; a token that already has the lease (the
+# answer to its first asking was lost) keeps it.
 _TAKE = text(
     f"""
     WITH wanted AS (
@@ -30,31 +32,39 @@ _TAKE = text(
         SELECT w.id, w.generation, w.token, d.name, d.object_path, d.sha256, c.analyzer, c.active_model, c.config
         FROM wanted w JOIN document d ON d.id = w.document_id JOIN collection c ON c.id = d.collection_id
         WHERE w.removing OR d.deleted_at IS NULL
-    ), waiting AS MATERIALIZED (
-        SELECT id FROM document d
-        WHERE id = ANY(:documents) AND status = 'PENDING' AND deleted_at IS NULL AND EXISTS (
-            SELECT 1 FROM wanted w JOIN document_step s ON s.id = w.id AND s.generation = w.generation
-            WHERE w.document_id = d.id AND s.status = 'PENDING')
-        ORDER BY id FOR UPDATE
+    ), free AS (
+        SELECT s.id, alive.token, alive.name, alive.object_path, alive.sha256, alive.analyzer, alive.active_model,
+            alive.config
+        FROM document_step s JOIN alive ON s.id = alive.id AND s.generation = alive.generation
+        WHERE s.status IN ('PENDING', 'CREATING', 'DELETING', 'DELETION_IN_PROGRESS')
+            AND (s.lease_token = alive.token OR s.attempt < :max_attempts
+                AND (s.lease_until IS NULL OR s.lease_until <= clock_timestamp()))
+        FOR UPDATE OF s SKIP LOCKED
+    ), taken AS (
+        UPDATE document_step s SET
+            status = CASE WHEN s.status IN ('PENDING', 'CREATING') THEN 'CREATING' ELSE 'DELETION_IN_PROGRESS' END,
+            attempt = s.attempt + CASE WHEN s.lease_token = free.token THEN 0 ELSE 1 END,
+            lease_token = free.token, lease_owner = :owner, worker = :owner,
+            failed_attempts = CASE WHEN s.lease_token IS NULL OR s.lease_token = free.token THEN s.failed_attempts
+                ELSE s.failed_attempts
+                || jsonb_build_object('attempt', s.attempt, 'worker', s.lease_owner, 'ended', s.lease_until,
+                    'code', 'WORKER_LOST', 'message', CAST(:lost AS text), 'next_try_at', NULL) END,
+            lease_until = clock_timestamp() + :lease, due_at = clock_timestamp() + :lease + :slack,
+            started_at = coalesce(s.started_at, clock_timestamp()), updated = clock_timestamp()
+        FROM free WHERE s.id = free.id
+        RETURNING {", ".join(f"s.{c}" for c in STEP_COLUMNS.split(", "))}, s.attempt, s.failures, s.served_generation,
+            s.data, s.lease_token, free.name, free.object_path, free.sha256, free.analyzer, free.active_model,
+            free.config
+    ), waiting AS (
+        SELECT id FROM document
+        WHERE id IN (SELECT document_id FROM taken WHERE status = 'CREATING')
+            AND status = 'PENDING' AND deleted_at IS NULL
+        ORDER BY id FOR UPDATE SKIP LOCKED
     ), running AS (
         UPDATE document d SET status = 'RUNNING', updated = clock_timestamp()
-        FROM waiting WHERE d.id = waiting.id AND d.status = 'PENDING' RETURNING d.id
+        FROM waiting WHERE d.id = waiting.id
     )
-    UPDATE document_step s SET
-        status = CASE WHEN s.status IN ('PENDING', 'CREATING') THEN 'CREATING' ELSE 'DELETION_IN_PROGRESS' END,
-        attempt = s.attempt + 1, lease_token = alive.token, lease_owner = :owner, worker = :owner,
-        failed_attempts = CASE WHEN s.lease_token IS NULL THEN s.failed_attempts ELSE s.failed_attempts
-            || jsonb_build_object('attempt', s.attempt, 'worker', s.lease_owner, 'ended', s.lease_until,
-                'code', 'WORKER_LOST', 'message', CAST(:lost AS text), 'next_try_at', NULL) END,
-        lease_until = clock_timestamp() + :lease, due_at = clock_timestamp() + :lease + :slack,
-        started_at = coalesce(s.started_at, clock_timestamp()), updated = clock_timestamp()
-    FROM alive CROSS JOIN (SELECT count(*) FROM running) AS counted
-    WHERE s.id = alive.id AND s.generation = alive.generation AND s.attempt < :max_attempts
-        AND s.status IN ('PENDING', 'CREATING', 'DELETING', 'DELETION_IN_PROGRESS')
-        AND (s.lease_until IS NULL OR s.lease_until <= clock_timestamp())
-    RETURNING {", ".join(f"s.{c}" for c in STEP_COLUMNS.split(", "))}, s.attempt, s.failures, s.served_generation,
-        s.data, s.lease_token, alive.name, alive.object_path, alive.sha256, alive.analyzer, alive.active_model,
-        alive.config
+    SELECT * FROM taken
     """
 )
 
@@ -79,9 +89,9 @@ _RELEASE = text(
 
 _HOLDER = text(
     """
-    SELECT generation, status, attempt,
-        greatest(extract(epoch FROM lease_until - clock_timestamp()), 0)::float AS leased_for
-    FROM document_step WHERE id = :id
+    SELECT s.generation, s.status, s.attempt, d.deleted_at IS NOT NULL AS deleted,
+        greatest(extract(epoch FROM s.lease_until - clock_timestamp()), 0)::float AS leased_for
+    FROM document_step s JOIN document d ON d.id = s.document_id WHERE s.id = :id
     """
 )
 
@@ -124,11 +134,15 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Why a step could not be taken: ``leased_for`` is the rest of another worker's lease in seconds."""
+    """Why a step could not be taken: ``leased_for`` is the rest of another worker's lease in seconds.
+
+    ``deleted`` is the document's.
+    """
 
     generation: int
     status: str
     attempt: int
+    deleted: bool
     leased_for: float
 
 

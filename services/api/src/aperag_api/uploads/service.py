@@ -19,7 +19,7 @@ from aperag_api.uploads.schemas import ConfirmAnswer, ConfirmError, FailedConfir
 from aperag_common.db.models import DocumentStatus, Lane, StepKind
 from aperag_common.work import changes
 from aperag_common.work.changes import Pace
-from aperag_common.work.documents import lock
+from aperag_common.work.documents import lock, lock_all
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,6 +92,7 @@ class UploadService:
         failed: list[FailedConfirmation] = []
         async with self.engine.begin() as conn:
             await changes.share_collection(conn, collection_id, owner)
+            await lock_all(conn, wanted)
             for document_id in wanted:
                 outcome = await self._confirm(conn, owner, collection_id, document_id, kinds, pace)
                 if isinstance(outcome, FailedConfirmation):
@@ -123,13 +124,14 @@ class UploadService:
         sorted_ = sort_received(received, taken)
         pace = self._pace(len(received))
         changed = await changes.upload(conn, sorted_.new, kinds=kinds, pace=pace)
+        # Posting bytes that wait for their confirmation asks for them to be indexed.
         posted = set(sorted_.ids)
-        for document in taken.values():
-            # Posting bytes that wait for their confirmation asks for them to be indexed.
-            if document.status == DocumentStatus.UPLOADED and document.id in posted:
-                outcome = await self._confirm(conn, owner, collection_id, document.id, kinds, pace)
-                if not isinstance(outcome, FailedConfirmation):
-                    changed.append(outcome)
+        unconfirmed = [d.id for d in taken.values() if d.status == DocumentStatus.UPLOADED and d.id in posted]
+        await lock_all(conn, unconfirmed)
+        for document_id in unconfirmed:
+            outcome = await self._confirm(conn, owner, collection_id, document_id, kinds, pace)
+            if not isinstance(outcome, FailedConfirmation):
+                changed.append(outcome)
         return sorted_, changed
 
     async def _confirm(

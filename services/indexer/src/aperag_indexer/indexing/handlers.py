@@ -48,7 +48,8 @@ class VectorStep:
                 message = f"The collection's embedding model {model} is not available in this indexer."
                 raise errors.Retryable(message, code="MODEL_UNAVAILABLE")
             built = await self._build(step)
-            await self._finisher.finish(step, built, data={"chunks": len(built.rows), "model": model})
+            data = {"chunks": len(built.rows), "model": model}
+            await self._finisher.finish(step, built, rows=len(built.rows), data=data)
 
     async def _build(self, step: StepClaim) -> _Built[VectorRow]:
         target = _target(step)
@@ -85,7 +86,8 @@ class FulltextStep:
                 chunks = await served_chunks(conn, target.document_id)
                 average = await self._index.average_length(conn, target.collection_id)
             rows = await asyncio.to_thread(term_rows, target, step.subject.analyzer, chunks, average)
-            await self._finisher.finish(step, _Built(target, _parsed(chunks), rows), data={"chunks": len(rows)})
+            built = _Built(target, _parsed(chunks), rows)
+            await self._finisher.finish(step, built, rows=len(rows), data={"chunks": len(rows)})
 
     async def _write(self, conn: AsyncConnection, finished: Sequence[Finished[_Built[TermRow]]]) -> None:
         built = [f.result for f in finished]

@@ -52,7 +52,9 @@ class ParseStep:
                 raise errors.EmptyDocument(message)
             path = layout.parsed(layout.prefix_of(step.subject.object_path), step.subject.sha256, self.parser.version)
             await self.objects.put(path, _bytes(parsed.markdown))
-            await self.finisher.finish(step, drafts, data={**artifact, "chunks": len(drafts), "markdown": path})
+            await self.finisher.finish(
+                step, drafts, rows=len(drafts), data={**artifact, "chunks": len(drafts), "markdown": path}
+            )
             await self._drop_replaced(step.data.get("markdown"), path)
 
     async def _write(self, conn: AsyncConnection, finished: Sequence[Finished[Sequence[ChunkDraft]]]) -> None:
