@@ -13,8 +13,9 @@ from aperag_common.bus.delivery import Ack, Nak, Settled
 from aperag_common.testing.factories import KINDS, PACE, make_collection, make_upload
 from aperag_common.testing.waiting import until
 from aperag_common.work import changes, lease
-from aperag_common.work.claims import Claims, Finisher, StepClaim
+from aperag_common.work.claims import Claims, StepClaim
 from aperag_common.work.documents import lock_all
+from aperag_common.work.finisher import Finisher
 from aperag_common.work.policy import WorkPolicy
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
     from aperag_common.metrics import Metrics
     from aperag_common.work.change import Change
-    from aperag_common.work.claims import Finished
     from aperag_common.work.courier import Courier
+    from aperag_common.work.finisher import Finished
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ from aperag_common import errors
 from aperag_common.bus.delivery import Ack, Settled
 from aperag_common.testing.factories import make_collection, make_upload
 from aperag_common.work import lease
-from aperag_common.work.claims import Claims, Finished, Finisher, StepClaim
+from aperag_common.work.claims import Claims, StepClaim
 from aperag_common.work.dispatch import STEP_COLUMNS, StepRow, step_dispatch
+from aperag_common.work.finisher import Finished, Finisher
 from aperag_common.work.policy import WorkPolicy
 
 if TYPE_CHECKING:

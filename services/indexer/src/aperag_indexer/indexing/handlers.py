@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aperag_common import errors
 from aperag_common.db.session import autocommit
 from aperag_common.events.commands import BuildIndex
-from aperag_common.work.claims import Claims, Finished, Finisher, StepClaim
+from aperag_common.work.claims import Claims, StepClaim
+from aperag_common.work.finisher import Finished, Finisher
 from aperag_indexer.indexing.repository import StoredChunk, served_chunks
 from aperag_indexer.parsing.repository import FIRST_GENERATION, remove_unused_chunks
 from aperag_retrieval.analysis import analyzer_for

@@ -13,7 +13,8 @@ from aperag_common import errors
 from aperag_common.db.session import autocommit
 from aperag_common.events.commands import ParseDocument
 from aperag_common.objects import ObjectMissing, ObjectStore, layout
-from aperag_common.work.claims import Claims, Finished, Finisher, StepClaim
+from aperag_common.work.claims import Claims, StepClaim
+from aperag_common.work.finisher import Finished, Finisher
 from aperag_indexer.parsing import repository
 from aperag_indexer.parsing.ports import Parser
 from aperag_retrieval.chunking import CHUNKER_VERSION, ChunkDraft, ChunkPolicy, ParsedDocument
