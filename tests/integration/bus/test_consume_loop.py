@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from aperag_common.bus import subjects, topology
 from aperag_common.bus.delivery import Delivery, Nak, Settled
+from aperag_common.bus.pull import Pull
 from aperag_common.bus.worker import Worker, make_broker
 from aperag_common.testing.waiting import until
 
@@ -204,20 +205,20 @@ async def test_a_server_that_dies_while_a_consumer_binds_costs_no_redelivery(
     bus: Bus, metrics: Metrics, seen: Seen, nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The client then buffers the subscription and the first request: their answer must not go to a dead inbox."""
-    bind = JetStreamContext.pull_subscribe_bind
+    bind = Pull.open
     bound = asyncio.Event()
 
     async def disconnected() -> bool:
         return not bus.connected
 
-    async def bind_too_late(js: JetStreamContext, *args: Any, **options: Any) -> JetStreamContext.PullSubscription:
+    async def bind_too_late(*args: Any) -> Pull:
         if not bound.is_set():
             await asyncio.to_thread(nats_server.kill)
             await until(disconnected, every=0.01)
             bound.set()
-        return await bind(js, *args, **options)
+        return await bind(*args)
 
-    monkeypatch.setattr(JetStreamContext, "pull_subscribe_bind", bind_too_late)
+    monkeypatch.setattr(Pull, "open", bind_too_late)
     async with working(bus, metrics, seen, lambda job: seen.add(job.number)) as worker:
         await bound.wait()
         await until(worker.moving)

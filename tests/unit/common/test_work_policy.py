@@ -40,3 +40,8 @@ def test_steps_are_set_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
 def test_an_unknown_step_or_number_is_refused(steps: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         WorkSettings.model_validate({"steps": steps})
+
+
+def test_a_beat_that_could_not_keep_its_lease_is_refused() -> None:
+    with pytest.raises(ValidationError, match="half of"):
+        WorkSettings.model_validate({"lease": "PT10S", "beat": "PT6S"})

@@ -113,6 +113,11 @@ def routes(health: Health, metrics: Metrics) -> list[Route]:
         return JSONResponse(asdict(report), status_code=200 if report.ready else 503)
 
     async def scrape(_: Request) -> Response:
+        # Readiness is measured when it is asked for: nobody else need probe the service for it to be known.
+        report = await health.report()
+        metrics.ready.set(report.ready)
+        for name, check in report.checks.items():
+            metrics.check_ok.labels(name).set(check.ok)
         return Response(metrics.render(), headers={"content-type": CONTENT_TYPE})
 
     return [Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", scrape)]

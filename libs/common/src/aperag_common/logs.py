@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
 
 # They install handlers of their own (FastStream at import, coloured; uvicorn unless told not to).
-LIBRARIES = frozenset({"uvicorn", "sqlalchemy", "nats", "faststream"})
+LIBRARIES = frozenset({"uvicorn", "sqlalchemy", "nats", "faststream", "fastmcp"})
 # One line per statement, request or message says nothing that a span does not say better.
 QUIET = ("uvicorn.access", "sqlalchemy", "httpx", "httpcore", "faststream.access.nats", "asyncio")
 

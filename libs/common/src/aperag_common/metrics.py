@@ -17,6 +17,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         Info("aperag_service", "Which service this is", registry=self.registry).info({"service": service})
         ProcessCollector(registry=self.registry)
+        self._health()
         self._work()
         self._messages()
         self._backlog()
@@ -25,11 +26,20 @@ class Metrics:
         """The exposition format of ``CONTENT_TYPE``."""
         return generate_latest(self.registry)
 
+    def _health(self) -> None:
+        self.ready = self._gauge("ready", "Whether the service can work, as /readyz says at the scrape")
+        self.check_ok = self._gauge("check_ok", "Whether one of the things the service depends on is there", "check")
+
     def _work(self) -> None:
         self.attempts = self._counter("attempts", "Deliveries worked on", "consumer", "outcome")
         self.duration = self._histogram(
             "attempt_duration_seconds", "Time from a delivery to its settlement", WORK_SECONDS, "consumer"
         )
+        self.lag = self._histogram(
+            "delivery_lag_seconds", "Time from a message's publish to its first delivery", WORK_SECONDS, "consumer"
+        )
+        self.slots = self._gauge("worker_slots", "Messages this process takes at a time", "consumer")
+        self.busy_slots = self._gauge("worker_busy_slots", "Messages at work in this process", "consumer")
         self.redeliveries = self._counter("redeliveries", "Deliveries that were not the first", "consumer")
         self.dead_letters = self._counter("dead_letters", "Steps and messages given up", "code")
         self.fence_rejects = self._counter("fence_rejects", "Writes refused: a newer generation or lease", "kind")
@@ -44,6 +54,9 @@ class Metrics:
             "duplicates", "Commands the stream already had; on a first dispatch that is a defect", "kind", "first"
         )
         self.permission_violations = self._counter("permission_violations", "Subjects that NATS refused this service")
+        self.advisories = self._counter(
+            "advisories", "Messages that the server gave up; each is a defect", "kind", "consumer"
+        )
         self.relay_latency_seconds = self._histogram(
             "relay_latency_seconds", "Time from an event's transaction to its relay", WORK_SECONDS
         )
@@ -54,9 +67,37 @@ class Metrics:
         self.consumer_ack_pending = self._gauge(
             "consumer_ack_pending_messages", "Messages delivered and not settled", "consumer"
         )
+        self.open_steps = self._gauge(
+            "open_steps", "Rows that are not settled: waiting, blocked, queued, …", "consumer", "state"
+        )
+        self.failed_steps = self._gauge("failed_steps", "Rows that were given up and stand so", "consumer")
+        self.waiting_documents = self._gauge("waiting_documents", "Rows that wait for their release", "lane")
+        self.open_tasks = self._gauge("open_tasks", "Requested changes that have not ended", "kind")
+        self.oldest_task_age_seconds = self._gauge(
+            "oldest_task_age_seconds", "How long the oldest requested change has been open", "kind"
+        )
+        self.open_dead_letters = self._gauge("open_dead_letters", "Dead letters that nobody has redriven")
+        self.service_instances = self._gauge("service_instances", "Processes seen within 30 seconds", "service")
+        self.stream_messages = self._gauge("stream_messages", "Messages that a stream holds", "stream")
+        self.stream_bytes = self._gauge("stream_bytes", "Bytes that a stream holds", "stream")
+        self.stream_max_bytes = self._gauge("stream_max_bytes", "Bytes that a stream may hold", "stream")
         self.oldest_due_age_seconds = self._gauge("oldest_due_age_seconds", "How long the oldest row has been due")
         self.outbox_unrelayed = self._gauge("outbox_unrelayed_events", "Events not yet on their stream")
+        self.oldest_unrelayed_age_seconds = self._gauge(
+            "oldest_unrelayed_age_seconds", "How long the oldest event has waited for its relay"
+        )
+        self.evaluations = self._gauge("evaluations", "Evaluations that were not deleted", "status")
+        self._timers()
+
+    def _timers(self) -> None:
         self.timer_lateness = self._gauge("timer_lateness_seconds", "How late a timer's last run was", "timer")
+        self.timer_duration = self._histogram(
+            "timer_duration_seconds", "Time that a run of a timer took", WORK_SECONDS, "timer"
+        )
+        self.timer_runs = self._counter("timer_runs", "Runs of a timer that have ended", "timer", "outcome")
+        self.timer_success_age = self._gauge(
+            "timer_seconds_since_success", "How long ago a timer's last good run ended", "timer"
+        )
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"aperag_{name}", text, labels, registry=self.registry)

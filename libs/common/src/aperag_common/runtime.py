@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import signal
-import socket
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +16,7 @@ from aperag_common.bus import connection
 from aperag_common.db.session import make_engine
 from aperag_common.health import Health
 from aperag_common.metrics import Metrics
+from aperag_common.process import instance_of
 from aperag_common.telemetry import Telemetry
 from aperag_common.work.courier import Courier
 
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 CONNECT_SECONDS = 60.0
-INSTANCE_LENGTH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +50,7 @@ class Runtime:
 @asynccontextmanager
 async def open_runtime(settings: ServiceSettings, *, service: str) -> AsyncIterator[Runtime]:
     """Waits for NATS and for a migrated PostgreSQL; a supervisor restarts the process when that takes too long."""
-    # The end tells replicas apart; the lease column holds no more.
-    instance = (settings.instance or f"{socket.gethostname()}-{os.getpid()}")[-INSTANCE_LENGTH:]
+    instance = instance_of(settings)
     logs.configure(settings.telemetry.log_level, json=settings.telemetry.log_json, service=service)
     telemetry = Telemetry.start(settings, service=service, instance=instance)
     metrics = Metrics(service)
@@ -84,13 +80,3 @@ async def open_runtime(settings: ServiceSettings, *, service: str) -> AsyncItera
         health.add("postgres", postgres_answers)
         log.info("service.opened", instance=instance)
         yield Runtime(service, instance, engine, bus, courier, metrics, health, telemetry)
-
-
-async def until_stopped() -> None:
-    """Returns at the first SIGTERM or SIGINT."""
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    await stopped.wait()
-    log.info("service.stopping")

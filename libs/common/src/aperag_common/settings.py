@@ -10,8 +10,9 @@ from __future__ import annotations
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
+from typing import Self
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PositiveInt, SecretStr
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PositiveInt, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -89,6 +90,16 @@ class WorkSettings(Block):
         " APERAG_WORK__STEPS__PARSE__MAX_FAILURES=2",
     )
 
+    @model_validator(mode="after")
+    def _beats_in_time(self) -> Self:
+        if self.beat * 2 > self.lease:
+            message = (
+                f"a lease of {self.lease} with a beat every {self.beat} is lost where one beat comes late:"
+                " make WORK__BEAT at most half of WORK__LEASE"
+            )
+            raise ValueError(message)
+        return self
+
 
 class TelemetrySettings(Block):
     """Where traces go; see ``aperag_common.telemetry``."""
@@ -99,8 +110,8 @@ class TelemetrySettings(Block):
     log_json: bool = Field(True, description="log lines as JSON; false = for people")
 
 
-class ServiceSettings(BaseSettings):
-    """What every service needs; each service's ``settings.py`` subclasses this."""
+class ProcessSettings(BaseSettings):
+    """What every process needs that serves HTTP and makes spans, whatever it talks to."""
 
     model_config = SettingsConfigDict(
         env_prefix="APERAG_",
@@ -112,18 +123,10 @@ class ServiceSettings(BaseSettings):
     )
 
     instance: str = Field("", description="name of this process among its replicas; empty = host and pid")
-    nats: NatsSettings = Field(default_factory=NatsSettings)
-    postgres: PostgresSettings = Field(default_factory=PostgresSettings)
-    objects: ObjectSettings = Field(default_factory=ObjectSettings)
     http: HttpSettings = Field(default_factory=HttpSettings)
-    work: WorkSettings = Field(default_factory=WorkSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
-    secret_key: SecretStr | None = Field(None, description="key that API keys are hashed with; required by the gateway")
     otel_enabled: bool = Field(
         True, validation_alias=AliasChoices("OTEL_ENABLED"), description="OpenTelemetry on or off"
-    )
-    otel_sqlalchemy_enabled: bool = Field(
-        True, validation_alias=AliasChoices("OTEL_SQLALCHEMY_ENABLED"), description="spans of SQL statements"
     )
     jaeger_enabled: bool = Field(
         False, validation_alias=AliasChoices("JAEGER_ENABLED"), description="send OTLP to JAEGER_ENDPOINT"
@@ -133,4 +136,17 @@ class ServiceSettings(BaseSettings):
     )
     otlp_endpoint: str | None = Field(
         None, validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_ENDPOINT"), description="standard OTLP endpoint"
+    )
+
+
+class ServiceSettings(ProcessSettings):
+    """What every service on the bus needs; each service's ``settings.py`` subclasses this."""
+
+    nats: NatsSettings = Field(default_factory=NatsSettings)
+    postgres: PostgresSettings = Field(default_factory=PostgresSettings)
+    objects: ObjectSettings = Field(default_factory=ObjectSettings)
+    work: WorkSettings = Field(default_factory=WorkSettings)
+    secret_key: SecretStr | None = Field(None, description="key that API keys are hashed with; required by the gateway")
+    otel_sqlalchemy_enabled: bool = Field(
+        True, validation_alias=AliasChoices("OTEL_SQLALCHEMY_ENABLED"), description="spans of SQL statements"
     )

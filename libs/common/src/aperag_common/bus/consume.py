@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,8 @@ from pydantic import ValidationError
 
 from aperag_common import errors
 from aperag_common.bus.delivery import Ack, Delivery, Nak, Settled, Settlement, current_delivery
+from aperag_common.bus.movement import Movement
+from aperag_common.bus.pull import PULL_SECONDS, Pull
 from aperag_common.telemetry import propagate
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     from faststream.nats.subscriber.usecases import PullStreamSubscriber
     from nats.aio.msg import Msg
-    from nats.js import JetStreamContext
 
     from aperag_common.bus.connection import Bus
     from aperag_common.bus.topology import ConsumerSpec
@@ -38,18 +38,14 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-FETCH_SECONDS = 1.0
+GATHER_SECONDS = 0.002
+"""Where few slots are free, more will be by then, and one request serves them all."""
 BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
-STALLED_SECONDS = 30.0
 UNAVAILABLE = (nats_errors.Error, js_errors.Error, TimeoutError, OSError)
 
 
-@dataclass(slots=True)
-class LoopState:
-    """What readiness looks at; ``polled`` is the monotonic time of the last answer from the consumer."""
-
-    bound: bool = False
-    polled: float = 0.0
+class Starved(js_errors.Error):
+    """The subscription brings nothing of what waits: bind again."""
 
 
 class ConsumeLoop:
@@ -71,9 +67,10 @@ class ConsumeLoop:
         grace: float = 20.0,
     ) -> None:
         self.spec = spec
-        self.state = LoopState()
+        self.state = Movement()
         self._bus = bus
         self._subscriber = subscriber
+        self._slots = slots
         self._free = slots
         self._freed = asyncio.Event()
         self._metrics = metrics
@@ -88,6 +85,15 @@ class ConsumeLoop:
         # The base class builds the call model; the NATS subclass would also start the stock pull loop.
         await SubscriberUsecase.start(self._subscriber)
         self._task = asyncio.create_task(self._run(), name=f"consume-{self.spec.name}")
+
+    @property
+    def slots(self) -> int:
+        return self._slots
+
+    @property
+    def busy(self) -> int:
+        """Messages at work; for a moment more than ``slots``, where the client hands out more than was asked for."""
+        return self._slots - self._free
 
     def request_stop(self) -> None:
         self._stopping.set()
@@ -108,21 +114,17 @@ class ConsumeLoop:
         """Why this consumer does not move, or None; for readiness."""
         if self._task is None or self._task.done():
             return "the consume loop is not running"
-        if not self.state.bound:
-            return f"consumer {self.spec.name} is not bound"
-        silent = time.monotonic() - self.state.polled
-        if silent > STALLED_SECONDS and self._free > 0:
-            return f"consumer {self.spec.name} has not answered for {silent:.0f} s"
-        return None
+        return self.state.problem(self.spec.name, free=self._free)
 
     async def _run(self) -> None:
-        subscription: JetStreamContext.PullSubscription | None = None
+        pull: Pull | None = None
         failures = 0
-        while not self._stopping.is_set():
+        # What was asked for before the stop still comes, and would come again only after ack_wait.
+        while not self._stopping.is_set() or (pull is not None and pull.under_way and not failures):
             try:
-                if subscription is None:
-                    subscription = await self._bind()
-                await self._pump(subscription)
+                if pull is None:
+                    pull = await self._bind()
+                await self._pump(pull)
                 failures = 0
             except Exception as err:  # nobody would start this loop again: it outlives whatever it meets
                 # Consumer or stream gone, server away: come back slower.
@@ -134,48 +136,60 @@ class ConsumeLoop:
                     log.warning("consumer.unavailable", consumer=self.spec.name, error=repr(err))
                 self.state.bound = False
                 if self._bus.connected:
-                    await self._unbind(subscription)
-                    subscription = None
+                    await self._unbind(pull)
+                    pull = None
                 # Else it is kept: what the client buffers while the server is away (the subscription, a request
                 # for messages) is sent at the reconnect, and an answer must find somebody who still listens.
                 await _at_most(delay, self._stopping)
-        await self._unbind(subscription)
+        await self._unbind(pull)
 
-    async def _bind(self) -> JetStreamContext.PullSubscription:
+    async def _bind(self) -> Pull:
         await self._bus.js.consumer_info(self.spec.stream, self.spec.name)
-        subscription = await self._bus.js.pull_subscribe_bind(self.spec.name, self.spec.stream)
-        self.state.bound = True
-        self.state.polled = time.monotonic()
+        pull = await Pull.open(self._bus, self.spec.stream, self.spec.name)
+        self.state.answered(fetched=False)
         log.info("consumer.bound", consumer=self.spec.name)
-        return subscription
+        return pull
 
-    async def _unbind(self, subscription: JetStreamContext.PullSubscription | None) -> None:
-        if subscription is not None:
+    async def _unbind(self, pull: Pull | None) -> None:
+        if pull is not None:
             with contextlib.suppress(nats_errors.Error):
-                await subscription.unsubscribe()
+                await pull.close()
 
-    async def _pump(self, subscription: JetStreamContext.PullSubscription) -> None:
+    async def _pump(self, pull: Pull) -> None:
         """Ask for as many messages as there are free slots, never more: a buffered message's lease would expire.
 
-        More can come all the same: the client hands out what a late answer to an earlier request left with it.
+        More can come all the same: the late answer to an earlier request.
         """
         if self._free <= 0:
+            self.state.fed()
             self._freed.clear()
-            await _at_most(FETCH_SECONDS, self._freed)
+            await _at_most(PULL_SECONDS, self._freed)
             return
+        if not pull.under_way and self._free * 4 < self._slots:
+            await asyncio.sleep(GATHER_SECONDS)
         try:
-            messages = await subscription.fetch(self._free, timeout=FETCH_SECONDS)
-        except TimeoutError:  # the client raises its own subclass, and in one place the plain one
+            raw = await pull.next(self._free)
+        except TimeoutError:  # the client raises its own subclass
             if not self._bus.connected:
                 raise
-            messages = []
-        self.state.bound = True
-        self.state.polled = time.monotonic()
-        for raw in messages:
-            self._free -= 1
-            task = asyncio.create_task(self._process(Delivery(self.spec.name, raw)))
-            self._running.add(task)
-            task.add_done_callback(self._done)
+            raw = None
+        self.state.answered(fetched=raw is not None)
+        if raw is None:
+            await self._look()
+            return
+        self._free -= 1
+        task = asyncio.create_task(self._process(Delivery(self.spec.name, raw)))
+        self._running.add(task)
+        task.add_done_callback(self._done)
+
+    async def _look(self) -> None:
+        """Nothing came: where something waits all the same, the way here is broken, and is made anew."""
+        if not self.state.wants_look():
+            return
+        info = await self._bus.js.consumer_info(self.spec.stream, self.spec.name)
+        if not self.state.saw(info.num_pending or 0):
+            message = f"{info.num_pending} messages wait, and none comes"
+            raise Starved(message)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
@@ -208,6 +222,8 @@ class ConsumeLoop:
     def _attributes(self, delivery: Delivery) -> dict[str, Any]:
         if delivery.number > 1:
             self._metrics.redeliveries.labels(self.spec.name).inc()
+        else:
+            self._metrics.lag.labels(self.spec.name).observe(max(delivery.age().total_seconds(), 0.0))
         return {
             "messaging.system": "nats",
             "messaging.operation.name": "process",

@@ -86,5 +86,18 @@ class Publisher:
 
     async def wake(self, service: str) -> None:
         """Best effort and unacknowledged: whoever is not there finds the work on its timer."""
-        if self._bus.connected:
+        if not self._bus.connected:
+            return
+        try:
             await self._bus.nc.publish(subjects.wake(service))
+        except NatsError as err:
+            log.warning("wake.unpublished", service=service, error=repr(err))
+
+    async def cancel_task(self, task_id: str) -> None:
+        """Tell workers to stop at once. Best effort too: without it the fence stops them with their next beat."""
+        if not self._bus.connected:
+            return
+        try:
+            await self._bus.nc.publish(subjects.cancel_task(task_id), b"{}")
+        except NatsError as err:
+            log.warning("task.cancel_unpublished", task_id=task_id, error=repr(err))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from faststream import AckPolicy
@@ -22,6 +24,15 @@ def make_broker(url: str) -> NatsBroker:
     """Declares handlers and describes them (AsyncAPI); it never connects: the loops bring the messages."""
     # Its log would be two lines per message and every failure a second time; what happens is logged by the loop.
     return NatsBroker(url, logger=None)
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerLoad:
+    """``busy`` of ``slots`` messages of one consumer are at work in this process."""
+
+    name: str
+    slots: int
+    busy: int
 
 
 class Worker:
@@ -56,17 +67,13 @@ class Worker:
             no_reply=True,
         )
         subscriber(handler)
-        self.loops.append(
-            ConsumeLoop(
-                self._bus,
-                spec,
-                subscriber,
-                slots=slots,
-                metrics=self._metrics,
-                poison=self._poison,
-                beat=self._beat,
-            )
+        beat = min(self._beat, spec.beat)
+        loop = ConsumeLoop(
+            self._bus, spec, subscriber, slots=slots, metrics=self._metrics, poison=self._poison, beat=beat
         )
+        self._metrics.slots.labels(name).set(slots)
+        self._metrics.busy_slots.labels(name).set_function(lambda: loop.busy)
+        self.loops.append(loop)
 
     async def start(self) -> None:
         # What connect() would do besides connecting; pinned with FastStream's version.
@@ -75,10 +82,12 @@ class Worker:
             await loop.start()
 
     async def stop(self) -> None:
-        for loop in self.loops:
-            loop.request_stop()
-        for loop in self.loops:
-            await loop.stop()
+        """All at once: they share one grace period, which the supervisor's patience is made for."""
+        await asyncio.gather(*(loop.stop() for loop in self.loops))
+
+    def loads(self) -> list[ConsumerLoad]:
+        """How busy this process is, for whoever looks at all of them."""
+        return [ConsumerLoad(loop.spec.name, loop.slots, loop.busy) for loop in self.loops]
 
     async def moving(self) -> str | None:
         """For readiness: why one of the consumers does not move."""

@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from pydantic_core import PydanticSerializationError
 
 from aperag_common.bus import subjects
+from aperag_common.tasks import end_tasks
 from aperag_common.telemetry.record import is_sql, record_of
 
 if TYPE_CHECKING:
@@ -81,8 +82,7 @@ class NatsSpanExporter(SpanExporter):
     async def close(self, *, seconds: float) -> None:
         """Sends what waits if NATS answers within ``seconds``; drops and counts the rest."""
         if self._sender is not None:
-            self._sender.cancel()
-            await asyncio.gather(self._sender, return_exceptions=True)
+            await end_tasks(self._sender)
         if self._nc is not None and self._nc.is_connected:
             with contextlib.suppress(nats_errors.Error, TimeoutError):
                 async with asyncio.timeout(seconds):

@@ -1,0 +1,33 @@
+"""What a process is called among its replicas, and when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+import structlog
+
+if TYPE_CHECKING:
+    from aperag_common.settings import ProcessSettings
+
+log = structlog.get_logger(__name__)
+
+INSTANCE_LENGTH = 64
+
+
+def instance_of(settings: ProcessSettings) -> str:
+    # The end tells replicas apart; the lease column holds no more.
+    return (settings.instance or f"{socket.gethostname()}-{os.getpid()}")[-INSTANCE_LENGTH:]
+
+
+async def until_stopped() -> None:
+    """Returns at the first SIGTERM or SIGINT."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    await stopped.wait()
+    log.info("service.stopping")

@@ -1,0 +1,61 @@
+"""A pull request hands over what comes when it comes, and brings no more than was asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aperag_common.bus import pull, subjects
+from aperag_common.bus.pull import Pull
+
+if TYPE_CHECKING:
+    from nats.aio.msg import Msg
+
+    from aperag_common.bus.connection import Bus
+
+CONSUMER = "indexer-parse"
+PATIENCE = 30.0
+
+
+async def publish(bus: Bus, count: int) -> None:
+    for _ in range(count):
+        await bus.js.publish(subjects.PARSE_DOCUMENT, b"{}", stream=subjects.COMMANDS)
+
+
+async def take(asked: Pull, most: int) -> Msg:
+    async with asyncio.timeout(PATIENCE):
+        message = await asked.next(most)
+    assert message is not None
+    return message
+
+
+async def test_a_message_does_not_wait_for_the_rest_of_its_request(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pull, "PULL_SECONDS", 10 * PATIENCE)
+    asked = await Pull.open(bus, subjects.COMMANDS, CONSUMER)
+    await publish(bus, 3)
+    for _ in range(3):
+        await take(asked, 8)
+    assert asked.under_way
+    await publish(bus, 1)
+    await take(asked, 8)
+
+
+async def test_no_more_comes_than_was_asked_for(bus: Bus) -> None:
+    asked = await Pull.open(bus, subjects.COMMANDS, CONSUMER)
+    await publish(bus, 5)
+    for _ in range(2):
+        await take(asked, 2)
+    assert not asked.under_way
+    assert (await bus.js.consumer_info(subjects.COMMANDS, CONSUMER)).num_ack_pending == 2
+    for _ in range(3):
+        await take(asked, 3)
+
+
+async def test_a_request_that_nothing_answers_ends_with_none(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pull, "PULL_SECONDS", 0.1)
+    monkeypatch.setattr(pull, "GRACE_SECONDS", PATIENCE)
+    asked = await Pull.open(bus, subjects.COMMANDS, CONSUMER)
+    assert await asked.next(1) is None
+    assert not asked.under_way

@@ -1,0 +1,84 @@
+"""When a consume loop counts as stuck: not bound, no answer, or starved of what waits; never because it is busy."""
+
+from __future__ import annotations
+
+from aperag_common.bus.movement import LOOK_SECONDS, STALLED_SECONDS, Movement
+
+LONG = STALLED_SECONDS + 1
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def bound() -> tuple[Movement, Clock]:
+    clock = Clock()
+    movement = Movement(clock=clock)
+    movement.answered(fetched=False)
+    return movement, clock
+
+
+def problem(movement: Movement, *, free: int = 1) -> str | None:
+    return movement.problem("indexer-parse", free=free)
+
+
+def test_a_loop_that_was_never_bound_says_so() -> None:
+    assert problem(Movement()) == "consumer indexer-parse is not bound"
+    assert problem(Movement(), free=0) == "consumer indexer-parse is not bound"
+
+
+def test_a_consumer_that_answers_with_nothing_is_well() -> None:
+    movement, clock = bound()
+    clock.now += LONG
+    movement.answered(fetched=False)
+    assert problem(movement) is None
+
+
+def test_a_consumer_that_does_not_answer_is_stuck_only_while_slots_are_free() -> None:
+    movement, clock = bound()
+    clock.now += LONG
+    assert problem(movement) == "consumer indexer-parse has not answered for 31 s"
+    assert problem(movement, free=0) is None
+
+
+def test_a_loop_that_was_busy_for_long_is_well_when_a_slot_comes_free() -> None:
+    movement, clock = bound()
+    clock.now += LONG
+    movement.fed()  # it was busy until now
+    assert problem(movement) is None
+
+
+def test_messages_that_wait_and_never_come_are_noticed() -> None:
+    movement, clock = bound()
+    assert movement.saw(3)
+    clock.now += LONG
+    movement.answered(fetched=False)
+    assert not movement.saw(3)
+    assert problem(movement) == "consumer indexer-parse does not move: messages wait, and none has come for 31 s"
+    movement.answered(fetched=True)
+    assert problem(movement) is None
+
+
+def test_messages_that_waited_for_a_moment_are_nothing() -> None:
+    movement, clock = bound()
+    assert movement.saw(3)
+    clock.now += LONG
+    movement.answered(fetched=False)
+    assert movement.saw(0)
+    assert problem(movement) is None
+    assert movement.saw(1)
+    assert problem(movement) is None
+
+
+def test_it_looks_at_what_waits_now_and_then_and_not_after_every_answer() -> None:
+    movement, clock = bound()
+    assert movement.wants_look()
+    assert not movement.wants_look()
+    clock.now += LOOK_SECONDS
+    assert movement.wants_look()
+    movement.fed()
+    assert not movement.wants_look()
