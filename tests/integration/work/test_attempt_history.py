@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from sqlalchemy import text
 from aperag_common import errors
 from aperag_common.bus.delivery import Ack, Settled
 from aperag_common.testing.factories import make_upload
-from aperag_common.work import changes
+from aperag_common.work import changes, failures
 from aperag_common.work.claims import Claims
 from aperag_common.work.dispatch import STEP_COLUMNS, StepRow, step_dispatch
 from aperag_common.work.policy import WorkPolicy
@@ -134,3 +135,19 @@ async def test_the_clock_of_a_lease_that_was_set_back_costs_one_lease_at_most(
     settlement = told.value.settlement
     assert not isinstance(settlement, Ack)
     assert settlement.delay == WorkPolicy().lease
+
+
+async def test_two_deliveries_that_find_the_tries_used_up_give_the_step_up_once(
+    engine: AsyncEngine, claims: Claims
+) -> None:
+    document_id = await uploaded(engine)
+    used_up = text("UPDATE document_step SET attempt = :most, status = 'CREATING' WHERE kind = 'parse'")
+    async with engine.begin() as conn:
+        await conn.execute(used_up, {"most": WorkPolicy().max_attempts})
+    row = await parse_of(engine, document_id)
+    step = StepRow(**{name: row._mapping[name] for name in STEP_COLUMNS.split(", ")})
+    command = step_dispatch(step, source="tests").message
+    await asyncio.gather(failures.record_lost(claims, command), failures.record_lost(claims, command))
+    async with engine.connect() as conn:
+        letters = await conn.execute(text("SELECT code FROM dead_letter WHERE row_id = :id"), {"id": row.id})
+        assert list(letters.scalars()) == ["WORKER_LOST"]

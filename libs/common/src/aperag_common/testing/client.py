@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -86,6 +87,8 @@ class Client:
     def __init__(self, url: str, api_key: str) -> None:
         headers = {"Authorization": f"Bearer {api_key}"}
         self.http = httpx.AsyncClient(base_url=f"{url}/api/v1", headers=headers, timeout=TIMEOUT, trust_env=False)
+        self.refused: Counter[str] = Counter()
+        """Why ``patiently`` had to ask again, by error code or kind of lost connection."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -114,20 +117,29 @@ class Client:
         A gateway may say that what it needs is away, never that something unforeseen has happened.
         """
         parts = [("files", (name, body, "application/octet-stream"))]
+        answer = await self.patiently("POST", f"/collections/{collection}/documents", files=parts)
+        if not answer.is_success or self.refused[UNFORESEEN]:
+            message = f"refused: {answer.status_code} {answer.text}, before that {dict(self.refused)}"
+            raise AssertionError(message)
+        return dict(answer.json()["items"][0])
 
-        async def attempt() -> dict[str, Any]:
+    async def patiently(self, method: str, path: str, *, within: float = PATIENCE, **request: Any) -> httpx.Response:
+        """The same request again until a gateway that is there, and has what it needs, answers it."""
+
+        async def attempt() -> httpx.Response | None:
             try:
-                answer = await self.http.post(f"/collections/{collection}/documents", files=parts)
-            except httpx.TransportError:
-                return {}
-            if answer.is_success:
-                return dict(answer.json()["items"][0])
-            if answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR or answer.json()["error_code"] == UNFORESEEN:
-                message = f"refused: {answer.status_code} {answer.text}"
-                raise AssertionError(message)
-            return {}
+                answer = await self.http.request(method, path, **request)
+            except httpx.TransportError as err:
+                self.refused[type(err).__name__] += 1
+                return None
+            if answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+                return answer
+            self.refused[answer.json()["error_code"]] += 1
+            return None
 
-        return await until(attempt, within=PATIENCE)
+        answer = await until(attempt, within=within)
+        assert answer is not None  # noqa: S101  ``until`` ends with a true answer
+        return answer
 
     async def document(self, collection: str, document_id: str) -> dict[str, Any]:
         return await self.json("GET", f"/collections/{collection}/documents/{document_id}")
@@ -149,9 +161,9 @@ class Client:
         return list((await until(whole, within=PATIENCE))["items"])
 
     @asynccontextmanager
-    async def events(self) -> AsyncIterator[EventLog]:
-        """What happens from now on; a lost connection is resumed after the last event seen."""
-        log = EventLog()
+    async def events(self, *, after: str | None = None) -> AsyncIterator[EventLog]:
+        """What happened ``after`` this event, or happens from now on; a lost connection is resumed."""
+        log = EventLog(last_id=after)
         following = asyncio.create_task(self._follow(log))
         try:
             await log.until(lambda it: it.last_id is not None)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from aperag_standalone.cli.arguments import Collection, Yes, confirm
-from aperag_standalone.cli.output import details, table
+from aperag_standalone.cli.output import details, plain, table
 from aperag_standalone.cli.remote import Session, remote
 
 app = typer.Typer(
@@ -69,6 +69,20 @@ async def show(session: Session, collection: Collection) -> None:
     """One collection with its settings."""
     found = await session.api.collection(await session.api.collection_id(collection))
     session.printer.whole(found, lambda: details(found))
+
+
+@app.command()
+@remote
+async def cancel(session: Session, collection: Collection, *, yes: Yes = False) -> None:
+    """Stop everything that is done for the documents of a collection.
+
+    What searches found before, they go on finding. Deletes are not stopped.
+    """
+    found = await session.api.collection(await session.api.collection_id(collection))
+    confirm(f"Cancel all running tasks of the collection {found['title']!r} ({found['id']})?", yes=yes)
+    answer = await session.api.cancel_collection(found["id"])
+    told = f"{answer['cancelled_tasks']} tasks of {answer['affected_documents']} documents cancelled"
+    session.printer.whole(answer, lambda: plain(told))
 
 
 @app.command()

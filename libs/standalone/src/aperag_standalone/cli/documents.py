@@ -17,6 +17,7 @@ from aperag_standalone.cli.downloads import save
 from aperag_standalone.cli.exits import Exit
 from aperag_standalone.cli.output import details, plain, table
 from aperag_standalone.cli.remote import Session, remote
+from aperag_standalone.cli.timelines import timeline, with_summaries
 from aperag_standalone.cli.uploads.command import upload
 from aperag_standalone.client.following import follow
 from aperag_standalone.client.tracks import Stage, Tracks
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Upload documents and see what becomes of them.")
 app.command()(remote(upload))
+app.command()(remote(timeline))
 
 LISTED = ("id", "name", "status", "size", "created")
 STATUS = ("id", "name", "status", "vector_index_status", "fulltext_index_status")
@@ -90,15 +92,19 @@ async def status(
     if follow:
         await _follow(session, collection_id, wanted)
         return
-    found = await _read(session, collection_id, wanted)
+    found = await with_summaries(session.api.http, collection_id, await _read(session, collection_id, wanted))
     counts = Counter(it["status"] for it in found)
     session.printer.whole({"counts": counts, "documents": found}, lambda: _statuses(found, counts))
 
 
 def _statuses(found: Sequence[dict[str, Any]], counts: Counter[str]) -> RenderableType:
     summary = "; ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "no documents"
-    reasons = [plain(f"{it['name']}: {it['error_code']}: {it['error_message']}") for it in found if it["error_code"]]
+    reasons = [plain(f"{it['name']}: {told}") for it in found if (told := it.get("why") or _error(it))]
     return Group(table(found, STATUS), *reasons, plain(summary))
+
+
+def _error(document: dict[str, Any]) -> str:
+    return f"{document['error_code']}: {document['error_message']}" if document["error_code"] else ""
 
 
 async def _ids(session: Session, collection_id: str, documents: Sequence[str]) -> list[str]:
@@ -168,6 +174,20 @@ async def rebuild(
         for document_id in await _ids(session, collection_id, documents or ())
     ]
     session.printer.whole(answers, lambda: table(answers, ("id", "task_id", "message")))
+
+
+@app.command()
+@remote
+async def cancel(session: Session, collection: Collection, documents: Documents) -> None:
+    """Stop everything that is done for documents; what searches found before, they go on finding.
+
+    Example: aperag documents cancel Handbooks intro.md
+    """
+    collection_id = await session.api.collection_id(collection)
+    wanted = await _ids(session, collection_id, documents)
+    answers = [await session.api.cancel_document(collection_id, it) for it in wanted]
+    rows = [{**it["document"], "tasks": " ".join(it["task_ids"])} for it in answers]
+    session.printer.whole(answers, lambda: table(rows, ("id", "name", "status", "tasks")))
 
 
 @app.command()

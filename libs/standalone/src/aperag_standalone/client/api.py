@@ -100,6 +100,12 @@ class Api:
     async def delete_document(self, collection_id: str, document_id: str) -> Json:
         return dict(await self.http.json("DELETE", f"{_documents(collection_id)}/{segment(document_id)}"))
 
+    async def cancel_document(self, collection_id: str, document_id: str) -> Json:
+        return dict(await self.http.json("POST", f"{_documents(collection_id)}/{segment(document_id)}/cancel"))
+
+    async def cancel_collection(self, collection_id: str) -> Json:
+        return dict(await self.http.json("POST", f"/collections/{segment(collection_id)}/cancel"))
+
     async def rebuild(self, collection_id: str, document_id: str, indexes: Sequence[str]) -> Json:
         path = f"{_documents(collection_id)}/{segment(document_id)}/rebuild_indexes"
         return dict(await self.http.json("POST", path, json={"index_types": [it.upper() for it in indexes]}))

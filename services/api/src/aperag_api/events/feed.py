@@ -17,6 +17,7 @@ from aperag_api.events.reader import OrderedReader
 from aperag_api.reading import reading
 from aperag_common import errors
 from aperag_common.bus import subjects
+from aperag_common.tasks import end_tasks
 
 if TYPE_CHECKING:
     from nats.js.api import StreamInfo
@@ -52,9 +53,9 @@ class Feed:
         running, self._running = self._running, None
         if running is not None:
             self._bus.reconnected.remove(self._on_reconnect)
-            await _end(running)
+            await end_tasks(running)
             if self._following is not None:
-                await _end(self._following)
+                await end_tasks(self._following)
 
     async def known(self, *, seconds: float) -> Position:
         """The position, once there is one; raises ``UpstreamUnavailable`` where that takes too long."""
@@ -125,11 +126,3 @@ class Feed:
             self.position = Position(known.epoch, 0)
             self._fanout.signal(Signal.RESET)
         return self.position
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    """In Python 3.11 ``wait_for`` swallows a cancellation that meets its result: repeat it until it is heard."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait([task], timeout=0.1)
-    await asyncio.gather(task, return_exceptions=True)

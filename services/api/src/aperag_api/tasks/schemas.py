@@ -6,6 +6,8 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
+from aperag_api.documents.schemas import DocumentOut
+
 
 class TaskStep(BaseModel):
     """``outcome`` is this task's, ``status`` the step's own, which a newer task may have moved on.
@@ -36,3 +38,18 @@ class TaskOut(BaseModel):
     finished: datetime | None = None
     trace_id: str | None = None
     steps: list[TaskStep]
+
+
+class CancelledDocument(BaseModel):
+    """``document`` as the cancel left it, ``task_ids`` what was cancelled."""
+
+    document: DocumentOut
+    task_ids: list[str]
+
+
+class CancelledCollection(BaseModel):
+    """Numbers, for there may be very many; a document may have had more than one task."""
+
+    collection_id: str
+    cancelled_tasks: int
+    affected_documents: int

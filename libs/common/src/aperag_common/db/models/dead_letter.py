@@ -46,4 +46,5 @@ class DeadLetter(Base):
     __table_args__ = (
         Index("ix_dead_letter_created", "created"),
         Index("ix_dead_letter_row", "row_id"),
+        Index("ix_dead_letter_open", "code", postgresql_where=text("redriven_at IS NULL")),
     )

@@ -55,4 +55,5 @@ class DocumentStep(DrivenMixin, Base):
             "owner",
             postgresql_where=text(f"status IN {OPEN_SQL} AND dispatch > 0"),
         ),
+        Index("ix_document_step_failed", "kind", postgresql_where=text("status = 'FAILED'")),
     )

@@ -15,13 +15,13 @@ class ServiceInstance(Base):
     """Upserted by each process about itself every few seconds; one that ends takes its row along, one that is
     killed is told from the living by ``seen``.
 
-    ``consumers`` is a list of ``{name, slots, busy}``.
+    ``instance`` tells replicas of one service apart. ``consumers`` is a list of ``{name, slots, busy}``.
     """
 
     __tablename__ = "service_instance"
 
+    service: Mapped[str] = mapped_column(String(24), primary_key=True)
     instance: Mapped[str] = mapped_column(String(64), primary_key=True)
-    service: Mapped[str] = mapped_column(String(24))
     version: Mapped[str] = mapped_column(String(32))
     started: Mapped[datetime] = mapped_column(server_default=func.now())
     seen: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -11,7 +11,10 @@ from aperag_common.db.models.base import Base
 
 
 class Timer(Base):
-    """Upserted by the reconciler that consumed a tick; ``outcome`` is ok or failed, null before the first end."""
+    """Upserted by the reconciler that consumed a tick; ``outcome`` is ok or failed, null before the first end.
+
+    ``started_at`` after ``finished_at``: it runs, or whoever ran it is gone. ``succeeded_at`` is the last good end.
+    """
 
     __tablename__ = "timer"
 
@@ -20,6 +23,7 @@ class Timer(Base):
     worker: Mapped[str | None] = mapped_column(String(64))
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    succeeded_at: Mapped[datetime | None]
     lateness_seconds: Mapped[float | None] = mapped_column(Float)
     outcome: Mapped[str | None] = mapped_column(String(12))
     error_message: Mapped[str | None] = mapped_column(Text)

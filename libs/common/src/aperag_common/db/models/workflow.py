@@ -54,6 +54,7 @@ class Workflow(Base):
 
     __table_args__ = (
         Index("ix_workflow_finished", "finished"),
+        Index("ix_workflow_running", "collection_id", "document_id", postgresql_where=text("status = 'RUNNING'")),
         Index("ix_workflow_trace", text("split_part(traceparent, '-', 2)"), "owner"),
     )
 

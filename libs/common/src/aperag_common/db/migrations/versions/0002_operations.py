@@ -15,13 +15,13 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "service_instance",
-        sa.Column("instance", sa.String(length=64), nullable=False),
         sa.Column("service", sa.String(length=24), nullable=False),
+        sa.Column("instance", sa.String(length=64), nullable=False),
         sa.Column("version", sa.String(length=32), nullable=False),
         sa.Column("started", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("seen", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("consumers", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.PrimaryKeyConstraint("instance", name=op.f("pk_service_instance")),
+        sa.PrimaryKeyConstraint("service", "instance", name=op.f("pk_service_instance")),
     )
     op.create_index("ix_service_instance_seen", "service_instance", ["seen"], unique=False)
     op.create_table(
@@ -31,6 +31,7 @@ def upgrade() -> None:
         sa.Column("worker", sa.String(length=64), nullable=True),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("succeeded_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("lateness_seconds", sa.Float(), nullable=True),
         sa.Column("outcome", sa.String(length=12), nullable=True),
         sa.Column("error_message", sa.Text(), nullable=True),
@@ -141,10 +142,27 @@ def upgrade() -> None:
     op.add_column("dead_letter", sa.Column("worker", sa.String(length=64), nullable=True))
     op.add_column("dead_letter", sa.Column("redriven_workflow_id", sa.String(length=24), nullable=True))
     op.create_index("ix_dead_letter_row", "dead_letter", ["row_id"], unique=False)
+    op.create_index(
+        "ix_dead_letter_open", "dead_letter", ["code"], unique=False, postgresql_where=sa.text("redriven_at IS NULL")
+    )
     op.add_column("document_step", sa.Column("worker", sa.String(length=64), nullable=True))
     op.add_column(
         "document_step",
         sa.Column(
             "failed_attempts", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'[]'"), nullable=False
         ),
+    )
+    op.create_index(
+        "ix_document_step_failed",
+        "document_step",
+        ["kind"],
+        unique=False,
+        postgresql_where=sa.text("status = 'FAILED'"),
+    )
+    op.create_index(
+        "ix_workflow_running",
+        "workflow",
+        ["collection_id", "document_id"],
+        unique=False,
+        postgresql_where=sa.text("status = 'RUNNING'"),
     )

@@ -1,0 +1,213 @@
+"""Cancelling all that is done for a document or a collection, over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import text
+
+from aperag_api.tasks import service
+from aperag_common.bus import subjects
+from aperag_common.bus.delivery import Ack, Settled
+from aperag_common.settings import WorkSettings
+from aperag_common.testing.waiting import until
+from aperag_common.work.dispatch import STEP_COLUMNS, StepRow, step_dispatch
+from aperag_common.work.policy import WorkPolicy
+from aperag_reconciler.redrive.redrive import Redrive
+from aperag_reconciler.release.release import FairRelease
+
+if TYPE_CHECKING:
+    from nats.aio.msg import Msg
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from aperag_common.bus.connection import Bus
+    from aperag_common.work.courier import Courier
+
+Person = Any
+Indexer = Any
+
+
+async def column(engine: AsyncEngine, sql: str, **parameters: Any) -> list[Any]:
+    async with engine.connect() as conn:
+        return list((await conn.execute(text(sql), parameters)).scalars())
+
+
+async def outcomes(engine: AsyncEngine) -> dict[str, str]:
+    """How tasks ended, as events tell it; a task that ended twice fails the test."""
+    query = "SELECT payload->'data' FROM outbox WHERE payload->>'type' = 'document.indexed'"
+    told = [(data["workflow_id"], data["outcome"]) for data in await column(engine, query)]
+    assert len(dict(told)) == len(told)
+    return dict(told)
+
+
+async def test_all_tasks_of_a_document_end_at_once_and_their_workers_are_told(
+    alice: Person, indexer: Indexer, engine: AsyncEngine, bus: Bus
+) -> None:
+    collection = await alice.collection()
+    document = await alice.uploaded(collection, "a.txt", "tea")
+    path = f"/collections/{collection}/documents/{document['id']}"
+    await indexer.settle(document["id"], "tea", kinds=("parse",))
+    rebuilt = (await alice.http.post(f"{path}/rebuild_indexes", json={"index_types": ["VECTOR"]})).json()
+    tasks = {document["task_id"], rebuilt["task_id"]}
+    told = await bus.nc.subscribe(subjects.ALL_TASK_CANCELS)
+    await bus.nc.flush()
+    answer = await alice.http.post(f"{path}/cancel")
+    assert answer.status_code == 200, answer.text
+    assert set(answer.json()["task_ids"]) == tasks
+    shown = answer.json()["document"]
+    assert (shown["status"], shown["vector_index_status"], shown["error_code"]) == ("FAILED", "FAILED", "CANCELLED")
+    assert {subjects.parse_cancel_task((await told.next_msg(timeout=30)).subject) for _ in tasks} == tasks
+    for task in tasks:
+        state = (await alice.http.get(f"/tasks/{task}")).json()
+        assert (state["status"], state["finished"] is not None) == ("CANCELLED", True)
+    assert await outcomes(engine) == dict.fromkeys(tasks, "CANCELLED")
+    assert (await alice.http.get(path)).json() == shown
+
+
+async def test_what_was_served_before_a_cancelled_rebuild_is_served_again(alice: Person, indexer: Indexer) -> None:
+    collection = await alice.collection()
+    document = await alice.uploaded(collection, "a.txt", "tea")
+    path = f"/collections/{collection}/documents/{document['id']}"
+    await indexer.settle(document["id"], "tea")
+    await alice.http.post(f"{path}/rebuild_indexes", json={"index_types": ["VECTOR", "FULLTEXT"]})
+    shown = (await alice.http.post(f"{path}/cancel")).json()["document"]
+    assert (shown["status"], shown["vector_index_status"], shown["error_code"]) == ("COMPLETE", "ACTIVE", None)
+    search = {"query": "tea", "fulltext_search": {}}
+    found = (await alice.http.post(f"/collections/{collection}/searches", json=search)).json()
+    assert [hit["source"] for hit in found["items"]] == ["a.txt"]
+
+
+async def test_a_document_whose_tasks_have_ended_cannot_be_cancelled(alice: Person, indexer: Indexer) -> None:
+    collection = await alice.collection()
+    document = await alice.uploaded(collection, "a.txt", "tea")
+    await indexer.settle(document["id"], "tea")
+    answer = await alice.http.post(f"/collections/{collection}/documents/{document['id']}/cancel")
+    assert (answer.status_code, answer.json()["error_code"]) == (409, "CONFLICT")
+    assert answer.json()["details"]["document"]["status"] == "COMPLETE"
+
+
+async def test_a_deleted_document_and_those_of_others_are_not_found(
+    alice: Person, mallory: Person, engine: AsyncEngine
+) -> None:
+    collection = await alice.collection()
+    document = await alice.uploaded(collection, "a.txt", "tea")
+    path = f"/collections/{collection}/documents/{document['id']}"
+    assert (await mallory.http.post(f"{path}/cancel")).status_code == 404
+    assert (await mallory.http.post(f"/collections/{collection}/cancel")).status_code == 404
+    assert await outcomes(engine) == {}
+    assert (await alice.http.delete(path)).status_code == 200
+    assert (await alice.http.post(f"{path}/cancel")).status_code == 404
+    assert (await alice.http.post(f"/collections/{collection}/cancel")).json()["cancelled_tasks"] == 0
+    assert await column(engine, "SELECT status FROM workflow WHERE kind = 'delete'") == ["RUNNING"]
+
+
+async def test_a_collection_is_cancelled_in_batches_and_what_has_ended_stays(
+    alice: Person, indexer: Indexer, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "BATCH", 2)
+    collection, other = await alice.collection(), await alice.collection()
+    done = await alice.uploaded(collection, "done.txt", "tea")
+    await indexer.settle(done["id"], "tea")
+    elsewhere = await alice.uploaded(other, "elsewhere.txt", "tea")
+    running = [await alice.uploaded(collection, f"{n}.txt", "tea") for n in range(5)]
+    answer = await alice.http.post(f"/collections/{collection}/cancel")
+    assert (answer.status_code, answer.json()) == (
+        200,
+        {"collection_id": collection, "cancelled_tasks": 5, "affected_documents": 5},
+    )
+    listed = (await alice.http.get(f"/collections/{collection}/documents")).json()["items"]
+    assert {document["id"]: document["status"] for document in listed} == {
+        done["id"]: "COMPLETE",
+        **{document["id"]: "FAILED" for document in running},
+    }
+    cancelled = {document["task_id"]: "CANCELLED" for document in running}
+    assert await outcomes(engine) == {done["task_id"]: "SUCCESS", **cancelled}
+    assert (await alice.http.get(f"/tasks/{elsewhere['task_id']}")).json()["status"] == "RUNNING"
+    again = await alice.http.post(f"/collections/{collection}/cancel")
+    assert (again.status_code, again.json()["cancelled_tasks"]) == (200, 0)
+
+
+@pytest.mark.parametrize("settings", [{"work": WorkSettings(in_flight_per_owner=1)}], indirect=True)
+async def test_a_cancelled_document_leaves_nothing_and_its_slot_goes_to_the_next_without_a_timer(
+    alice: Person, indexer: Indexer, engine: AsyncEngine, bus: Bus, courier: Courier
+) -> None:
+    release = FairRelease(engine, courier, WorkPolicy(), in_flight_per_owner=1)
+
+    async def on_wake(_: Msg) -> None:
+        await release.run()
+
+    async def on_cancel(message: Msg) -> None:
+        indexer.claims.cancel_task(subjects.parse_cancel_task(message.subject))
+
+    await bus.nc.subscribe(subjects.wake("reconciler"), cb=on_wake)
+    await bus.nc.subscribe(subjects.ALL_TASK_CANCELS, cb=on_cancel)
+    await bus.nc.flush()
+    collection = await alice.collection()
+    first = await alice.uploaded(collection, "first.txt", "tea")
+    second = await alice.uploaded(collection, "second.txt", "tea")
+
+    async def next_ones() -> list[str]:
+        return await published(bus)
+
+    assert await until(next_ones) == [first["id"]]
+    working = asyncio.create_task(endless(indexer, await parse_of(engine, first["id"])))
+    await until(lambda: held(indexer))
+    answer = await alice.http.post(f"/collections/{collection}/documents/{first['id']}/cancel")
+    assert answer.json()["document"]["status"] == "FAILED"
+    with pytest.raises(Settled) as stopped:
+        await working
+    assert stopped.value.settlement == Ack(outcome="superseded")
+    assert await until(next_ones) == [second["id"]]
+    await assert_nothing_of(engine, first["id"])
+    await let_all_be_due(engine)
+    assert await Redrive(engine, courier, WorkPolicy()).run() == 1  # the second one alone
+    assert await published(bus) == [second["id"]]
+
+
+async def endless(indexer: Indexer, row: StepRow) -> None:
+    """A worker that would go on for ever, and write a chunk at the end."""
+    async with indexer.claims.claim(step_dispatch(row, source="tests").message) as step:
+        await asyncio.Event().wait()
+        async with step.finish() as finishing:
+            await indexer._write_chunk(finishing.conn, row, "late")
+
+
+async def held(indexer: Indexer) -> bool:
+    return bool(indexer.claims.held)
+
+
+async def parse_of(engine: AsyncEngine, document_id: str) -> StepRow:
+    query = text(f"SELECT {STEP_COLUMNS} FROM document_step WHERE document_id = :id AND kind = 'parse'")
+    async with engine.connect() as conn:
+        return StepRow(**(await conn.execute(query, {"id": document_id})).one()._mapping)
+
+
+async def assert_nothing_of(engine: AsyncEngine, document_id: str) -> None:
+    assert await column(engine, "SELECT id FROM chunk WHERE document_id = :id", id=document_id) == []
+    leases = "SELECT lease_token FROM document_step WHERE document_id = :id AND lease_token IS NOT NULL"
+    assert await column(engine, leases, id=document_id) == []
+
+
+async def let_all_be_due(engine: AsyncEngine) -> None:
+    """Whatever could be published again is."""
+    async with engine.begin() as conn:
+        await conn.execute(
+            text("UPDATE document_step SET due_at = clock_timestamp() WHERE kind = 'parse' AND due_at < 'infinity'")
+        )
+
+
+async def published(bus: Bus) -> list[str]:
+    """Documents of the parse commands that wait, which are taken."""
+    info = await bus.js.stream_info(subjects.COMMANDS, subjects_filter=subjects.PARSE_DOCUMENT)
+    stored = sum((info.state.subjects or {}).values())
+    if not stored:
+        return []
+    subscription = await bus.js.pull_subscribe_bind("indexer-parse", subjects.COMMANDS)
+    messages = await subscription.fetch(stored, timeout=30)
+    for message in messages:
+        await message.ack_sync(timeout=30)
+    await subscription.unsubscribe()
+    return [json.loads(message.data)["data"]["document_id"] for message in messages]
