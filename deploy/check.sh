@@ -55,6 +55,13 @@ if docker compose version >/dev/null 2>&1 || have docker-compose "what compose m
         says "set it in deploy/.env" compose --env-file deploy/.env.example config --quiet
 fi
 step "deploy/postgres/init.sh is a script" sh -n deploy/postgres/init.sh
+if have promtool "what Prometheus is told"; then
+    step "deploy/observability/prometheus.yml" promtool check config deploy/observability/prometheus.yml
+    step "alerts fire when they should, and only then" promtool test rules deploy/observability/alerts.test.yml
+fi
+if have python "the dashboard"; then
+    step "the dashboard is JSON" python -m json.tool deploy/observability/grafana/dashboards/aperag.json
+fi
 if have python "NATS identities"; then
     step "NATS identities" python deploy/nats/identities.py "$scratch"
     if have nats-server "deploy/nats/nats.conf with these identities"; then

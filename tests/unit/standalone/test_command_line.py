@@ -74,7 +74,7 @@ def test_every_command_has_a_help_text_and_explains_every_option(path: tuple[str
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in leaves() if path[0] not in {"up", "down", "logs", "demo"}], ids=" ".join
+    "path", [path for path in leaves() if path[0] not in {"up", "down", "logs", "demo", "mcp"}], ids=" ".join
 )
 def test_every_command_that_answers_does_so_for_programs_too(path: tuple[str, ...]) -> None:
     assert "--output" in run(*path, "--help").stdout

@@ -1,0 +1,1 @@
+"""All queues, workers and open work at once, for operators."""

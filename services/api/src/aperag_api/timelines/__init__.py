@@ -1,0 +1,1 @@
+"""Where a document is, and why it waits there."""
