@@ -5,16 +5,24 @@ from __future__ import annotations
 import asyncio
 import shlex
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import structlog
 import typer
 from rich.console import Console
 
+from aperag_common import logs
+from bench.chaos import run as chaos_run
 from bench.corpora.choose import SCIFACT
+from bench.dispatch import run as dispatch_run
 from bench.errors import BenchError
+from bench.fairness import run as fairness_run
 from bench.footprint import run as footprint_run
 from bench.ingest import run as ingest_run
+from bench.mcp import run as mcp_run
+from bench.pipeline import run as pipeline_run
 from bench.quality import run as quality_run
 from bench.report import render
 from bench.report.figures import Findings, Report
@@ -27,6 +35,21 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 progress = Console(stderr=True, soft_wrap=True, highlight=False)
 
+
+class Rival(StrEnum):
+    """What our path can be held against."""
+
+    CELERY = "celery"
+
+
+class WorkSettings(StrEnum):
+    """How soon what a dead process held is taken over."""
+
+    PRODUCTION = "production"
+    FAST = "fast"
+
+
+VsOption = Annotated[Rival | None, typer.Option(help="The same work through Celery 5 with Redis, in the same run.")]
 OutputOption = Annotated[render.Output, typer.Option("--output", "-o", help="How to print what was found.")]
 
 
@@ -116,13 +139,90 @@ def footprint(
     _run("footprint", lambda: footprint_run.run(options, tell=_tell), output)
 
 
+@app.command(epilog=_examples("just bench mcp", "just bench mcp --searches 1000 -o json"))
+def mcp(
+    *,
+    chunks: Annotated[int, typer.Option(help="Chunks of the collection.", min=mcp_run.TOPK, max=5_000)] = 1000,
+    searches: Annotated[int, typer.Option(help="Searches measured each way.", min=10)] = 300,
+    output: OutputOption = render.Output.TABLE,
+) -> None:
+    """Searches by REST and by MCP, in turns: what MCP adds."""
+    options = mcp_run.Options(chunks, searches)
+    _run("mcp", lambda: mcp_run.run(options, tell=_tell), output)
+
+
+@app.command(epilog=_examples("just bench dispatch --vs celery", "just bench dispatch --tasks 20000 --processes 4"))
+def dispatch(
+    *,
+    vs: VsOption = None,
+    tasks: Annotated[int, typer.Option(help="Tasks enqueued and then drained.", min=1)] = 4000,
+    trips: Annotated[int, typer.Option(help="Round trips, by one caller and again by several.", min=1)] = 300,
+    processes: Annotated[int, typer.Option(help="Worker processes, ours and Celery's.", min=1, max=64)] = 2,
+    rounds: Annotated[int, typer.Option(help="Times that all of it is measured, in turns.", min=1)] = 3,
+    output: OutputOption = render.Output.TABLE,
+) -> None:
+    """Tasks that do nothing, or wait: over the bus alone, and with claim and fence."""
+    options = dispatch_run.Options(tasks, trips, processes, rounds, vs is Rival.CELERY)
+    _run("dispatch", lambda: dispatch_run.run(options, tell=_tell), output)
+
+
+@app.command(epilog=_examples("just bench pipeline --vs celery", "just bench pipeline --documents 1000"))
+def pipeline(
+    *,
+    vs: VsOption = None,
+    corpus: Annotated[str, typer.Option(help="As for ingest.")] = "scifact",
+    documents: Annotated[int, typer.Option(help="Documents of the corpus.", min=2)] = 400,
+    cap: Annotated[float, typer.Option(help="After a kill: seconds without progress that end the wait.", min=1)] = 90,
+    visibility: Annotated[float, typer.Option(help="Celery's tuned visibility timeout, seconds.", min=1)] = 10,
+    output: OutputOption = render.Output.TABLE,
+) -> None:
+    """Documents through our services and through Celery, which calls the same functions; and after kill -9."""
+    options = pipeline_run.Options(corpus, documents, vs is Rival.CELERY, cap, visibility)
+    _run("pipeline", lambda: pipeline_run.run(options, tell=_tell), output)
+
+
+@app.command(epilog=_examples("just bench chaos", "just bench chaos --docs 1000 --kills 60 --seed 7 --wipe -o json"))
+def chaos(
+    *,
+    docs: Annotated[int, typer.Option(help="Documents uploaded over HTTP.", min=10)] = 1000,
+    kills: Annotated[int, typer.Option(help="Processes killed with -9.", min=1)] = 60,
+    seed: Annotated[int, typer.Option(help="Decides what is killed when, and what is asked of whom.")] = 1,
+    wipe: Annotated[bool, typer.Option("--wipe", help="Delete the store of JetStream once.")] = False,
+    work_settings: Annotated[
+        WorkSettings, typer.Option(help="Leases and due times: as in production, or short.")
+    ] = WorkSettings.PRODUCTION,
+    keep: Annotated[
+        Path | None, typer.Option(help="Folder for logs and rows, written where a promise was broken.")
+    ] = None,
+    output: OutputOption = render.Output.TABLE,
+) -> None:
+    """An ingest while processes are killed: what was lost, doubled, left behind or stuck. Fails where anything was."""
+    options = chaos_run.Options(docs, kills, seed, wipe, work_settings is WorkSettings.FAST, keep)
+    _run("chaos", lambda: chaos_run.run(options, tell=_tell), output)
+
+
+@app.command(epilog=_examples("just bench fairness", "just bench fairness --queued 1000 --trials 10 -o json"))
+def fairness(
+    *,
+    queued: Annotated[int, typer.Option(help="Documents of one owner that stand in the queue.", min=100)] = 5000,
+    trials: Annotated[int, typer.Option(help="Single documents of another owner.", min=1)] = 20,
+    indexers: Annotated[int, typer.Option(help="Indexer processes.", min=1, max=64)] = 1,
+    output: OutputOption = render.Output.TABLE,
+) -> None:
+    """One owner's documents in the queue, another's single one: how long until it is searchable."""
+    _run("fairness", lambda: fairness_run.run(fairness_run.Options(queued, trials, indexers), tell=_tell), output)
+
+
 def _tell(what: str) -> None:
     progress.print(f"{what} …", markup=False)
 
 
 def _run(benchmark: str, measure: Callable[[], Coroutine[None, None, Findings]], output: render.Output) -> None:
     """What a person can mend is one message, never a stack trace."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # stdout is the report's
     machine = this_machine()
+    # What our own code logs in this process is progress, too: the report alone goes to stdout.
+    logs.configure("WARNING", json=False, service="bench")
     try:
         found = asyncio.run(measure())
     except BenchError as err:
@@ -130,3 +230,5 @@ def _run(benchmark: str, measure: Callable[[], Coroutine[None, None, Findings]],
         raise typer.Exit(1) from err
     command = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
     render.show(Console(), Report(benchmark, command, machine, found), output)
+    if found.failed:
+        raise typer.Exit(1)

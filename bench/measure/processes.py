@@ -67,12 +67,20 @@ def own_cpu_seconds() -> dict[str, float]:
     """Of this process, and of those that it started."""
     this = psutil.Process()
     times = this.cpu_times()
-    below = times.children_user + times.children_system
-    for child in this.children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            spent = child.cpu_times()
-            below += spent.user + spent.system + spent.children_user + spent.children_system
-    return {"main": times.user + times.system, POOL: below}
+    own = times.user + times.system
+    return {"main": own, POOL: tree_cpu_seconds(this.pid) - own}
+
+
+def tree_cpu_seconds(pid: int) -> float:
+    """Of this process and all below it, those that have ended included; 0 where it is gone."""
+    spent = 0.0
+    with suppress(psutil.NoSuchProcess):
+        leader = psutil.Process(pid)
+        for process in (leader, *leader.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                spent += times.user + times.system + times.children_user + times.children_system
+    return spent
 
 
 @dataclass(frozen=True, slots=True)

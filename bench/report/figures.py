@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bench.report.machine import Machine
 
@@ -47,10 +47,12 @@ def at_least(name: str, value: float, limit: float) -> Target:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What one benchmark measured."""
+    """What one benchmark measured. ``summary`` stands at the top of the JSON; ``failed`` makes the command fail."""
 
     sections: Sequence[Section]
     targets: Sequence[Target] = ()
+    summary: Row = field(default_factory=dict)
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

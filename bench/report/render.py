@@ -45,6 +45,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "benchmark": report.benchmark,
         "command": report.command,
         "machine": asdict(report.machine),
+        **{name: _rounded(value) for name, value in report.findings.summary.items()},
         "sections": {
             section.title: [{name: _rounded(value) for name, value in row.items()} for row in section.rows]
             for section in report.findings.sections

@@ -55,3 +55,9 @@ def test_a_figure_has_the_digits_that_mean_something(value: str | float | None, 
 def test_a_target_includes_its_limit(value: float, met: bool) -> None:  # noqa: FBT001  a table's column
     assert at_most("p50", value, 10).met is met
     assert at_least("p50", -value, -10).met is met
+
+
+def test_a_summary_stands_at_the_top_of_the_json() -> None:
+    found = Findings([], summary={"docs": 5, "seconds": 1.23456})
+    told = render.as_json(Report("chaos", "python -m bench chaos", this_machine(), found))
+    assert (told["docs"], told["seconds"]) == (5, 1.2346)

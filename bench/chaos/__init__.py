@@ -1,0 +1,1 @@
+"""An ingest during which processes die, and what is left of it."""

@@ -1,0 +1,57 @@
+"""Celery's lane: its caller is a thread per trip, as its client is made for threads."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from bench.dispatch.lane import IN_FLIGHT
+from bench.dispatch.task import Task
+from bench.twin.app import make_app
+from bench.twin.workers import is_drained
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ANSWER_SECONDS = 60.0
+
+
+class CeleryLane:
+    """Results are kept in Redis and announced to the caller; work is acknowledged after it has ended."""
+
+    def __init__(self, name: str, broker: str, tasks: Sequence[Task] = tuple(Task)) -> None:
+        self.name = name
+        self.tasks = tasks
+        self.app: Any = make_app(broker)
+        self._threads = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="caller")
+        self._redis: Any = self.app.connection_for_read().default_channel.client
+
+    async def enqueue(self, task: Task, count: int) -> None:
+        await self._run(self._send, task, count)
+
+    async def drained(self) -> bool:
+        return bool(await self._run(is_drained, self._redis))
+
+    async def trip(self, task: Task) -> float:
+        return float(await self._run(self._trip, task))
+
+    def close(self) -> None:
+        self._threads.shutdown()
+        self._redis.close()
+        self.app.close()
+
+    def _send(self, task: Task, count: int) -> None:
+        # One producer for all: the quickest that Celery offers.
+        with self.app.producer_or_acquire() as producer:
+            for _ in range(count):
+                self.app.send_task(task.value, producer=producer)
+
+    def _trip(self, task: Task) -> float:
+        begun = time.perf_counter()
+        self.app.send_task(task.value).get(timeout=ANSWER_SECONDS)
+        return time.perf_counter() - begun
+
+    async def _run(self, function: Any, *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)

@@ -1,0 +1,152 @@
+"""``bench dispatch``: a task that does nothing, and one that waits, through our path and through Celery."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aperag_common.bus import topology
+from aperag_common.bus.connection import connect
+from aperag_common.db import migrate
+from aperag_common.db.session import make_engine
+from aperag_common.settings import NatsSettings, PostgresSettings
+from aperag_common.testing.factories import make_collection, make_user
+from aperag_common.testing.waiting import until
+from aperag_standalone import unprivileged
+from aperag_standalone.nats import NatsServer
+from aperag_standalone.postgres import PostgresServer
+from aperag_standalone.process import Command
+from bench.dispatch.celery_lane import CeleryLane
+from bench.dispatch.findings import findings
+from bench.dispatch.lane import Course, Measured, Sizes
+from bench.dispatch.ours import our_lanes
+from bench.dispatch.task import SLOTS, Task
+from bench.stand.crew import Crew, running
+from bench.twin.app import BROKER, TRACED, require
+from bench.twin.redis import RedisServer
+from bench.twin.workers import ROOT, Pool, Shape, await_ready, crew
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from bench.report.figures import Findings
+
+DATABASE = "bench"
+READY_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """``rounds``: everything is measured so often, in turns, and the middle of it told."""
+
+    tasks: int
+    trips: int
+    processes: int
+    rounds: int
+    celery: bool
+
+
+async def run(options: Options, *, tell: Callable[[str], None]) -> Findings:
+    if options.celery:
+        require()
+    async with AsyncExitStack() as stack:
+        folder = stack.enter_context(_folder())
+        tell("starting servers and workers")
+        courses = await stack.enter_async_context(_ours(folder, options))
+        if options.celery:
+            courses += stack.enter_context(_celery(folder, options))
+        measured = await _measure(courses, options, tell)
+    return findings(measured, options.processes)
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="aperag-bench-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        folder.chmod(unprivileged.passable(unprivileged.way()))
+        yield folder
+
+
+async def _measure(courses: list[Course], options: Options, tell: Callable[[str], None]) -> list[Measured]:
+    """Only the workers that are measured run; all others are halted meanwhile."""
+    found = []
+    sizes = Sizes(options.tasks, options.trips)
+    for number in range(options.rounds):
+        for course in courses:
+            with ExitStack() as others:
+                for crew_ in {id(c.crew): c.crew for c in courses if c.crew is not course.crew}.values():
+                    others.enter_context(crew_.halted())
+                for task in course.lane.tasks:
+                    tell(f"round {number + 1}: {course.lane.name}, {task}")
+                    found.append(await course.measure(task, sizes))
+    return found
+
+
+@asynccontextmanager
+async def _ours(folder: Path, options: Options) -> AsyncIterator[list[Course]]:
+    with NatsServer(folder / "nats") as nats, PostgresServer(folder / "postgres", trust=True) as postgres:
+        url = postgres.create_database(DATABASE)
+        await migrate.upgrade(url)
+        await _streams(nats.url)
+        engine = make_engine(PostgresSettings(url=url), name="bench")
+        async with engine.begin() as conn:
+            owner = await make_user(conn)
+            collection = await make_collection(conn, owner=owner)
+        files = [folder / f"ready-{number}" for number in range(options.processes)]
+        workers = _workers(folder, nats.url, url, files)
+        try:
+            with running([workers]):
+
+                async def ready() -> bool:
+                    return all(file.exists() for file in files)
+
+                await until(ready, within=READY_SECONDS)
+                async with our_lanes(nats.url, engine, collection, owner) as (alone, step):
+                    yield [
+                        Course(alone, workers, {"broker": nats.pid}),
+                        Course(step, workers, {"broker": nats.pid, "database": postgres.pid}),
+                    ]
+        finally:
+            await engine.dispose()
+
+
+async def _streams(url: str) -> None:
+    bus = await connect(NatsSettings(url=url), service="reconciler", instance="bench")
+    await topology.apply(bus.js)
+    await bus.close()
+
+
+def _workers(folder: Path, nats_url: str, postgres_url: str, ready_files: list[Path]) -> Crew:
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    env = kept | {"APERAG_NATS__URL": nats_url, "APERAG_POSTGRES__URL": postgres_url}
+    module = (sys.executable, "-m", "bench.dispatch.worker")
+    return Crew("ours", [Command((*module, str(file)), env, ROOT) for file in ready_files], folder)
+
+
+@contextmanager
+def _celery(folder: Path, options: Options) -> Iterator[list[Course]]:
+    threads = Shape(Pool.THREADS, options.processes, SLOTS)
+    prefork = Shape(Pool.PREFORK, options.processes, SLOTS)
+    # Children that wait one after the other would only show that 20 ms are 20 ms.
+    kinds: tuple[tuple[str, Shape, tuple[Task, ...], dict[str, str]], ...] = (
+        ("celery, threads", threads, tuple(Task), {}),
+        ("celery, prefork", prefork, (Task.NOOP,), {}),
+        ("celery, threads, traced", threads, (Task.NOOP,), {TRACED: "1"}),
+    )
+    with ExitStack() as stack:
+        redis = stack.enter_context(RedisServer(folder / "redis"))
+        courses = []
+        for number, (name, shape, tasks, extra) in enumerate(kinds):
+            broker = redis.database(number)
+            lane = CeleryLane(name, broker, tasks)
+            stack.callback(lane.close)
+            workers = crew(f"celery-{number}", "bench.dispatch.celery_tasks", shape, folder, {BROKER: broker, **extra})
+            stack.enter_context(running([workers]))
+            await_ready(lane.app, workers)
+            courses.append(Course(lane, workers, {"broker": redis.pid}))
+        yield courses

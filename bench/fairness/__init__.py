@@ -1,0 +1,1 @@
+"""How long one person waits while the documents of another stand in the queue."""

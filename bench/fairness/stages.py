@@ -1,0 +1,62 @@
+"""Where the time of one document went, read from its steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from aperag_common.db.session import autocommit
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+_STEPS = text(
+    """
+    SELECT kind, extract(epoch FROM created)::float AS created, extract(epoch FROM started_at)::float AS started,
+        extract(epoch FROM settled_at)::float AS settled
+    FROM document_step WHERE document_id = :document
+    """
+)
+_WAITING = text(
+    """
+    SELECT count(*) FILTER (WHERE kind = 'parse' AND status = 'PENDING' AND dispatch = 0) AS waiting,
+        count(DISTINCT document_id) FILTER (WHERE dispatch > 0
+            AND status IN ('PENDING', 'CREATING', 'DELETING', 'DELETION_IN_PROGRESS')) AS released
+    FROM document_step WHERE collection_id = :collection
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Documents of the large owner: those that wait for their release, and those in flight."""
+
+    waiting: int
+    released: int
+
+
+async def backlog(engine: AsyncEngine, collection: str) -> Backlog:
+    async with autocommit(engine) as conn:
+        row = (await conn.execute(_WAITING, {"collection": collection})).one()
+    return Backlog(row.waiting, row.released)
+
+
+async def stages(engine: AsyncEngine, document: str, *, begun: float, ended: float) -> dict[str, float]:
+    """Seconds; ``begun`` and ``ended`` are ``time.time`` of the client, which shares the database's clock.
+
+    The builds of the two indexes run beside each other: what follows the parse is that of the later one.
+    """
+    async with autocommit(engine) as conn:
+        steps = {row.kind: row for row in await conn.execute(_STEPS, {"document": document})}
+    parse = steps["parse"]
+    last = max((steps["vector"], steps["fulltext"]), key=lambda step: step.settled)
+    return {
+        "POST until the row is there": parse.created - begun,
+        "parse: wait for a slot": parse.started - parse.created,
+        "parse: work": parse.settled - parse.started,
+        "last index: wait for a slot": last.started - parse.settled,
+        "last index: work": last.settled - last.started,
+        "search that proves it": ended - last.settled,
+    }

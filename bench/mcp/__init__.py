@@ -1,0 +1,1 @@
+"""What a search costs more through MCP than by REST."""

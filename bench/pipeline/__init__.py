@@ -1,0 +1,1 @@
+"""The same documents through our services and through Celery, with the same functions doing the work."""

@@ -1,0 +1,68 @@
+"""The twin's tasks, wired as the original's: parse, then a task that fans out, then a chord over the indexes.
+
+Unlike the original's they pass ids, not the document's text, through Redis.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+from celery import chord
+from celery.signals import worker_process_init
+
+from aperag_common.bus.topology import BUILT_KINDS
+from aperag_common.db.models.document_step import StepKind
+from aperag_common.db.session import make_engine
+from aperag_common.objects import LocalObjectStore
+from aperag_common.settings import PostgresSettings
+from aperag_indexer.adapters.warm import load
+from aperag_retrieval.dense import PgVectorIndex
+from aperag_retrieval.lexical import PgFulltextIndex
+from bench.pipeline.twin import OBJECTS, POSTGRES
+from bench.pipeline.twin_steps import TwinSteps
+from bench.twin.app import worker_app
+
+app = worker_app()
+app.conf.update(worker_proc_alive_timeout=60)  # each child loads the encoder before it takes work
+retried: dict[str, Any] = {"autoretry_for": (Exception,), "max_retries": 3, "default_retry_delay": 60}
+
+
+class Child:
+    """Of a worker's child: one loop, and what the steps work with."""
+
+    loop: asyncio.AbstractEventLoop
+    steps: TwinSteps
+
+
+@worker_process_init.connect
+def begin(**_: Any) -> None:
+    load()
+    Child.loop = asyncio.new_event_loop()
+    engine = make_engine(PostgresSettings(url=os.environ[POSTGRES], pool_size=1), name="twin")
+    objects = LocalObjectStore(Path(os.environ[OBJECTS]))
+    Child.steps = TwinSteps(engine, objects, PgVectorIndex(), PgFulltextIndex())
+
+
+@app.task(name="parse", **retried)
+def parse(document_id: str) -> str:
+    Child.loop.run_until_complete(Child.steps.parse(document_id))
+    return document_id
+
+
+@app.task(name="fan_out")
+def fan_out(document_id: str) -> None:
+    chord([build.s(document_id, kind.value) for kind in BUILT_KINDS])(finish.s(document_id))
+
+
+@app.task(name="build", **retried)
+def build(document_id: str, kind: str) -> str:
+    Child.loop.run_until_complete(Child.steps.build(document_id, StepKind(kind)))
+    return kind
+
+
+@app.task(name="finish")
+def finish(_built: list[str], document_id: str) -> None:
+    Child.loop.run_until_complete(Child.steps.finish(document_id))

@@ -1,0 +1,67 @@
+"""The twin's side: its rows, its chain, its workers."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.pipeline import twin_rows
+from bench.stand.crew import running
+from bench.twin.app import BROKER, VISIBILITY, make_app
+from bench.twin.redis import RedisServer
+from bench.twin.workers import Pool, Shape, await_ready, crew
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from aperag_common.testing.stack import Stack
+    from aperag_common.work.changes import NewDocument
+    from bench.stand.crew import Crew
+
+MODULE = "bench.pipeline.celery_tasks"
+OBJECTS = "BENCH_OBJECTS"
+POSTGRES = "BENCH_POSTGRES"
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """Celery's workers on a Redis of their own."""
+
+    engine: AsyncEngine
+    app: Any
+    crew: Crew
+    redis: RedisServer
+
+    async def accept(self, document: NewDocument) -> None:
+        async with self.engine.begin() as conn:
+            await twin_rows.add(conn, document)
+        await asyncio.to_thread(self._send, document.id)
+
+    def _send(self, document_id: str) -> None:
+        (self.app.signature("parse", (document_id,)) | self.app.signature("fan_out")).apply_async()
+
+
+@contextmanager
+def running_twin(
+    stack: Stack, engine: AsyncEngine, folder: Path, *, processes: int, visibility_seconds: float | None = None
+) -> Iterator[Twin]:
+    """One worker with as many children as the indexer's pool has; each does the work of its task itself."""
+    with RedisServer(folder / "redis") as redis:
+        broker = redis.database(0)
+        environment = {BROKER: broker, OBJECTS: str(stack.objects), POSTGRES: stack.postgres_url}
+        environment |= {"OPENBLAS_NUM_THREADS": "1"}
+        if visibility_seconds is not None:
+            environment |= {VISIBILITY: str(visibility_seconds)}
+        app = make_app(broker, visibility_seconds=visibility_seconds)
+        workers = crew("twin", MODULE, Shape(Pool.PREFORK, processes, 1), folder, environment)
+        try:
+            with running([workers]):
+                await_ready(app, workers)
+                yield Twin(engine, app, workers, redis)
+        finally:
+            app.close()

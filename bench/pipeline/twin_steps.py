@@ -1,0 +1,100 @@
+"""What the twin's tasks do: our functions, in the task's own process, and the rows that our steps write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aperag_common.db.models.document_step import StepKind
+from aperag_common.db.session import autocommit
+from aperag_common.objects import layout
+from aperag_indexer.adapters.kreuzberg import read
+from aperag_indexer.indexing.handlers import term_rows
+from aperag_indexer.indexing.repository import served_chunks
+from aperag_indexer.parsing.repository import add_chunks
+from aperag_indexer.settings import ChunkSettings
+from aperag_retrieval.chunking import ChunkPolicy, chunk_document
+from aperag_retrieval.dense import PgVectorIndex
+from aperag_retrieval.embedding import LOCAL_MODEL
+from aperag_retrieval.lexical import PgFulltextIndex
+from aperag_retrieval.ports import IndexTarget, VectorRow
+from bench.pipeline import twin_rows
+from bench.pipeline.accept import once
+from bench.stand.rows import embed
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+    from aperag_common.objects import LocalObjectStore
+    from bench.pipeline.twin_rows import Claimed
+
+PARSER = "twin"
+
+
+class Superseded(Exception):
+    """The step is somebody else's by now: roll back."""
+
+
+@dataclass(frozen=True, slots=True)
+class TwinSteps:
+    """Of one process, which does one of them at a time."""
+
+    engine: AsyncEngine
+    objects: LocalObjectStore
+    vectors: PgVectorIndex
+    fulltext: PgFulltextIndex
+
+    async def parse(self, document_id: str) -> None:
+        claimed = await self._claim(document_id, StepKind.PARSE)
+        if claimed is None:
+            return
+        source = self.objects.local_path(claimed.subject.object_path)
+        suffix = claimed.subject.name[claimed.subject.name.rindex(".") :]
+        parsed = read(str(source), suffix)
+        settings = ChunkSettings()
+        drafts = chunk_document(parsed, ChunkPolicy(settings.size, settings.overlap))
+        path = layout.parsed(layout.prefix_of(claimed.subject.object_path), claimed.subject.sha256, PARSER)
+        await self.objects.put(path, once(parsed.markdown.encode()))
+        async with self.engine.begin() as conn:
+            await self._settle(conn, claimed)
+            await add_chunks(conn, [(claimed.row, draft) for draft in drafts])
+
+    async def build(self, document_id: str, kind: StepKind) -> None:
+        claimed = await self._claim(document_id, kind)
+        if claimed is None:
+            return
+        target = IndexTarget(document_id, claimed.row.collection_id, claimed.row.generation)
+        if kind is StepKind.VECTOR:
+            await self._build_vectors(claimed, target)
+        else:
+            await self._build_fulltext(claimed, target)
+
+    async def finish(self, document_id: str) -> None:
+        async with autocommit(self.engine) as conn:
+            await twin_rows.complete(conn, document_id)
+
+    async def _build_vectors(self, claimed: Claimed, target: IndexTarget) -> None:
+        async with autocommit(self.engine) as conn:
+            chunks = await served_chunks(conn, target.document_id)
+        embedded = embed([chunk.text for chunk in chunks])
+        rows = [VectorRow(target, c.id, c.text_hash, vector) for c, vector in zip(chunks, embedded, strict=True)]
+        async with self.engine.begin() as conn:
+            await self._settle(conn, claimed)
+            await self.vectors.write(conn, LOCAL_MODEL, rows)
+
+    async def _build_fulltext(self, claimed: Claimed, target: IndexTarget) -> None:
+        async with autocommit(self.engine) as conn:
+            chunks = await served_chunks(conn, target.document_id)
+            average = await self.fulltext.average_length(conn, target.collection_id)
+        rows = term_rows(target, claimed.subject.analyzer, chunks, average)
+        async with self.engine.begin() as conn:
+            await self._settle(conn, claimed)
+            await self.fulltext.write(conn, rows)
+
+    async def _claim(self, document_id: str, kind: StepKind) -> Claimed | None:
+        async with autocommit(self.engine) as conn:
+            return await twin_rows.claim(conn, document_id, kind)
+
+    async def _settle(self, conn: AsyncConnection, claimed: Claimed) -> None:
+        if not await twin_rows.settle(conn, claimed.row):
+            raise Superseded
