@@ -11,10 +11,11 @@ import pytest
 
 from aperag_api.settings import Settings as ApiSettings
 from aperag_indexer.settings import Settings as IndexerSettings
+from aperag_mcp.settings import Settings as McpSettings
 from aperag_reconciler.settings import Settings as ReconcilerSettings
 
 ROOT = Path(__file__).parents[2]
-CLASSES = {"api": ApiSettings, "indexer": IndexerSettings, "reconciler": ReconcilerSettings}
+CLASSES = {"api": ApiSettings, "indexer": IndexerSettings, "mcp": McpSettings, "reconciler": ReconcilerSettings}
 ROW = re.compile(
     r"^\| (?P<names>`APERAG_[^|]+) \| (?P<default>[^|]+) \| [^|]+ \| (?P<readers>[a-z, ]+) \|$", re.MULTILINE
 )

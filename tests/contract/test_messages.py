@@ -38,8 +38,10 @@ DOCUMENT = {
 DATA = {
     commands.StepData: STEP,
     commands.PurgeData: {"row_id": "col0011223344556677", "generation": 1, "collection_id": "col0011223344556677"},
+    commands.SummaryData: {"row_id": "col0011223344556677", "generation": 3, "collection_id": "col0011223344556677"},
     facts.DocumentData: DOCUMENT,
     facts.CollectionData: {"collection_id": "col0011223344556677"},
+    facts.SummaryData: {"collection_id": "col0011223344556677", "generation": 3, "documents": 12},
     facts.DeadLetterData: {
         "dead_letter_id": "11111111-2222-3333-4444-555555555555",
         "consumer": "indexer-vector",

@@ -10,7 +10,8 @@ from aperag_common.bus import subjects, topology
 from aperag_common.bus.permissions import permissions_for
 from aperag_common.db.models.base import StepStatus
 from aperag_common.db.models.document_step import StepKind
-from aperag_common.work.dispatch import StepRow, purge_dispatch, step_dispatch
+from aperag_common.work.dispatch import StepRow, step_dispatch
+from aperag_common.work.driven_tables import TABLES
 
 CONSUMERS = [consumer for stream in topology.STREAMS for consumer in stream.consumers]
 
@@ -32,8 +33,8 @@ def dispatched_subjects() -> set[str]:
         for kind in kinds
         for status in (StepStatus.PENDING, StepStatus.DELETING)
     ]
-    purge = purge_dispatch("c", "o", 1, 1, None, source="tests")
-    return {step_dispatch(row, source="tests").subject for row in rows} | {purge.subject}
+    driven = [table.command("c", "o", 1, 1, None, source="tests").subject for table in TABLES.values()]
+    return {step_dispatch(row, source="tests").subject for row in rows} | set(driven)
 
 
 @pytest.mark.parametrize("subject", sorted(dispatched_subjects()))
@@ -45,7 +46,7 @@ def test_every_command_goes_to_exactly_one_consumer(subject: str) -> None:
 @pytest.mark.parametrize("consumer", CONSUMERS, ids=lambda c: c.name)
 def test_a_consumers_filters_lie_inside_its_stream(consumer: topology.ConsumerSpec) -> None:
     stream = topology.stream(consumer.stream)
-    assert all(matches(stream.subject, f.replace(">", "x")) for f in consumer.filters)
+    assert all(any(matches(s, f.replace(">", "x")) for s in stream.accepts) for f in consumer.filters)
 
 
 @pytest.mark.parametrize("consumer", CONSUMERS, ids=lambda c: c.name)
@@ -55,8 +56,8 @@ def test_consumer_names_are_short_and_name_their_service(consumer: topology.Cons
 
 
 def test_no_two_streams_take_the_same_subject() -> None:
-    roots = [tuple(stream.subject.split(".")[:2]) for stream in topology.STREAMS]
-    assert len(roots) == len(set(roots))
+    roots = [{tuple(s.split(".")[:2]) for s in stream.accepts} for stream in topology.STREAMS]
+    assert sum(map(len, roots)) == len(set.union(*roots))
 
 
 def test_work_is_refused_rather_than_dropped_when_its_stream_is_full() -> None:
@@ -86,6 +87,25 @@ def test_only_the_reconciler_may_change_the_topology() -> None:
         assert not [s for s in permissions_for(service).publish if "STREAM.CREATE" in s or "STREAM.UPDATE" in s]
 
 
+def test_only_the_reconciler_may_take_single_messages_out_and_only_of_work_queues() -> None:
+    queues = {stream.name for stream in topology.STREAMS if stream.retention == "workqueue" and stream.publishers}
+    for service in topology.Service:
+        allowed = [s for s in permissions_for(service).publish if "STREAM.MSG" in s]
+        streams = {s.rpartition(".")[2] for s in allowed}
+        assert streams == (queues if service is topology.Service.RECONCILER else set())
+
+
+def test_every_work_queue_is_watched_for_messages_that_the_server_gives_up() -> None:
+    [watcher] = topology.stream(subjects.ADVISORIES).consumers
+    for stream in topology.STREAMS:
+        for consumer in stream.consumers:
+            told = [
+                f"$JS.EVENT.ADVISORY.CONSUMER.{kind}.{stream.name}.{consumer.name}" for kind in subjects.AdvisoryKind
+            ]
+            seen = [any(matches(f, subject) for f in watcher.filters) for subject in told]
+            assert seen == [consumer is not watcher] * len(told)
+
+
 @pytest.mark.parametrize("bad", ["a.b", "", "a b", "a>", "*", "ü"])
 def test_what_is_no_token_never_becomes_part_of_a_subject(bad: str) -> None:
     with pytest.raises(ValueError, match="not a subject token"):
@@ -110,3 +130,9 @@ def test_an_index_kind_without_a_worker_is_never_dispatched() -> None:
         subject = subjects.build_index(kind)
         consumed = any(matches(f, subject) for c in CONSUMERS for f in c.filters)
         assert consumed == (kind in topology.BUILT_KINDS)
+
+
+@pytest.mark.parametrize("consumer", CONSUMERS, ids=lambda c: c.name)
+def test_whoever_works_tells_the_server_so_well_within_its_patience(consumer: topology.ConsumerSpec) -> None:
+    assert consumer.beat * 2 < consumer.ack_wait
+    assert consumer.config().ack_wait == consumer.ack_wait

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from aperag_common.testing.refusals import DETAIL, Attack, unrefused
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 Person = Any
 Victim = Any
@@ -83,6 +86,23 @@ async def test_what_cannot_be_stored_is_refused_with_its_place(alice: Person, vi
     for field, content in UNSTORABLE_COLLECTIONS.items():
         answer = (await alice.http.post("/collections", **body(content))).json()
         assert answer["details"] == {"field": field}, answer
+
+
+async def test_no_route_of_administrators_takes_what_cannot_be_stored(
+    make_person: Callable[..., Awaitable[Person]],
+) -> None:
+    admin = await make_person("admin")
+    bodies = [
+        ("POST", "/admin/dead-letters/redrive", '{"code": %s}'),
+        ("POST", "/admin/dead-letters/redrive", '{"ids": [%s]}'),
+        ("POST", "/admin/dead-letters/purge", '{"step": %s}'),
+    ]
+    attacks = [
+        Attack(value, method, path, 400, UNSTORABLE, body(content % value))
+        for method, path, content in bodies
+        for value in (NUL, SURROGATE)
+    ]
+    assert await unrefused(admin.http, attacks) == []
 
 
 @pytest.mark.usefixtures("untouched")

@@ -14,11 +14,12 @@ from sqlalchemy import text
 from aperag_common.bus import subjects, topology
 from aperag_common.bus.delivery import Nak, Settled
 from aperag_common.db.models.base import Lane
-from aperag_common.events.ticks import Tick
+from aperag_common.events.ticks import Tick, TimerName
 from aperag_common.objects import LocalObjectStore
 from aperag_common.objects.local import BLOCK
 from aperag_common.testing.factories import make_collection, make_upload, make_user
 from aperag_common.work import changes, outbox
+from aperag_common.work.driven import DrivenRows
 from aperag_common.work.policy import WorkPolicy
 from aperag_reconciler.gc.collect import Collect
 from aperag_reconciler.outbox.sweep import OutboxSweep
@@ -239,8 +240,13 @@ async def body(data: bytes) -> AsyncIterator[bytes]:
     yield data
 
 
+@pytest.fixture
+def purge(engine: AsyncEngine, courier: Courier, metrics: Metrics, objects: LocalObjectStore) -> Purge:
+    return Purge(DrivenRows(engine, courier, WorkPolicy(), metrics, "tests", source="reconciler"), objects)
+
+
 async def test_a_purge_leaves_nothing_of_its_collection_and_touches_no_other(
-    engine: AsyncEngine, objects: LocalObjectStore
+    engine: AsyncEngine, objects: LocalObjectStore, purge: Purge
 ) -> None:
     async with engine.begin() as conn:
         owner = await make_user(conn)
@@ -251,8 +257,7 @@ async def test_a_purge_leaves_nothing_of_its_collection_and_touches_no_other(
         await objects.put(row.object_path, body(b"x"))
     async with engine.begin() as conn:
         change = await changes.purge_collection(conn, doomed, owner, first_due=DUE)
-    purge = Purge(engine, objects, WorkPolicy(), "tests")
-    await purge.run(change.commands[0].message)  # type: ignore[arg-type]
+    await purge.handle(change.commands[0].message)  # type: ignore[arg-type]
     left = await execute(engine, "SELECT id FROM document")
     assert [row.id for row in left] == [made[2].document_id]
     assert [row.id for row in await execute(engine, "SELECT id FROM collection")] == [other]
@@ -260,7 +265,7 @@ async def test_a_purge_leaves_nothing_of_its_collection_and_touches_no_other(
     assert await execute(engine, "SELECT 1 FROM collection_purge") == []
 
 
-async def test_a_purge_held_by_another_worker_is_put_off(engine: AsyncEngine, objects: LocalObjectStore) -> None:
+async def test_a_purge_held_by_another_worker_is_put_off(engine: AsyncEngine, purge: Purge) -> None:
     async with engine.begin() as conn:
         owner = await make_user(conn)
         doomed = await make_collection(conn, owner=owner)
@@ -270,7 +275,7 @@ async def test_a_purge_held_by_another_worker_is_put_off(engine: AsyncEngine, ob
         "UPDATE collection_purge SET lease_token = 'other', lease_until = clock_timestamp() + interval '30 s'",
     )
     with pytest.raises(Settled) as held:
-        await Purge(engine, objects, WorkPolicy(), "tests").run(change.commands[0].message)  # type: ignore[arg-type]
+        await purge.handle(change.commands[0].message)  # type: ignore[arg-type]
     assert isinstance(held.value.settlement, Nak)
 
 
@@ -379,7 +384,9 @@ async def test_a_tick_is_dropped_while_an_earlier_one_waits(bus: Bus, courier: C
     assert await courier.publisher.tick("outbox")
 
 
-async def test_a_failing_job_does_not_come_back_by_its_own_message(courier: Courier, metrics: Metrics) -> None:
+async def test_a_failing_job_does_not_come_back_by_its_own_message(
+    engine: AsyncEngine, courier: Courier, metrics: Metrics
+) -> None:
     runs = 0
 
     async def job() -> None:
@@ -388,7 +395,8 @@ async def test_a_failing_job_does_not_come_back_by_its_own_message(courier: Cour
         message = "the database is away"
         raise OSError(message)
 
-    clockwork = Clockwork(courier.publisher, metrics, {"t": Timer("t", timedelta(1), job)})
+    timers = {TimerName.OUTBOX: Timer(TimerName.OUTBOX, timedelta(1), job)}
+    clockwork = Clockwork(engine, courier.publisher, metrics, timers, instance="tests")
     with pytest.raises(Settled):
-        await clockwork.run(Tick(timer="t", time=datetime.now(UTC)))
+        await clockwork.run(Tick(timer=TimerName.OUTBOX, time=datetime.now(UTC)))
     assert runs == 1

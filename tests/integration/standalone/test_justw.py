@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -64,3 +65,28 @@ def test_the_output_of_a_failed_installation_is_shown(checkout: Path) -> None:
     assert done.returncode == 1
     assert "no space left" in done.stderr
     assert "this failed" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (("bench", "dispatch", "--vs", "celery"), "bench.txt"),
+        (("bench", "pipeline", "--vs=celery", "-o", "json"), "bench.txt"),
+        (("bench", "ingest"), "dev.txt"),
+        (("aperag", "search", "celery"), "run.txt"),
+    ],
+)
+def test_what_is_only_measured_is_installed_only_where_it_is_asked_for(
+    checkout: Path, arguments: tuple[str, ...], wanted: str
+) -> None:
+    install_python(checkout, 'case "$*" in *print*) echo 3.12 ;; esac')
+    tools = checkout / ".tools" / "venv" / "bin"
+    tools.mkdir(parents=True)
+    for name in ("uv", "just"):
+        version = re.search(rf"^{name.upper()}_VERSION=(.+)$", (CHECKOUT / "justw").read_text("utf-8"), re.MULTILINE)
+        assert version is not None
+        script = f'[ "$1" != --version ] || echo {name} {version[1]}; echo "$@" >>"$0.log"'
+        (tools / name).write_text(f'#!/bin/sh\n{script}\n[ "$1 $2" != "pip install" ]\n', encoding="utf-8")
+        (tools / name).chmod(0o755)
+    assert justw(checkout, *arguments).returncode == 1
+    assert f"-r requirements/{wanted}" in (tools / "uv.log").read_text(encoding="utf-8")

@@ -7,7 +7,9 @@ import asyncio
 from aperag_api.app import make_app, open_gateway
 from aperag_api.settings import Settings
 from aperag_common.health import HttpServer
-from aperag_common.runtime import open_runtime, until_stopped
+from aperag_common.process import until_stopped
+from aperag_common.runtime import open_runtime
+from aperag_common.work.presence import present
 from aperag_retrieval.embedding import InProcessEmbedder
 
 
@@ -21,7 +23,8 @@ async def serve(settings: Settings) -> None:
         warming = asyncio.create_task(embedder.embed(("warm",)))
         server = HttpServer(settings.http, make_app(gateway, runtime, settings))
         await server.start()
-        await until_stopped()
+        async with present(runtime.engine, runtime.service, runtime.instance):
+            await until_stopped()
         warming.cancel()
         # Event streams are endless: the server could not drain with them open.
         await gateway.feed.close()

@@ -12,11 +12,17 @@ if TYPE_CHECKING:
     from aperag_api.auth import Authenticator
     from aperag_api.collections.service import CollectionService
     from aperag_api.contents.service import ContentService
+    from aperag_api.dead_letters.service import DeadLetterService
     from aperag_api.documents.service import DocumentService
     from aperag_api.events.feed import Feed
     from aperag_api.events.service import EventService
+    from aperag_api.mcp.proxy import McpProxy
+    from aperag_api.queues.service import QueueService
     from aperag_api.searches.service import SearchService
+    from aperag_api.summaries.service import SummaryService
     from aperag_api.tasks.service import TaskService
+    from aperag_api.timelines.service import TimelineService
+    from aperag_api.timers.service import TimerService
     from aperag_api.traces.service import TraceService
     from aperag_api.uploads.service import UploadService
 
@@ -28,10 +34,16 @@ class Gateway:
     api_keys: ApiKeyService
     collections: CollectionService
     contents: ContentService
+    dead_letters: DeadLetterService
     documents: DocumentService
     events: EventService
+    mcp: McpProxy
+    queues: QueueService
     searches: SearchService
+    summaries: SummaryService
     tasks: TaskService
+    timelines: TimelineService
+    timers: TimerService
     traces: TraceService
     uploads: UploadService
 

@@ -30,6 +30,9 @@ class Settings(ServiceSettings):
     max_body_size: PositiveInt = Field(4 * MIB, description="largest JSON body accepted, in bytes")
     interactive_documents: PositiveInt = Field(5, description="an upload of more documents than this is bulk work")
     key_touched_every: timedelta = Field(timedelta(seconds=60), description="how exact last_used_at of a key is")
+    mcp_url: str = Field(
+        "http://127.0.0.1:8001", description="address of the MCP service, which is also reached under /mcp/ here"
+    )
     event_heartbeat: timedelta = Field(timedelta(seconds=15), description="a silent event stream sends a comment")
     event_buffer: PositiveInt = Field(1000, description="events kept for a reader; one that lags more is dropped")
     otel_fastapi_enabled: bool = Field(

@@ -8,20 +8,25 @@ from typing import TYPE_CHECKING
 
 from aperag_common.bus import subjects
 from aperag_common.bus.worker import Worker, make_broker
-from aperag_common.events.commands import BuildIndex, ParseDocument, RemoveDocument, RemoveIndex
+from aperag_common.events.commands import BuildIndex, ParseDocument, RemoveDocument, RemoveIndex, SummarizeCollection
 from aperag_common.health import HealthServer
 from aperag_common.objects import LocalObjectStore
 from aperag_common.pool import ProcessPool
-from aperag_common.runtime import Runtime, open_runtime, until_stopped
+from aperag_common.process import until_stopped
+from aperag_common.runtime import Runtime, open_runtime
 from aperag_common.work.claims import Claims
+from aperag_common.work.driven import DrivenRows
 from aperag_common.work.failures import record_poison
 from aperag_common.work.policy import WorkPolicy
+from aperag_common.work.presence import present
 from aperag_indexer.adapters.kreuzberg import KreuzbergParser, ReadLimits
 from aperag_indexer.adapters.warm import load
 from aperag_indexer.indexing.handlers import FulltextStep, VectorStep
 from aperag_indexer.parsing.handlers import ParseStep
 from aperag_indexer.removal.handlers import RemoveStep
 from aperag_indexer.settings import Settings
+from aperag_indexer.summarizing.handlers import SummarizeStep
+from aperag_indexer.summarizing.leads import ExtractiveSummarizer
 from aperag_retrieval.chunking import ChunkDraft, ChunkPolicy, ParsedDocument, chunk_document
 from aperag_retrieval.dense import PgVectorIndex
 from aperag_retrieval.embedding import LocalEmbedder
@@ -68,7 +73,19 @@ def make_worker(runtime: Runtime, settings: Settings, claims: Claims, pool: Proc
     worker.subscribe("indexer-vector", build_vector_index, slots=settings.slots.vector)
     worker.subscribe("indexer-fulltext", build_fulltext_index, slots=settings.slots.fulltext)
     worker.subscribe("indexer-remove", remove_step, slots=settings.slots.remove)
+    subscribe_summaries(worker, runtime, settings)
     return worker
+
+
+def subscribe_summaries(worker: Worker, runtime: Runtime, settings: Settings) -> None:
+    policy = WorkPolicy.of(settings.work)
+    rows = DrivenRows(runtime.engine, runtime.courier, policy, runtime.metrics, runtime.instance, source=SERVICE)
+    summarize = SummarizeStep(rows, ExtractiveSummarizer())
+
+    async def summarize_collection(command: SummarizeCollection) -> None:
+        await summarize.handle(command)
+
+    worker.subscribe("indexer-summarize", summarize_collection, slots=settings.slots.summarize)
 
 
 async def serve(settings: Settings) -> None:
@@ -88,7 +105,8 @@ async def serve(settings: Settings) -> None:
         await server.start()
         await worker.start()
         warming = asyncio.create_task(pool.run(load))
-        await until_stopped()
+        async with present(runtime.engine, SERVICE, runtime.instance, worker.loads):
+            await until_stopped()
         warming.cancel()
         await worker.stop()
         await pool.close()

@@ -17,6 +17,7 @@ class SlotSettings(Block):
     vector: PositiveInt = Field(8, description="vector indexes built at a time")
     fulltext: PositiveInt = Field(8, description="full-text indexes built at a time")
     remove: PositiveInt = Field(4, description="indexes or documents removed at a time")
+    summarize: PositiveInt = Field(2, description="collections summarized at a time")
 
 
 class PoolSettings(Block):

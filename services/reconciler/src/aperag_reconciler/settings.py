@@ -15,6 +15,12 @@ class TimerSettings(Block):
     reconcile_indexes: timedelta = Field(timedelta(seconds=10), description="re-drive, release and stuck checks")
     outbox: timedelta = Field(timedelta(seconds=5), description="relay of events that a crash left behind")
     collection_gc: timedelta = Field(timedelta(seconds=600), description="expiry, tombstones, orphans, retention")
+    reconcile_collection_summaries: timedelta = Field(
+        timedelta(seconds=60), description="collections' summaries made to agree with their documents"
+    )
+    reconcile_evaluations: timedelta = Field(
+        timedelta(seconds=300), description="stuck questions of evaluations reset, evaluations' figures made to agree"
+    )
     topology: timedelta = Field(timedelta(seconds=30), description="streams and consumers made to agree (local timer)")
 
 
@@ -26,8 +32,27 @@ class RetentionSettings(Block):
     orphan_object: timedelta = Field(timedelta(hours=24), description="an object without a row is removed after this")
     outbox: timedelta = Field(timedelta(days=7), description="relayed events are kept for a replay this long")
     workflow: timedelta = Field(timedelta(days=30), description="ended workflows are kept this long")
+    dead_letter: timedelta = Field(timedelta(days=90), description="redriven dead letters are kept this long")
+    unseen: timedelta = Field(
+        timedelta(days=1), description="processes and timers not seen for this long are forgotten"
+    )
+
+
+class SummarySettings(Block):
+    """When a collection's summary is made again after its documents have changed."""
+
+    quiet: timedelta = Field(timedelta(seconds=30), description="no document has changed for so long")
+    longest: timedelta = Field(timedelta(minutes=10), description="or the summary is older than this")
+
+
+class EvaluationSettings(Block):
+    stuck_after: timedelta = Field(
+        timedelta(minutes=15), description="a question that has been running for longer waits again"
+    )
 
 
 class Settings(ServiceSettings):
     timers: TimerSettings = Field(default_factory=TimerSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
+    summaries: SummarySettings = Field(default_factory=SummarySettings)
+    evaluations: EvaluationSettings = Field(default_factory=EvaluationSettings)

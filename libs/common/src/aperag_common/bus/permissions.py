@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aperag_common.bus import subjects
-from aperag_common.bus.topology import STREAMS, Service
+from aperag_common.bus.topology import ADVISED, STREAMS, Service
 
 JS = "$JS.API"
 
@@ -27,7 +27,7 @@ def _works_on(service: Service) -> list[str]:
     allowed: list[str] = []
     for stream in STREAMS:
         if service in stream.publishers:
-            allowed.append(stream.subject)
+            allowed += stream.accepts
         for consumer in stream.consumers:
             if consumer.service is service:
                 allowed += [
@@ -54,6 +54,13 @@ def _reads(stream: str) -> list[str]:
     ]
 
 
+def _watches() -> list[str]:
+    """What it takes to tell how long every queue is; nothing can be read or changed with it."""
+    infos = [f"{JS}.STREAM.INFO.{stream.name}" for stream in STREAMS]
+    consumers = [consumer for stream in STREAMS for consumer in stream.consumers]
+    return [*infos, *(f"{JS}.CONSUMER.INFO.{it.stream}.{it.name}" for it in consumers)]
+
+
 def _owns_topology() -> list[str]:
     # The stream names stand as the fourth token and are listed one by one: no stream but ours can be touched,
     # and none can be deleted or purged.
@@ -74,6 +81,11 @@ def _owns_topology() -> list[str]:
     return allowed
 
 
+def _takes_out() -> list[str]:
+    """What it takes to look at a message that was given up, and to remove it from its queue."""
+    return [f"{JS}.STREAM.MSG.{verb}.{stream.name}" for stream in ADVISED for verb in ("GET", "DELETE")]
+
+
 def permissions_for(service: Service) -> Permissions:
     """The allow-lists of one service; what a service needs besides its streams is named here."""
     publish = _works_on(service)
@@ -81,11 +93,16 @@ def permissions_for(service: Service) -> Permissions:
     publish.append(subjects.wake(Service.RECONCILER))
     match service:
         case Service.API:
-            publish += [*_reads(subjects.EVENTS), f"{JS}.DIRECT.GET.{subjects.SPANS}", subjects.ALL_TASK_CANCELS]
+            publish += [
+                *_watches(),
+                *_reads(subjects.EVENTS),
+                f"{JS}.DIRECT.GET.{subjects.SPANS}",
+                subjects.ALL_TASK_CANCELS,
+            ]
         case Service.INDEXER:
             subscribe.append(subjects.ALL_TASK_CANCELS)
         case Service.RECONCILER:
             publish += _owns_topology()
+            publish += _takes_out()
             subscribe.append(subjects.wake(Service.RECONCILER))
-            subscribe.append("$JS.EVENT.ADVISORY.CONSUMER.>")
     return Permissions(tuple(dict.fromkeys(publish)), tuple(subscribe))

@@ -6,6 +6,8 @@
     aperag.evt.<owner>.<aggregate>.<fact>       facts, on APERAG_EVENTS
     aperag.span.<trace id>                      spans, on APERAG_SPANS
     aperag.live.…                               ephemeral, core NATS, in no stream
+    $JS.EVENT.ADVISORY.CONSUMER.<kind>.<stream>.<consumer>
+                                                what the server says of a message it gave up, on APERAG_ADVISORIES
 
 Ids never stand in a command subject, so span names and metrics made from it stay few.
 """
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import NewType
 
 Subject = NewType("Subject", str)
@@ -24,6 +27,7 @@ COMMANDS = "APERAG_COMMANDS"
 TICKS = "APERAG_TICKS"
 EVENTS = "APERAG_EVENTS"
 SPANS = "APERAG_SPANS"
+ADVISORIES = "APERAG_ADVISORIES"
 
 ALL_COMMANDS = Subject(f"{ROOT}.cmd.>")
 ALL_TICKS = Subject(f"{ROOT}.tick.>")
@@ -34,6 +38,15 @@ ALL_TASK_CANCELS = Subject(f"{ROOT}.live.task.*.cancel")
 PARSE_DOCUMENT = Subject(f"{ROOT}.cmd.document.parse")
 REMOVE_DOCUMENT = Subject(f"{ROOT}.cmd.document.remove")
 PURGE_COLLECTION = Subject(f"{ROOT}.cmd.collection.purge")
+SUMMARIZE_COLLECTION = Subject(f"{ROOT}.cmd.collection.summarize")
+
+
+class AdvisoryKind(StrEnum):
+    """Why the server will not deliver a message again; the words are the server's."""
+
+    MAX_DELIVERIES = "MAX_DELIVERIES"
+    MSG_TERMINATED = "MSG_TERMINATED"
+
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+\Z")
 
@@ -115,3 +128,8 @@ def parse_cancel_task(subject: str) -> str:
 
 def wake(service: str) -> Subject:
     return Subject(f"{ROOT}.live.wake.{_token(service)}")
+
+
+def advisories(kind: AdvisoryKind, stream: str) -> Subject:
+    """Of all consumers of one stream; published by the server itself."""
+    return Subject(f"$JS.EVENT.ADVISORY.CONSUMER.{kind}.{_token(stream)}.*")

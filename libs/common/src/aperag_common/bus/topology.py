@@ -29,6 +29,9 @@ DAY = 24 * 60 * MINUTE
 MIB = 1024 * 1024
 STREAM_NAME_IN_USE = 10058
 ACK_WAIT = 30.0
+TICK_ACK_WAIT = 6.0
+"""A tick that a killed reconciler held stops its timer for so long: no later tick is taken in before."""
+BEATS_PER_ACK_WAIT = 3
 MAX_ACK_PENDING = 10_000
 MAX_DELIVER = 100
 """Far above the retry budget of a driven row: the database decides when work is given up, not the server."""
@@ -51,6 +54,12 @@ class ConsumerSpec:
     stream: str
     filters: tuple[subjects.Subject, ...]
     max_deliver: int = MAX_DELIVER
+    ack_wait: float = ACK_WAIT
+
+    @property
+    def beat(self) -> float:
+        """How often, at most, whoever works on a message tells the server so."""
+        return self.ack_wait / BEATS_PER_ACK_WAIT
 
     def config(self) -> ConsumerConfig:
         return ConsumerConfig(
@@ -58,7 +67,7 @@ class ConsumerSpec:
             description=f"{self.service} works on {', '.join(self.filters)}",
             filter_subjects=list(self.filters),
             ack_policy=AckPolicy.EXPLICIT,
-            ack_wait=ACK_WAIT,
+            ack_wait=self.ack_wait,
             max_deliver=self.max_deliver,
             max_ack_pending=MAX_ACK_PENDING,
         )
@@ -66,11 +75,11 @@ class ConsumerSpec:
 
 @dataclass(frozen=True, slots=True)
 class StreamSpec:
-    """One stream: who may publish to it, its configuration, its consumers."""
+    """One stream: what it accepts and from whom (nobody: the server itself), its configuration, its consumers."""
 
     name: str
     description: str
-    subject: subjects.Subject
+    accepts: tuple[subjects.Subject, ...]
     publishers: tuple[Service, ...]
     retention: RetentionPolicy = RetentionPolicy.LIMITS
     storage: StorageType = StorageType.FILE
@@ -85,7 +94,7 @@ class StreamSpec:
         return StreamConfig(
             name=self.name,
             description=self.description,
-            subjects=[self.subject],
+            subjects=list(self.accepts),
             retention=self.retention,
             storage=self.storage,
             discard=self.discard,
@@ -109,11 +118,11 @@ def _index_consumers() -> tuple[ConsumerSpec, ...]:
     )
 
 
-STREAMS: tuple[StreamSpec, ...] = (
+_CARRYING: tuple[StreamSpec, ...] = (
     StreamSpec(
         subjects.COMMANDS,
         "work to be done; the database says what, this stream carries it",
-        subjects.ALL_COMMANDS,
+        (subjects.ALL_COMMANDS,),
         publishers=(Service.API, Service.INDEXER, Service.RECONCILER),
         retention=RetentionPolicy.WORK_QUEUE,
         discard=DiscardPolicy.NEW,
@@ -127,25 +136,33 @@ STREAMS: tuple[StreamSpec, ...] = (
                 subjects.COMMANDS,
                 (subjects.REMOVE_DOCUMENT, *(subjects.remove_index(kind) for kind in BUILT_KINDS)),
             ),
+            ConsumerSpec("indexer-summarize", Service.INDEXER, subjects.COMMANDS, (subjects.SUMMARIZE_COLLECTION,)),
             ConsumerSpec("reconciler-purge", Service.RECONCILER, subjects.COMMANDS, (subjects.PURGE_COLLECTION,)),
         ),
     ),
     StreamSpec(
         subjects.TICKS,
         "timers; a tick is dropped while an earlier one of its timer is unconsumed",
-        subjects.ALL_TICKS,
-        publishers=(Service.RECONCILER,),
+        (subjects.ALL_TICKS,),
+        publishers=(Service.API, Service.RECONCILER),
         retention=RetentionPolicy.WORK_QUEUE,
         discard=DiscardPolicy.NEW,
         max_msgs_per_subject=1,
         consumers=(
-            ConsumerSpec("reconciler-tick", Service.RECONCILER, subjects.TICKS, (subjects.ALL_TICKS,), max_deliver=-1),
+            ConsumerSpec(
+                "reconciler-tick",
+                Service.RECONCILER,
+                subjects.TICKS,
+                (subjects.ALL_TICKS,),
+                max_deliver=-1,
+                ack_wait=TICK_ACK_WAIT,
+            ),
         ),
     ),
     StreamSpec(
         subjects.EVENTS,
         "facts for anyone who may read them, kept 7 days",
-        subjects.ALL_EVENTS,
+        (subjects.ALL_EVENTS,),
         publishers=(Service.API, Service.INDEXER, Service.RECONCILER),
         max_age=7 * DAY,
         max_bytes=4 * 1024 * MIB,
@@ -153,13 +170,35 @@ STREAMS: tuple[StreamSpec, ...] = (
     StreamSpec(
         subjects.SPANS,
         "spans for whoever runs no collector",
-        subjects.ALL_SPANS,
+        (subjects.ALL_SPANS,),
         publishers=(Service.API, Service.INDEXER, Service.RECONCILER),
         storage=StorageType.MEMORY,
         max_age=DAY,
         max_bytes=64 * MIB,
     ),
 )
+
+ADVISED: tuple[StreamSpec, ...] = tuple(s for s in _CARRYING if s.retention is RetentionPolicy.WORK_QUEUE)
+"""Streams whose messages must be settled: where the server gives one up, nobody else would learn of it."""
+
+
+def _advisories() -> StreamSpec:
+    accepts = tuple(subjects.advisories(kind, it.name) for it in ADVISED for kind in subjects.AdvisoryKind)
+    return StreamSpec(
+        subjects.ADVISORIES,
+        "messages of work queues that the server gave up; each means a defect",
+        accepts,
+        publishers=(),
+        retention=RetentionPolicy.WORK_QUEUE,
+        discard=DiscardPolicy.NEW,
+        max_bytes=64 * MIB,
+        consumers=(
+            ConsumerSpec("reconciler-advisory", Service.RECONCILER, subjects.ADVISORIES, accepts, max_deliver=-1),
+        ),
+    )
+
+
+STREAMS: tuple[StreamSpec, ...] = (*_CARRYING, _advisories())
 
 
 def stream(name: str) -> StreamSpec:

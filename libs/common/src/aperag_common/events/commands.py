@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from aperag_common.events.envelope import Data, Message
+
+Generation = Annotated[int, Field(ge=0, le=2**31 - 1)]
+"""What the column holds: a larger one would be refused by the database at each delivery, for ever."""
 
 
 class StepData(Data):
     """``row_id`` and ``generation`` name the driven row and the generation the command is for."""
 
     row_id: str
-    generation: int
+    generation: Generation
     document_id: str
     collection_id: str
     kind: str
@@ -20,7 +25,13 @@ class StepData(Data):
 
 class PurgeData(Data):
     row_id: str
-    generation: int
+    generation: Generation
+    collection_id: str
+
+
+class SummaryData(Data):
+    row_id: str
+    generation: Generation
     collection_id: str
 
 
@@ -51,5 +62,19 @@ class PurgeCollection(Message):
     data: PurgeData
 
 
+class SummarizeCollection(Message):
+    type_name: ClassVar[str] = "collection.summarize"
+    data: SummaryData
+
+
 StepCommand = ParseDocument | RemoveDocument | BuildIndex | RemoveIndex
-COMMANDS: tuple[type[Message], ...] = (ParseDocument, RemoveDocument, BuildIndex, RemoveIndex, PurgeCollection)
+RowCommand = PurgeCollection | SummarizeCollection
+"""Of driven rows that are no document steps."""
+COMMANDS: tuple[type[Message], ...] = (
+    ParseDocument,
+    RemoveDocument,
+    BuildIndex,
+    RemoveIndex,
+    PurgeCollection,
+    SummarizeCollection,
+)

@@ -39,6 +39,14 @@ class CollectionData(Data):
     collection_id: str
 
 
+class SummaryData(Data):
+    """``documents`` is how many the summary of this ``generation`` was made of; its text is read from the API."""
+
+    collection_id: str
+    generation: int
+    documents: int
+
+
 class DocumentFact(Message):
     data: DocumentData
 
@@ -82,6 +90,11 @@ class CollectionDeleted(Message):
     data: CollectionData
 
 
+class CollectionSummarized(Message):
+    type_name: ClassVar[str] = "collection.summarized"
+    data: SummaryData
+
+
 class StepDeadLettered(Message):
     type_name: ClassVar[str] = "step.dead_lettered"
     data: DeadLetterData
@@ -97,5 +110,6 @@ FACTS: tuple[type[Message], ...] = (
     DocumentIndexed,
     DocumentDeleted,
     CollectionDeleted,
+    CollectionSummarized,
     StepDeadLettered,
 )

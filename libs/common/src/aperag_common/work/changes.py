@@ -35,6 +35,7 @@ __all__ = [
     "delete",
     "purge_collection",
     "rebuild",
+    "remove_again",
     "share_collection",
     "stage",
     "upload",
@@ -54,7 +55,7 @@ _REMOVE_STEPS = text(
         due_at = clock_timestamp() + :first_due, workflow_id = :workflow, traceparent = :traceparent,
         lease_token = NULL, lease_owner = NULL, lease_until = NULL, error_code = NULL, error_message = NULL,
         worker = NULL, failed_attempts = '[]', started_at = NULL, settled_at = NULL, updated = clock_timestamp()
-    WHERE document_id = :document
+    WHERE document_id = :document AND kind = ANY(:kinds)
     RETURNING {STEP_COLUMNS}
     """
 )
@@ -117,21 +118,41 @@ async def delete(conn: AsyncConnection, document_id: str, *, first_due: timedelt
     document = await lock(conn, document_id)
     if document is None or document.deleted:
         return None
-    workflow_id = ids.new_workflow_id()
-    traceparent = propagate.current_traceparent()
-    superseded = await superseded_closings(conn, document.id, [k.value for k in StepKind])
+    workflow_id = str(ids.new_workflow_id())
     await conn.execute(text("UPDATE document SET deleted_at = clock_timestamp() WHERE id = :id"), {"id": document.id})
     if document.status in {DocumentStatus.UPLOADED, DocumentStatus.EXPIRED}:
         # It never had steps; one is made so that its object is removed like any other.
         await raise_steps(conn, [document], (StepKind.PARSE,), {document.id: workflow_id}, {document.id: 0},
-                     Pace(Lane.INTERACTIVE, 1, first_due), traceparent)  # fmt: skip
-    parameters = {"document": document.id, "workflow": workflow_id, "traceparent": traceparent, "first_due": first_due}
-    steps = [StepRow(**row._mapping) for row in await conn.execute(_REMOVE_STEPS, parameters)]
+                     Pace(Lane.INTERACTIVE, 1, first_due), propagate.current_traceparent())  # fmt: skip
     gone = LockedDocument(**{**asdict(document), "deleted": True})
-    await insert_workflows(conn, [gone], {gone.id: workflow_id}, WorkflowKind.DELETE, steps, traceparent)
     drafts = [Draft(facts.DocumentDeleted, {"workflow_id": workflow_id})]
+    return await _remove(conn, gone, tuple(StepKind), workflow_id, drafts, first_due)
+
+
+async def remove_again(
+    conn: AsyncConnection, document: LockedDocument, kinds: Sequence[StepKind], *, first_due: timedelta
+) -> Change:
+    """Of a deleted document that is locked: removals that were given up, as a delete of their own."""
+    return await _remove(conn, document, kinds, str(ids.new_workflow_id()), [], first_due)
+
+
+async def _remove(
+    conn: AsyncConnection,
+    gone: LockedDocument,
+    kinds: Sequence[StepKind],
+    workflow_id: str,
+    drafts: Sequence[Draft],
+    first_due: timedelta,
+) -> Change:
+    traceparent = propagate.current_traceparent()
+    wanted = [kind.value for kind in kinds]
+    superseded = await superseded_closings(conn, gone.id, wanted)
+    parameters = {"document": gone.id, "kinds": wanted, "workflow": workflow_id, "traceparent": traceparent}
+    found = await conn.execute(_REMOVE_STEPS, {**parameters, "first_due": first_due})
+    steps = [StepRow(**row._mapping) for row in found]
+    await insert_workflows(conn, [gone], {gone.id: workflow_id}, WorkflowKind.DELETE, steps, traceparent)
     [concluded] = await conclude(conn, Conclusion(gone, superseded, drafts), source=SOURCE)
-    return Change(tuple(step_dispatch(s, source=SOURCE) for s in steps), concluded.facts, document.id, workflow_id)
+    return Change(tuple(step_dispatch(s, source=SOURCE) for s in steps), concluded.facts, gone.id, workflow_id)
 
 
 async def purge_collection(conn: AsyncConnection, collection_id: str, owner: str, *, first_due: timedelta) -> Change:

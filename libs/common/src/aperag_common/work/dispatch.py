@@ -90,3 +90,16 @@ def purge_dispatch(
         data=commands.PurgeData(row_id=collection_id, generation=generation, collection_id=collection_id),
     )
     return Dispatch(subjects.PURGE_COLLECTION, message, collection_id, generation, dispatch, traceparent)
+
+
+def summary_dispatch(
+    collection_id: str, owner: str, generation: int, dispatch: int, traceparent: str | None, *, source: str
+) -> Dispatch:
+    message = commands.SummarizeCollection(
+        source=source,
+        type=commands.SummarizeCollection.type_name,
+        subject=collection_id,
+        owner=owner,
+        data=commands.SummaryData(row_id=collection_id, generation=generation, collection_id=collection_id),
+    )
+    return Dispatch(subjects.SUMMARIZE_COLLECTION, message, collection_id, generation, dispatch, traceparent)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import uuid
 from datetime import timedelta
@@ -15,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from aperag_common import errors
 from aperag_common.bus.delivery import Ack, Delivery, Nak, Settlement, current_delivery
 from aperag_common.db.models import DeadLetter
+from aperag_common.db.models.base import OPEN_SQL
 from aperag_common.db.models.document_step import StepKind
 from aperag_common.db.models.workflow import Outcome
 from aperag_common.events import facts
@@ -25,6 +25,7 @@ from aperag_common.work.derive import is_open
 from aperag_common.work.dispatch import DELETING, STEP_COLUMNS, StepRow
 from aperag_common.work.documents import Closing, Conclusion, Draft, conclude, lock
 from aperag_common.work.finish import step_details
+from aperag_common.work.letters import payload_of
 from aperag_common.work.policy import LEASE_SLACK, NAK_UP_TO
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ _FAIL = text(
         {_NOTE_ATTEMPT.format(next_try_at="NULL")},
         lease_token = NULL, lease_owner = NULL, lease_until = NULL, due_at = 'infinity',
         error_code = :code, error_message = :message, settled_at = clock_timestamp(), updated = clock_timestamp()
-    WHERE id = :id AND generation = :generation
+    WHERE id = :id AND generation = :generation AND status IN {OPEN_SQL}
         AND (lease_token = :token OR (CAST(:token AS text) IS NULL AND attempt >= :attempt
             AND (lease_until IS NULL OR lease_until <= clock_timestamp())))
     RETURNING worker
@@ -143,7 +144,8 @@ async def _retry(
     claims: Claims, claim: StepClaim, failure: errors.ApeRAGError, count: int, delay: timedelta
 ) -> Settlement:
     if isinstance(failure, errors.Retryable) and failure.retry_after is not None:
-        delay = failure.retry_after
+        # What is due later than any policy says counts as set by a clock that was wrong.
+        delay = min(failure.retry_after, claims.policy.max_due)
     nak = delay <= NAK_UP_TO
     async with claims.engine.begin() as conn:
         written = await conn.execute(
@@ -208,7 +210,8 @@ async def _fail_in(
     await conn.execute(insert(DeadLetter), [letter])
     failed = [row, *waiting]
     closings = [Closing(step.workflow_id, step.kind, Outcome.FAILED) for step in failed]
-    drafts = [_failed(step, failure) for step in failed]
+    # Of a removal the dead letter and the task's end tell: nothing was to be parsed or built.
+    drafts = [_failed(step, failure) for step in failed if step.status not in DELETING]
     [concluded] = await conclude(conn, Conclusion(document, closings, drafts), source=claims.source)
     letters = (outbox.fact(_lettered_fact(letter, row, claims.source), propagate.current_traceparent()),)
     await outbox.add(conn, letters)
@@ -248,12 +251,6 @@ def _letter(
     row: StepRow | None = None,
     worker: str | None = None,
 ) -> dict[str, Any]:
-    body = delivery.raw.data.decode(errors="replace") if delivery is not None else "{}"
-    try:
-        # PostgreSQL's text and jsonb hold no NUL, not even an escaped one.
-        payload = None if "\\u0000" in body else json.loads(body)
-    except ValueError:
-        payload = None
     return {
         "id": uuid.uuid4(),
         "owner": row.owner if row else None,
@@ -270,7 +267,7 @@ def _letter(
         "worker": worker,
         "code": failure.error_code,
         "message": failure.message,
-        "payload": payload if isinstance(payload, dict) else {"undecodable": body[:100_000].replace("\x00", "\ufffd")},
+        "payload": payload_of(delivery.raw.data if delivery else b"{}"),
         "headers": dict(delivery.headers) if delivery else {},
         "traceparent": propagate.current_traceparent(),
     }

@@ -55,10 +55,16 @@ _RAISE_STEPS = text(
     """
 )
 
+# Each workflow's steps by their key, whatever the planner believes of how many there are: without statistics it would
+# read all open steps of everybody, once per document.
 _OPEN_OF_DOCUMENT = text(
     """
-    SELECT s.workflow_id, s.kind FROM workflow_step s JOIN workflow w ON w.id = s.workflow_id
-    WHERE w.document_id = :document AND w.status = 'RUNNING' AND s.outcome = 'open' AND s.kind = ANY(:kinds)
+    SELECT s.workflow_id, s.kind
+    FROM workflow w CROSS JOIN LATERAL (
+        SELECT workflow_id, kind FROM workflow_step
+        WHERE workflow_id = w.id AND outcome = 'open' AND kind = ANY(:kinds) OFFSET 0
+    ) s
+    WHERE w.document_id = :document AND w.status = 'RUNNING'
     ORDER BY s.workflow_id, s.kind
     """
 )

@@ -56,6 +56,13 @@ class WorkPolicy:
         """``step`` is a ``WorkStep``; the common policy where it has none of its own."""
         return self.steps.get(step, self)
 
+    @property
+    def latest_due(self) -> timedelta:
+        """No row is ever due later than this after it was written, unless it waits for another one."""
+        policies = (self, *self.steps.values())
+        waits = [self.max_due, self.lease, *(p.retry_cap * (1 + p.jitter) for p in policies)]
+        return max(waits) + LEASE_SLACK
+
     def due_after(self, dispatch: int) -> timedelta:
         """How long after its ``dispatch``-th publish (from 1) an unclaimed command counts as lost."""
         return _doubled(self.first_due, dispatch, self.max_due)

@@ -29,8 +29,12 @@ COMMANDS: dict[str, LazyCommand] = {
         (CONTENT, "documents", "documents:app", "Upload documents and see what becomes of them."),
         (CONTENT, "search", "search:search", "Search a collection by meaning and by words."),
         (WORK, "tasks", "tasks:app", "Look at a requested change, or cancel it."),
+        (WORK, "queues", "queues:queues", "How long every queue is, who works, and on what."),
+        (WORK, "timers", "timers:app", "What runs by itself, and running it now."),
+        (WORK, "dlq", "dlq:app", "Dead letters: what was given up, and running it again."),
         (WORK, "events", "events:app", "Follow what happens to your documents."),
         (WORK, "keys", "keys:app", "Make, list and revoke API keys."),
+        (WORK, "mcp", "mcp:mcp", "An MCP server on standard input and output."),
     )
 }
 

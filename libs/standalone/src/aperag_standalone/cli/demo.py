@@ -14,6 +14,7 @@ from aperag_standalone.cli.environment import home
 from aperag_standalone.cli.stack import Port
 from aperag_standalone.client.api import connect
 from aperag_standalone.client.http import Target
+from aperag_standalone.demo.agent import ask_as_agent
 from aperag_standalone.demo.journey import Journey
 from aperag_standalone.supervisor.options import API_PORT, StackOptions
 
@@ -26,7 +27,7 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack running.")] = False,
     port: Port = API_PORT,
 ) -> None:
-    """Start the stack, ingest the sample documents, search them in three languages, stop."""
+    """Start the stack, ingest the sample documents, search them in three languages and over MCP, stop."""
     run(Console(soft_wrap=True), home(), keep=keep, port=port)
 
 
@@ -45,6 +46,7 @@ def run(console: Console, home: Home, *, keep: bool, port: int) -> None:
     try:
         api_key = home.api_key.read_text(encoding="utf-8").strip()
         asyncio.run(_journey(console, Target(state.api_url, api_key, local=True)))
+        asyncio.run(ask_as_agent(console, state.mcp_url, api_key))
     finally:
         if ours and not keep:
             console.print("Stopping …")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Group
@@ -24,6 +24,8 @@ from aperag_standalone.cli.exits import Exit
 from aperag_standalone.cli.output import Output, OutputOption, Printer
 from aperag_standalone.cli.stack import Port
 from aperag_standalone.client.api import connect
+from aperag_standalone.client.errors import NotAuthorised
+from aperag_standalone.client.operations import queues
 from aperag_standalone.errors import StandaloneError
 from aperag_standalone.supervisor.options import API_PORT
 from aperag_standalone.supervisor.state import UnitStatus
@@ -87,6 +89,7 @@ def findings_of(home: Home, *, port: int, env: Mapping[str, str]) -> Iterator[Fi
     else:
         yield from _running(state)
         yield _guarded("API key", lambda: _answering(home, env))
+        yield _guarded("work", lambda: _work(home, env))
 
 
 def _python() -> Finding:
@@ -168,3 +171,20 @@ def _answering(home: Home, env: Mapping[str, str]) -> str:
 async def _ask(target: Target) -> None:
     async with connect(target) as api:
         await api.keys()
+
+
+def _work(home: Home, env: Mapping[str, str]) -> str:
+    """What is open; why a document waits is another command's to tell."""
+    target = remote.resolve(None, env.get(API_KEY), home)
+    try:
+        told = asyncio.run(_queues(target))
+    except NotAuthorised:
+        return "only an administrator's key shows it"
+    tasks = sum(it["tasks"] for it in told["tasks"])
+    letters = told["open_dead_letters"]
+    return f"{tasks} tasks open, {letters} dead letters; see `aperag queues` and `aperag documents timeline`"
+
+
+async def _queues(target: Target) -> dict[str, Any]:
+    async with connect(target) as api:
+        return await queues(api.http)

@@ -14,7 +14,7 @@ from aperag_standalone.cli import launch
 from aperag_standalone.cli.environment import home
 from aperag_standalone.errors import StandaloneError
 from aperag_standalone.home import Home
-from aperag_standalone.supervisor.options import API_PORT, StackOptions
+from aperag_standalone.supervisor.options import API_PORT, MCP_PORT, StackOptions
 from aperag_standalone.supervisor.state import UnitStatus
 
 if TYPE_CHECKING:
@@ -24,6 +24,15 @@ if TYPE_CHECKING:
     from aperag_standalone.supervisor.state import StackState
 
 Port = Annotated[int, typer.Option(help="Port of the API; 0 = any free one.", min=0, max=65535)]
+McpPort = Annotated[
+    int | None,
+    typer.Option(
+        help="Port of the MCP service; 0 = any free one.",
+        min=0,
+        max=65535,
+        show_default=f"{MCP_PORT}, or any free one where that is taken",
+    ),
+]
 InnerPort = Annotated[int, typer.Option(help="0 = any free one.", min=0, max=65535)]
 Replicas = Annotated[int, typer.Option(help="Processes of this service.", min=1, max=64)]
 
@@ -32,6 +41,7 @@ def up(
     *,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once it is ready.")] = False,
     port: Port = API_PORT,
+    mcp_port: McpPort = None,
     nats_port: InnerPort = 0,
     nats_monitor_port: InnerPort = 0,
     postgres_port: InnerPort = 0,
@@ -42,6 +52,7 @@ def up(
     options = StackOptions(
         home=home().directory,
         port=port,
+        mcp_port=mcp_port,
         nats_port=nats_port,
         nats_monitor_port=nats_monitor_port,
         postgres_port=postgres_port,
@@ -85,6 +96,7 @@ def introduce(console: Console, home: Home, state: StackState, *, seconds: float
     """Where everything is, and the secret that is shown only once."""
     table = Table.grid(padding=(0, 2))
     table.add_row("API", f"{state.api_url}/api/v1")
+    table.add_row("MCP", state.mcp_url)
     table.add_row("NATS", state.nats_url)
     table.add_row("Data", str(home.directory))
     if state.first_start:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from aperag_standalone.supervisor.state import StackState, UnitState
 
 
+POINTERS = "Why a document waits: `aperag documents timeline`. Queues, workers, what they work on: `aperag queues`."
+
+
 def status(*, output: OutputOption = Output.TABLE) -> None:
     """What runs, since when, and whether it is ready."""
     show(Console(soft_wrap=True), home(), output)
@@ -51,6 +54,7 @@ def _print(console: Console, state: StackState) -> None:
     for unit in state.units:
         table.add_row(*_row(unit))
     console.print(table)
+    console.print(f"[dim]{POINTERS}[/]", highlight=False)
 
 
 def _row(unit: UnitState) -> tuple[str, ...]:

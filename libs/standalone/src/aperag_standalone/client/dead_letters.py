@@ -15,7 +15,7 @@ Json = dict[str, Any]
 
 PATH = "/admin/dead-letters"
 PAGE = 100
-MOST_IDS = 1000
+MOST_IDS = 500
 
 
 async def find(http: Http, filters: Mapping[str, str | bool], *, limit: int) -> tuple[list[Json], int]:

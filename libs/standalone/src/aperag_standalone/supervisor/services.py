@@ -6,7 +6,6 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aperag_common.bus.topology import Service
 from aperag_standalone import files, ports, process
 
 if TYPE_CHECKING:
@@ -15,9 +14,10 @@ if TYPE_CHECKING:
 
     from aperag_standalone.home import Home
 
-MODULES = {Service.API: "aperag_api", Service.INDEXER: "aperag_indexer", Service.RECONCILER: "aperag_reconciler"}
 GRACE = 25.0
 SLOW_STARTS = ("PYTHONDONTWRITEBYTECODE",)
+CALLERS_KEY = "APERAG_API_KEY"
+"""The command line's own. The MCP service would act with it for everybody who sends no key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +30,15 @@ class Endpoints:
 
 @dataclass(frozen=True, slots=True)
 class ServiceProcess:
-    """One replica of a service; ``port`` 0 lets it choose and tell through its port file."""
+    """One replica of a service; ``port`` 0 lets it choose and tell through its port file.
+
+    ``env`` is its environment but for what is the same for all: name, address, port.
+    """
 
     name: str
-    service: Service
+    module: str
     home: Home
     env: Mapping[str, str]
-    seed_file: Path
-    endpoints: Endpoints
     port: int = 0
 
     @property
@@ -53,7 +54,7 @@ class ServiceProcess:
 
     def prepare(self) -> process.Command:
         self.port_file.unlink(missing_ok=True)
-        argv = (sys.executable, "-m", MODULES[self.service])
+        argv = (sys.executable, "-m", self.module)
         return process.Command(argv=argv, env=self.environment(), grace=GRACE)
 
     def ready(self) -> bool:
@@ -61,8 +62,7 @@ class ServiceProcess:
         return port is not None and ports.answers(port, "/readyz")
 
     def environment(self) -> dict[str, str]:
-        return shared_environment(self.env, self.home, self.endpoints) | {
-            "APERAG_NATS__SEED_FILE": str(self.seed_file),
+        return dict(self.env) | {
             "APERAG_HTTP__HOST": ports.LOOPBACK,
             "APERAG_HTTP__PORT": str(self.port),
             "APERAG_HTTP__PORT_FILE": str(self.port_file),
@@ -72,8 +72,7 @@ class ServiceProcess:
 
 def shared_environment(env: Mapping[str, str], home: Home, endpoints: Endpoints) -> dict[str, str]:
     """The caller's environment, so that its own settings reach the services, and what this stack decides."""
-    kept = {name: value for name, value in env.items() if name not in SLOW_STARTS}
-    return kept | {
+    return inherited(env) | {
         "APERAG_NATS__URL": endpoints.nats_url,
         "APERAG_POSTGRES__URL": endpoints.postgres_url,
         "APERAG_OBJECTS__DIRECTORY": str(home.objects),
@@ -81,3 +80,13 @@ def shared_environment(env: Mapping[str, str], home: Home, endpoints: Endpoints)
         # One thread per process: the pools already use every core. Read when numpy is imported, so set it here.
         "OPENBLAS_NUM_THREADS": "1",
     }
+
+
+def mcp_environment(env: Mapping[str, str], *, api_url: str) -> dict[str, str]:
+    """It is a client of the gateway: no database, no bus, no key but its callers' own."""
+    kept = {name: value for name, value in inherited(env).items() if name != CALLERS_KEY}
+    return kept | {"APERAG_API_URL": api_url}
+
+
+def inherited(env: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in env.items() if name not in SLOW_STARTS}

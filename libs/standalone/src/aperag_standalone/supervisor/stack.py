@@ -16,8 +16,14 @@ from aperag_standalone import nats, ports, postgres
 from aperag_standalone.errors import StartFailed
 from aperag_standalone.home import Home
 from aperag_standalone.supervisor import state
+from aperag_standalone.supervisor.options import MCP_PORT
 from aperag_standalone.supervisor.rotation import RotatingLog
-from aperag_standalone.supervisor.services import Endpoints, ServiceProcess, shared_environment
+from aperag_standalone.supervisor.services import (
+    Endpoints,
+    ServiceProcess,
+    mcp_environment,
+    shared_environment,
+)
 from aperag_standalone.supervisor.state import StackState, StackStatus
 from aperag_standalone.supervisor.unit import Unit
 
@@ -31,6 +37,8 @@ log = structlog.get_logger(__name__)
 
 DATABASE = "aperag"
 ADMIN = "admin"
+MCP = "mcp"
+MODULES = {Service.API: "aperag_api", Service.INDEXER: "aperag_indexer", Service.RECONCILER: "aperag_reconciler"}
 
 
 class Stack:
@@ -50,6 +58,7 @@ class Stack:
         )
         self._postgres = postgres.PostgresServer(self._home.postgres, port=options.postgres_port)
         self._port = options.port or ports.free_port()
+        self._mcp_port = _mcp_port(options.mcp_port)
         self._first_start = not (self._postgres.data.exists() and self._home.api_key.exists())
         self._servers = [self._unit(self._nats), self._unit(self._postgres)]
         self._services = [self._unit(it) for it in self._service_processes()]
@@ -60,6 +69,7 @@ class Stack:
         begun = asyncio.get_running_loop().time()
         self._write()
         ports.require_free(self._port, purpose="the API", option="--port")
+        ports.require_free(self._mcp_port, purpose="the MCP service", option="--mcp-port")
         await self._start_units(self._servers)
         await asyncio.to_thread(self._postgres.provision)
         await asyncio.to_thread(self._postgres.create_database, DATABASE)
@@ -88,18 +98,32 @@ class Stack:
             self._service(Service.API, port=self._port),
             *(self._service(Service.INDEXER, number) for number in range(1, self._options.indexers + 1)),
             *(self._service(Service.RECONCILER, number) for number in range(1, self._options.reconcilers + 1)),
+            self._mcp(),
         ]
 
     def _service(self, service: Service, number: int = 1, *, port: int = 0) -> ServiceProcess:
         return ServiceProcess(
             name=str(service) if number == 1 else f"{service}-{number}",
-            service=service,
+            module=MODULES[service],
             home=self._home,
-            env=self._env,
-            seed_file=self._seeds[service],
-            endpoints=self._endpoints(),
+            env=self._environment() | {"APERAG_NATS__SEED_FILE": str(self._seeds[service])},
             port=port,
         )
+
+    def _mcp(self) -> ServiceProcess:
+        env = mcp_environment(self._env, api_url=self._api_url)
+        return ServiceProcess(name=MCP, module="aperag_mcp", home=self._home, env=env, port=self._mcp_port)
+
+    @property
+    def _api_url(self) -> str:
+        return f"http://{ports.LOOPBACK}:{self._port}"
+
+    @property
+    def _mcp_url(self) -> str:
+        return f"http://{ports.LOOPBACK}:{self._mcp_port}"
+
+    def _environment(self) -> dict[str, str]:
+        return shared_environment(self._env, self._home, self._endpoints()) | {"APERAG_MCP_URL": self._mcp_url}
 
     def _unit(self, runs: Runnable) -> Unit:
         return Unit(runs, self._log_file(runs.name), changed=self._write)
@@ -122,7 +146,7 @@ class Stack:
     async def _run_module(self, module: str, *arguments: str) -> None:
         done = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", module, *arguments),
-            env=shared_environment(self._env, self._home, self._endpoints()),
+            env=self._environment(),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -139,7 +163,8 @@ class Stack:
             status=StackStatus.STARTING,
             started=datetime.now(UTC),
             first_start=self._first_start,
-            api_url=f"http://{ports.LOOPBACK}:{self._port}",
+            api_url=self._api_url,
+            mcp_url=f"{self._mcp_url}/mcp/",
             nats_url=self._nats.url,
             postgres_port=self._postgres.port,
         )
@@ -153,3 +178,10 @@ class Stack:
     def _write(self) -> None:
         units = tuple(unit.state for unit in (*self._servers, *self._services))
         state.write(self._home.state, self.state.model_copy(update={"units": units}))
+
+
+def _mcp_port(wanted: int | None) -> int:
+    """People write the usual one into configurations, but a second stack is no reason not to start."""
+    if wanted is None:
+        return MCP_PORT if ports.is_free(MCP_PORT) else ports.free_port()
+    return wanted or ports.free_port()

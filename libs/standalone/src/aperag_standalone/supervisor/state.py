@@ -56,6 +56,7 @@ class StackState(BaseModel):
     ready_seconds: float | None = None
     first_start: bool = False
     api_url: str
+    mcp_url: str = ""
     nats_url: str
     postgres_port: int
     error: str | None = None

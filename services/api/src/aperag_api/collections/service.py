@@ -11,7 +11,8 @@ from aperag_api.paging import LegacyList, PageResult
 from aperag_api.reading import reading
 from aperag_common import errors, ids
 from aperag_common.db.models import CollectionStatus, StepKind
-from aperag_common.work import changes
+from aperag_common.work import changes, summaries
+from aperag_common.work.change import Change
 from aperag_retrieval.analysis import DEFAULT_ANALYZER
 from aperag_retrieval.embedding import LOCAL_MODEL
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 DOCUMENT_TYPE = "document"
 SYSTEM_SOURCE = "system"
+SOURCE = "api"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class CollectionService:
                 analyzer=DEFAULT_ANALYZER,
                 active_model=LOCAL_MODEL,
             )
+            commands = await summaries.follow(conn, row.id, first_due=self.first_due, source=SOURCE)
+        self.courier.deliver(Change(commands))
         return _view(row)
 
     async def list(self, owner: str, *, page: int, page_size: int) -> LegacyList[CollectionView]:
@@ -75,8 +79,10 @@ class CollectionService:
                 description=body.description,
                 config=body.config.model_dump(mode="json"),
             )
-        if row is None:
-            raise _not_found(collection_id)
+            if row is None:
+                raise _not_found(collection_id)
+            commands = await summaries.follow(conn, collection_id, first_due=self.first_due, source=SOURCE)
+        self.courier.deliver(Change(commands))
         return _view(row)
 
     async def delete(self, owner: str, collection_id: str) -> CollectionOut:
@@ -88,6 +94,7 @@ class CollectionService:
             if row.status == CollectionStatus.DELETED:
                 return _view(row)
             change = await changes.purge_collection(conn, collection_id, owner, first_due=self.first_due)
+            await summaries.remove(conn, [collection_id])
         self.courier.deliver(change)
         return _view(row).model_copy(update={"status": CollectionStatus.DELETED.value})
 

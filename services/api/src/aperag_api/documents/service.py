@@ -19,6 +19,7 @@ from aperag_common import errors
 from aperag_common.db.models import DocumentStatus, Lane, StepKind
 from aperag_common.work import changes
 from aperag_common.work.changes import Pace
+from aperag_common.work.documents import lock_all
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from aperag_common.work.change import Change
     from aperag_common.work.courier import Courier
 
-BATCH = 100
+BATCH = 25
+"""Documents of one transaction: who works on any of them waits for all."""
 """Documents changed in one transaction: enough to be quick, few enough not to hold locks for long."""
 
 _INDEXES = tuple(kind for kind in StepKind if kind is not StepKind.PARSE)
@@ -90,6 +92,7 @@ class DocumentService:
             own = await repository.own_ids(conn, collection_id, document_ids, owner)
         for batch in _batches(own):
             async with self.engine.begin() as conn:
+                await lock_all(conn, batch)
                 changed = [await changes.delete(conn, id_, first_due=self.work.first_due) for id_ in batch]
             self._deliver(changed)
         return DeletedDocuments(deleted_ids=list(document_ids))
@@ -117,6 +120,7 @@ class DocumentService:
         affected = 0
         for batch in _batches(list(failed)):
             async with self.engine.begin() as conn:
+                await lock_all(conn, batch)
                 changed = [await self._rebuild_failed(conn, id_, failed[id_], enabled) for id_ in batch]
             self._deliver(changed)
             affected += sum(change is not None for change in changed)

@@ -1,4 +1,4 @@
-"""Garbage collection: what expired, what was deleted, and objects that belong to no row."""
+"""Garbage collection: what expired, what was deleted, what is forgotten, and objects that belong to no row."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
+from aperag_common import errors
 from aperag_common.objects import layout
 from aperag_reconciler.gc import repository
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from aperag_common.objects.port import ObjectStore
@@ -20,24 +24,57 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 BATCH = 200
+FORGET_BATCH = 5000
 
 
 @dataclass(frozen=True, slots=True)
 class Collect:
-    """Every part may run twice, at once or after a crash in the middle."""
+    """Every part may run twice, at once or after a crash in the middle: each works in batches that are its progress."""
 
     engine: AsyncEngine
     objects: ObjectStore
     retention: RetentionSettings
 
     async def run(self) -> None:
-        async with self.engine.begin() as conn:
-            expired = await repository.expire_uploads(conn, self.retention.uploaded)
-            await repository.forget(conn, outbox=self.retention.outbox, workflow=self.retention.workflow)
-        buried = await self._bury()
-        orphans = await self._sweep_orphans()
-        if expired or buried or orphans:
-            log.info("garbage.collected", expired=expired, tombstones=buried, orphans=orphans)
+        """A part that fails keeps none of the others from its work; the first failure is raised at the end."""
+        parts: dict[str, Callable[[], Awaitable[int]]] = {
+            "expired": self._expire,
+            "forgotten": self._forget,
+            "tombstones": self._bury,
+            "orphans": self._sweep_orphans,
+        }
+        collected: dict[str, int] = {}
+        failure: Exception | None = None
+        for name, part in parts.items():
+            try:
+                collected[name] = await part()
+            except (SQLAlchemyError, OSError, errors.ApeRAGError) as err:
+                log.warning("garbage.uncollected", part=name, error=repr(err))
+                failure = failure or err
+        if any(collected.values()):
+            log.info("garbage.collected", **collected)
+        if failure is not None:
+            raise failure
+
+    async def _expire(self) -> int:
+        """Uploads that nobody confirmed; their objects and rows go with those of deleted documents."""
+        total = 0
+        while True:
+            async with self.engine.begin() as conn:
+                expired = await repository.expire_uploads(conn, self.retention.uploaded, limit=BATCH)
+            total += expired
+            if expired < BATCH:
+                return total
+
+    async def _forget(self) -> int:
+        total = 0
+        for rows, age in repository.forgettable(self.retention).items():
+            forgotten = FORGET_BATCH
+            while forgotten == FORGET_BATCH:
+                async with self.engine.begin() as conn:
+                    forgotten = await repository.forget(conn, rows, age, limit=FORGET_BATCH)
+                total += forgotten
+        return total
 
     async def _bury(self) -> int:
         """Objects first: a row that outlives its objects is found again, an object without a row only by the sweep."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
@@ -12,13 +13,21 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
+    from sqlalchemy import TextClause
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from aperag_reconciler.settings import RetentionSettings
+
+# One that is being confirmed or deleted just now is held by that request, and left to it.
 _EXPIRE = text(
     """
+    WITH old AS (
+        SELECT id FROM document
+        WHERE status = 'UPLOADED' AND deleted_at IS NULL AND created < clock_timestamp() - CAST(:age AS interval)
+        ORDER BY created LIMIT :limit FOR UPDATE SKIP LOCKED
+    )
     UPDATE document SET status = 'EXPIRED', revision = revision + 1, updated = clock_timestamp()
-    WHERE status = 'UPLOADED' AND deleted_at IS NULL AND created < clock_timestamp() - CAST(:age AS interval)
-    RETURNING id
+    FROM old WHERE document.id = old.id
     """
 )
 
@@ -42,12 +51,52 @@ _REMOVE = text(
 
 _LIVING = text("SELECT id FROM document WHERE id = ANY(:ids)")
 
-_OUTBOX = text("DELETE FROM outbox WHERE created < clock_timestamp() - CAST(:age AS interval)")
-_WORKFLOWS = text("DELETE FROM workflow WHERE finished < clock_timestamp() - CAST(:age AS interval)")
+
+class Forgettable(StrEnum):
+    """Rows that are kept for a time only."""
+
+    OUTBOX = "outbox"
+    WORKFLOW = "workflow"
+    DEAD_LETTER = "dead_letter"
+    TIMER = "timer"
+    SERVICE_INSTANCE = "service_instance"
 
 
-async def expire_uploads(conn: AsyncConnection, age: timedelta) -> int:
-    return len((await conn.execute(_EXPIRE, {"age": age})).all())
+def _older(table: str, key: str, since: str) -> TextClause:
+    return text(
+        f"""
+        DELETE FROM {table} WHERE ({key}) IN (
+            SELECT {key} FROM {table} WHERE {since} < clock_timestamp() - CAST(:age AS interval)
+            LIMIT :limit FOR UPDATE SKIP LOCKED)
+        """
+    )
+
+
+# A timer is gone when nobody has run it for long, by its own measure too.
+_FORGET = {
+    Forgettable.OUTBOX: _older("outbox", "id", "created"),
+    Forgettable.WORKFLOW: _older("workflow", "id", "finished"),
+    Forgettable.DEAD_LETTER: _older("dead_letter", "id", "redriven_at"),
+    Forgettable.TIMER: _older(
+        "timer", "name", "greatest(started_at, finished_at) + 3 * period_seconds * interval '1 s'"
+    ),
+    Forgettable.SERVICE_INSTANCE: _older("service_instance", "service, instance", "seen"),
+}
+
+
+def forgettable(retention: RetentionSettings) -> dict[Forgettable, timedelta]:
+    """What is forgotten, and after how long."""
+    return {
+        Forgettable.OUTBOX: retention.outbox,
+        Forgettable.WORKFLOW: retention.workflow,
+        Forgettable.DEAD_LETTER: retention.dead_letter,
+        Forgettable.TIMER: retention.unseen,
+        Forgettable.SERVICE_INSTANCE: retention.unseen,
+    }
+
+
+async def expire_uploads(conn: AsyncConnection, age: timedelta, *, limit: int) -> int:
+    return (await conn.execute(_EXPIRE, {"age": age, "limit": limit})).rowcount
 
 
 async def tombstones(conn: AsyncConnection, age: timedelta, *, limit: int) -> list[tuple[str, str, str]]:
@@ -57,6 +106,7 @@ async def tombstones(conn: AsyncConnection, age: timedelta, *, limit: int) -> li
 
 
 async def remove_documents(conn: AsyncConnection, ids: Sequence[str]) -> None:
+    """What they counted against their owners' quotas is to be given back in this transaction."""
     await conn.execute(_REMOVE, {"ids": list(ids)})
 
 
@@ -64,6 +114,5 @@ async def living(conn: AsyncConnection, ids: Sequence[str]) -> set[str]:
     return {row.id for row in await conn.execute(_LIVING, {"ids": list(ids)})}
 
 
-async def forget(conn: AsyncConnection, *, outbox: timedelta, workflow: timedelta) -> None:
-    await conn.execute(_OUTBOX, {"age": outbox})
-    await conn.execute(_WORKFLOWS, {"age": workflow})
+async def forget(conn: AsyncConnection, rows: Forgettable, age: timedelta, *, limit: int) -> int:
+    return (await conn.execute(_FORGET[rows], {"age": age, "limit": limit})).rowcount

@@ -34,11 +34,14 @@ class Redrive:
 
     async def run(self) -> int:
         """Returns how many commands were published again."""
+        for table in repository.DRIVEN:
+            await self._pull_in(table)
         total = 0
         while True:
+            lost: list[Dispatch] = []
             async with self.engine.begin() as conn:
-                lost = await repository.take_steps(conn, self.policy, limit=BATCH, source=SOURCE)
-                lost += await repository.take_purges(conn, self.policy, limit=BATCH, source=SOURCE)
+                for table in repository.DRIVEN:
+                    lost += await repository.take_lost(conn, table, self.policy, limit=BATCH, source=SOURCE)
                 lost += await repository.free_stuck_builds(conn, self.policy, limit=BATCH, source=SOURCE)
             for command in lost:
                 await self._send(command)
@@ -48,6 +51,15 @@ class Redrive:
         if total:
             log.info("steps.redriven", steps=total)
         return total
+
+    async def _pull_in(self, table: str) -> None:
+        total, pulled = 0, BATCH
+        while pulled == BATCH:
+            async with self.engine.begin() as conn:
+                pulled = await repository.pull_in(conn, table, self.policy, limit=BATCH)
+            total += pulled
+        if total:
+            log.warning("clock.set_back", table=table, rows=total)
 
     async def _send(self, command: Dispatch) -> None:
         """A trace of its own, linked to the original request: one over hours could not be read."""

@@ -13,7 +13,8 @@ from aperag_common.db.models.base import Base
 
 
 class DeadLetter(Base):
-    """Inserted by the transaction that fails the row; never changed after, but for the two columns of its redrive.
+    """Inserted by the transaction that fails the row, or by the reconciler where the NATS server gave a message up;
+    never changed after, but for the two columns of its redrive, which are the gateway's.
 
     ``kind`` is the step's, or names the driven row's table; null for a message that was no command at all.
     ``redriven_workflow_id`` is the task of the redrive, where the row is a document's step.

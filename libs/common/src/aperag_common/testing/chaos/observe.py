@@ -65,7 +65,7 @@ _FACTS = f"""
 """
 _LETTERS = """
     SELECT concat_ws(' ', document_id, kind, code, message) FROM dead_letter
-    WHERE collection_id = :collection OR collection_id IS NULL
+    WHERE collection_id = :collection
 """
 
 

@@ -1,0 +1,31 @@
+"""What the NATS server says of a message that it will not deliver again; its words and fields, not ours."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from aperag_common.bus.subjects import AdvisoryKind
+
+_MAX_DELIVER = "io.nats.jetstream.advisory.v1.max_deliver"
+
+
+class Advisory(BaseModel):
+    """``stream_seq`` is the message's place in ``stream``; ``reason`` is that of a consumer who ended it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    type: Literal["io.nats.jetstream.advisory.v1.max_deliver", "io.nats.jetstream.advisory.v1.terminated"]
+    id: str
+    timestamp: datetime
+    stream: str
+    consumer: str
+    stream_seq: int
+    deliveries: int
+    reason: str = ""
+
+    @property
+    def kind(self) -> AdvisoryKind:
+        return AdvisoryKind.MAX_DELIVERIES if self.type == _MAX_DELIVER else AdvisoryKind.MSG_TERMINATED

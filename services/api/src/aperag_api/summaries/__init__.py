@@ -1,0 +1,1 @@
+"""Summaries of collections, on request."""

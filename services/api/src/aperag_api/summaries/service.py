@@ -1,0 +1,44 @@
+"""Asking for a new summary of a collection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aperag_api.collections.schemas import CollectionConfig
+from aperag_api.collections.service import SOURCE, living
+from aperag_api.summaries.schemas import SummaryRequested
+from aperag_common.work import summaries
+from aperag_common.work.change import Change
+from aperag_common.work.summaries import SummaryStatus
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from aperag_common.work.courier import Courier
+
+BEGUN = "A new summary was ordered; it becomes the collection's description."
+GENERATING = "A summary is being made already; ask again when it is there."
+DISABLED = "This collection makes no summaries; set enable_summary in its config."
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryService:
+    engine: AsyncEngine
+    courier: Courier
+    first_due: timedelta
+
+    async def generate(self, owner: str, collection_id: str) -> SummaryRequested:
+        async with self.engine.begin() as conn:
+            row = await living(conn, collection_id, owner)
+            commands = await summaries.follow(conn, collection_id, first_due=self.first_due, source=SOURCE)
+        self.courier.deliver(Change(commands))
+        enabled = CollectionConfig.model_validate(row.config).enable_summary
+        return SummaryRequested(
+            collection_id=collection_id,
+            success=bool(commands),
+            message=BEGUN if commands else GENERATING if enabled else DISABLED,
+            summary_status=SummaryStatus.PENDING if commands else SummaryStatus.GENERATING,
+        )

@@ -1,0 +1,1 @@
+"""Timers: what each last did, and running one now."""

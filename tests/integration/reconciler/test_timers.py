@@ -1,0 +1,221 @@
+"""Timers: what each run leaves to be seen, and that a killed holder does not stop them for long."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import text
+
+from aperag_common.bus import topology
+from aperag_common.bus.delivery import Ack, Settled
+from aperag_common.bus.worker import Worker, make_broker
+from aperag_common.events.ticks import Tick, TimerName
+from aperag_common.testing.steps import Gate
+from aperag_common.testing.waiting import until
+from aperag_reconciler.backlog.observe import Backlog
+from aperag_reconciler.timers.clockwork import Clockwork, Timer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from aperag_common.bus.connection import Bus
+    from aperag_common.metrics import Metrics
+    from aperag_common.work.courier import Courier
+    from aperag_standalone.nats import NatsServer
+
+NAME = TimerName.OUTBOX
+SLACK = 20.0
+"""Of a loaded machine, far below the 30 s that a tick was once held for beyond it."""
+
+
+async def nothing() -> None:
+    """A job that finds nothing to do."""
+
+
+@pytest.fixture
+def clockwork(engine: AsyncEngine, courier: Courier, metrics: Metrics) -> Callable[..., Clockwork]:
+    def make(job: Callable[[], Awaitable[Any]] = nothing, *, instance: str = "reconciler") -> Clockwork:
+        timers = {NAME: Timer(NAME, timedelta(seconds=5), job)}
+        return Clockwork(engine, courier.publisher, metrics, timers, instance=instance)
+
+    return make
+
+
+def tick(*, late: float = 0.0) -> Tick:
+    return Tick(timer=NAME, time=datetime.now(UTC) - timedelta(seconds=late))
+
+
+async def row(engine: AsyncEngine) -> Any:
+    async with engine.connect() as conn:
+        return (await conn.execute(text("SELECT * FROM timer"))).one_or_none()
+
+
+async def test_a_run_says_when_where_and_how_it_ended(engine: AsyncEngine, clockwork: Any, metrics: Metrics) -> None:
+    await clockwork().run(tick(late=7))
+    told = await row(engine)
+    assert (told.name, told.period_seconds, told.worker, told.outcome) == (NAME, 5.0, "reconciler", "ok")
+    assert (told.runs, told.failures, told.error_message) == (1, 0, None)
+    assert told.lateness_seconds >= 7
+    assert told.started_at <= told.finished_at <= told.succeeded_at
+    assert metrics.timer_runs.labels(NAME, "ok")._value.get() == 1
+
+
+async def test_while_it_runs_it_is_seen_running(engine: AsyncEngine, clockwork: Any) -> None:
+    await clockwork().run(tick())
+    gate = Gate()
+    running = asyncio.create_task(clockwork(gate, instance="second").run(tick()))
+    await gate.until_reached()
+    told = await row(engine)
+    assert (told.started_at > told.finished_at, told.worker, told.runs) == (True, "second", 1)
+    gate.open()
+    await running
+    assert (await row(engine)).runs == 2
+
+
+@pytest.mark.parametrize("error", [OSError("the disk\x00 is away"), RuntimeError("unforeseen")], ids=repr)
+async def test_a_failure_is_told_acked_and_does_not_touch_the_last_success(
+    engine: AsyncEngine, clockwork: Any, metrics: Metrics, error: Exception
+) -> None:
+    async def fail() -> None:
+        raise error
+
+    await clockwork().run(tick())
+    good = await row(engine)
+    with pytest.raises(Settled) as settled:
+        await clockwork(fail).run(tick())
+    assert settled.value.settlement == Ack(outcome="failed")
+    told = await row(engine)
+    assert (told.outcome, told.runs, told.failures) == ("failed", 2, 1)
+    assert type(error).__name__ in told.error_message
+    assert told.succeeded_at == good.succeeded_at
+    await clockwork().run(tick())
+    assert ((await row(engine)).outcome, (await row(engine)).error_message) == ("ok", None)
+    assert metrics.timer_runs.labels(NAME, "failed")._value.get() == 1
+
+
+async def test_every_reconciler_tells_how_long_ago_a_timer_went_well(
+    engine: AsyncEngine, bus: Bus, clockwork: Any, metrics: Metrics
+) -> None:
+    await clockwork(instance="another").run(tick())
+    async with engine.begin() as conn:
+        await conn.execute(text("UPDATE timer SET succeeded_at = succeeded_at - interval '1 hour'"))
+    await Backlog(bus, engine, metrics).measure()
+    assert metrics.timer_success_age.labels(NAME)._value.get() >= 3600
+
+
+async def test_an_unknown_tick_is_let_go(engine: AsyncEngine, clockwork: Any) -> None:
+    await clockwork().run(Tick(timer="from-a-newer-version", time=datetime.now(UTC)))
+    assert await row(engine) is None
+
+
+async def test_of_two_clockworks_one_runs_each_tick(
+    nats_server: NatsServer, bus: Bus, courier: Courier, clockwork: Any, engine: AsyncEngine, metrics: Metrics
+) -> None:
+    held, begun = Gate(), 0
+
+    async def job() -> None:
+        nonlocal begun
+        begun += 1
+        await held()
+
+    first, second = (working(nats_server, bus, metrics, clockwork(job, instance=f"r{n}")) for n in range(2))
+    async with first, second:
+        assert await courier.publisher.tick(NAME)
+        await held.until_reached()
+        # It is under way, so what both publish meanwhile is dropped.
+        assert not any(await asyncio.gather(*(courier.publisher.tick(NAME) for _ in range(4))))
+        held.open()
+
+        async def ended() -> bool:
+            return bool(
+                (await row(engine)).runs == 1 and (await bus.js.stream_info("APERAG_TICKS")).state.messages == 0
+            )
+
+        await until(ended)
+    assert begun == 1
+
+
+@asynccontextmanager
+async def working(nats_server: NatsServer, bus: Bus, metrics: Metrics, works: Clockwork) -> AsyncIterator[Worker]:
+    """A reconciler's consume loop; stopped with the block, however that ends."""
+
+    async def poison(*_: object) -> None:
+        pytest.fail("a tick is no poison")
+
+    async def run_timer(tick: Tick) -> None:
+        await works.run(tick)
+
+    made = Worker(make_broker(nats_server.url), bus, metrics, poison)
+    made.subscribe("reconciler-tick", run_timer, slots=2)
+    await made.start()
+    try:
+        yield made
+    finally:
+        await made.stop()
+
+
+async def test_a_killed_holder_delays_the_next_run_by_the_ticks_ack_wait_at_most(
+    nats_server: NatsServer, bus: Bus, courier: Courier, clockwork: Any, engine: AsyncEngine, metrics: Metrics
+) -> None:
+    spec = topology.consumer("reconciler-tick")
+    assert spec.ack_wait <= 10
+    subscription = await bus.js.pull_subscribe_bind(spec.name, spec.stream)
+    assert await courier.publisher.tick(NAME)
+    [held] = await subscription.fetch(1, timeout=30)  # and is killed: it neither beats nor settles
+    begun = time.monotonic()
+    assert not await courier.publisher.tick(NAME)
+
+    async def ran() -> bool:
+        told = await row(engine)
+        return told is not None and told.runs == 1
+
+    async with working(nats_server, bus, metrics, clockwork(instance="survivor")):
+        await until(ran, within=spec.ack_wait + SLACK)
+    assert time.monotonic() - begun >= spec.ack_wait - 1  # it was held until then, so the test tells of the wait
+    assert held.metadata.num_delivered == 1
+    await subscription.unsubscribe()
+
+
+async def test_a_job_longer_than_the_ticks_ack_wait_is_not_begun_again(
+    nats_server: NatsServer, bus: Bus, courier: Courier, clockwork: Any, metrics: Metrics
+) -> None:
+    gate = Gate()
+    begun = 0
+
+    async def long() -> None:
+        nonlocal begun
+        begun += 1
+        await gate()
+
+    async with working(nats_server, bus, metrics, clockwork(long)):
+        await courier.publisher.tick(NAME)
+        await gate.until_reached()
+        started = time.monotonic()
+
+        async def outlasted() -> bool:
+            return time.monotonic() - started > topology.TICK_ACK_WAIT * 1.5
+
+        try:
+            await until(outlasted)
+            assert (await bus.js.stream_info("APERAG_TICKS")).state.messages == 1
+            assert begun == 1
+            assert metrics.redeliveries.labels("reconciler-tick")._value.get() == 0
+        finally:
+            gate.open()
+
+
+async def test_a_consumers_ack_wait_is_changed_in_place(bus: Bus) -> None:
+    spec = topology.consumer("reconciler-tick")
+    older = spec.config()
+    older.ack_wait = 30.0
+    await bus.js.add_consumer(spec.stream, older)
+    assert (await bus.js.consumer_info(spec.stream, spec.name)).config.ack_wait == 30.0
+    await topology.apply(bus.js)
+    assert (await bus.js.consumer_info(spec.stream, spec.name)).config.ack_wait == spec.ack_wait
