@@ -1,7 +1,7 @@
 # Recipes run inside the environment that ./justw prepares: ./justw RECIPE.
 
 members := "libs services tests bench scripts deploy"
-packages := "libs/common/src libs/retrieval/src libs/standalone/src services/api/src services/indexer/src services/reconciler/src"
+packages := "libs/common/src libs/retrieval/src libs/standalone/src services/api/src services/indexer/src services/mcp/src services/reconciler/src"
 compile := "uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
   --prerelease=if-necessary-or-explicit -p 3.11 --no-header --no-annotate"
 
@@ -53,10 +53,15 @@ demo *options:
 aperag *arguments:
     @APERAG_HOME="${APERAG_HOME:-{{ justfile_directory() }}/.aperag}" exec aperag "$@"
 
-# Everything that must hold: check, then every test
+# Everything that must hold: check, then every test that does not take minutes by design
 [group('work')]
 test *options: check
-    pytest tests -n 2 {{ options }}
+    pytest tests -n 2 -m "not long" {{ options }}
+
+# The tests that take minutes by design: a NATS server that is away for five
+[group('work')]
+test-long *options:
+    pytest tests/integration -m long {{ options }}
 
 # Format, lint, layers, types
 [group('work')]
@@ -72,11 +77,16 @@ fmt:
     ruff check --fix-only --quiet {{ members }}
     ruff format {{ members }}
 
-# Benchmarks: ingest, search, quality, footprint (none named: the list)
+# Benchmarks: ingest, search, quality, footprint, chaos, fairness, dispatch, pipeline (none named: the list)
 [group('work')]
 [no-exit-message]
 bench *options:
     @python -m bench {{ options }}
+
+# The MCP service against the public conformance suite and the inspector (needs npm)
+[group('work')]
+mcp-conformance:
+    python -m tests.conformance.run
 
 # A new migration from the difference between models and database
 [group('work')]
@@ -93,6 +103,8 @@ lock:
     {{ compile }} "$@" libs/*/pyproject.toml services/*/pyproject.toml -o requirements/run.txt
     {{ compile }} "$@" libs/*/pyproject.toml services/*/pyproject.toml --group pyproject.toml:dev \
         -c requirements/run.txt -o requirements/dev.txt
+    {{ compile }} "$@" libs/*/pyproject.toml services/*/pyproject.toml --group pyproject.toml:dev \
+        --group pyproject.toml:bench -c requirements/dev.txt -o requirements/bench.txt
 
 # Validate the multi-container form (it is not run here)
 [group('work')]

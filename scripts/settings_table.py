@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 TARGET = Path(__file__).parents[1] / "docs" / "settings.md"
-SERVICES = ("api", "indexer", "reconciler")
+SERVICES = ("api", "indexer", "mcp", "reconciler")
 HEAD = """\
 # Settings
 

@@ -23,11 +23,14 @@ SHOWN = 50
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How long documents took, in seconds; ``again`` counts steps that needed more than one attempt."""
+    """How long documents took, in seconds; ``again`` counts steps that needed more than one attempt, ``letters`` the
+    dead letters that name no document: messages that the server, not a step, gave up.
+    """
 
     median: float | None
     longest: float | None
     again: int
+    letters: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,7 @@ def _pace(hurt: Hurt) -> list[Row]:
         {"what": "upload to indexed, median s", "value": hurt.pace.median},
         {"what": "upload to indexed, longest s", "value": hurt.pace.longest},
         {"what": "steps that needed more than one attempt", "value": hurt.pace.again},
+        {"what": "dead letters that name no document", "value": hurt.pace.letters},
     ]
 
 

@@ -53,6 +53,7 @@ _BUILT_AFTER = text(
 _PACE = text(
     """
     SELECT (SELECT count(*) FROM document_step WHERE collection_id = :collection AND attempt > 1) AS again,
+        (SELECT count(*) FROM dead_letter WHERE collection_id IS NULL) AS letters,
         extract(epoch FROM percentile_cont(0.5) WITHIN GROUP (ORDER BY finished - created))::float AS median,
         extract(epoch FROM max(finished - created))::float AS longest
     FROM workflow WHERE collection_id = :collection AND kind = 'upload' AND status = 'SUCCESS'
@@ -141,7 +142,7 @@ class Chaos:
         async with self.rows.connect() as conn:
             built = (await conn.execute(_BUILT_AFTER, {"collection": collection, "at": at})).scalar_one()
             pace = (await conn.execute(_PACE, {"collection": collection})).one()
-        return int(built), Pace(pace.median, pace.longest, pace.again)
+        return int(built), Pace(pace.median, pace.longest, pace.again, pace.letters)
 
     async def _calm_rate(self) -> float:
         """Documents per second of the same stack and client when nothing dies; two batches bring the pool to life."""

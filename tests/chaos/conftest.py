@@ -11,6 +11,7 @@ import pytest_asyncio
 from aperag_common.bus.connection import Bus, connect
 from aperag_common.db.session import make_engine
 from aperag_common.settings import NatsSettings, PostgresSettings
+from aperag_common.testing.chaos.settings import HASTE, HOUSEKEEPING
 from aperag_common.testing.client import Client
 from aperag_common.testing.stack import Stack
 
@@ -19,22 +20,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-HASTE = {
-    "APERAG_WORK__LEASE": "PT5S",
-    "APERAG_WORK__BEAT": "PT1S",
-    "APERAG_WORK__FIRST_DUE": "PT6S",
-    "APERAG_WORK__MAX_DUE": "PT20S",
-    "APERAG_TIMERS__RECONCILE_INDEXES": "PT2S",
-    "APERAG_TIMERS__OUTBOX": "PT2S",
-    # Orphans are swept while the ingest runs: the sweep must not take what is on its way in.
-    "APERAG_TIMERS__COLLECTION_GC": "PT5S",
-    "APERAG_RETENTION__ORPHAN_OBJECT": "PT30S",
-}
-
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    environment = {**os.environ, **HASTE}  # noqa: TID251  the caller's own settings
+    environment = {**os.environ, **HOUSEKEEPING, **HASTE}  # noqa: TID251  the caller's own settings
     stack = Stack(tmp_path_factory.mktemp("chaos") / "home", environment)
     started = stack.up("--indexers", "2", "--reconcilers", "2")
     assert started.returncode == 0, started.stdout + started.stderr

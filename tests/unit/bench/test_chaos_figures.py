@@ -30,7 +30,7 @@ HURT = Hurt(
     broken=[],
     built_after=30,
     calm_rate=2.0,
-    pace=Pace(3.0, 80.0, 4),
+    pace=Pace(3.0, 80.0, 4, 1),
     refused={"ConnectError": 12},
 )
 LOST = Finding(Wrong.LOST, "accepted, but the gateway does not list it", "doc1")

@@ -31,9 +31,10 @@ def collection(*documents: DocumentExcerpt, of: int | None = None) -> Collection
     [
         (
             "coffee-brewing.md",
-            "1 document, about: Brewing coffee.\n\n"
-            + "- Coffee is a simple drink made of two things, roasted beans and hot water, and yet two people can use"
-            + " the same beans and pour two very different cups.",
+            """1 document, about: Brewing coffee.
+
+- Coffee is a simple drink made of two things, roasted beans and hot water, and yet two people can use the same beans \
+and pour two very different cups.""",
         ),
         ("jeju-stone-walls-ko.md", "문서 1개: 제주 돌담 이야기.\n\n- 제주도 어디를 가든 검은 돌로 쌓은 담이 보인다."),
         (

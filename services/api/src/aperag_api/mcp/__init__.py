@@ -1,0 +1,1 @@
+"""The MCP service under the gateway's own address."""

@@ -1,0 +1,16 @@
+"""Routes of the MCP service (contract 5): what is spoken there is MCP, so the OpenAPI description leaves them out."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from aperag_api.gateway import Services
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.api_route("/mcp/", methods=["GET", "POST", "DELETE"])
+@router.api_route("/mcp", methods=["GET", "POST", "DELETE"])
+async def forward_to_mcp(request: Request, services: Services) -> Response:
+    """Whoever calls is found out by the routes that the tools in turn call."""
+    return await services.mcp.forward(request)

@@ -1,0 +1,1 @@
+"""What every call has: a span, figures, failures that an agent can act on."""

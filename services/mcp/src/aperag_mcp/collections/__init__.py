@@ -1,0 +1,1 @@
+"""Collections as tools and resources."""

@@ -1,0 +1,1 @@
+"""Documents as tools and resources: listing, reading, adding, status."""

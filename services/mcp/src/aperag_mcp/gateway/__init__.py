@@ -1,0 +1,1 @@
+"""The gateway as the tools use it: over HTTP, as the caller."""

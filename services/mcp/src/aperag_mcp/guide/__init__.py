@@ -1,0 +1,1 @@
+"""How to use this server, for agents."""

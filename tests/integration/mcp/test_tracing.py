@@ -1,0 +1,135 @@
+"""One trace from an MCP client's call to what the gateway did for it."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from aperag_common.testing.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.sdk.trace import ReadableSpan
+    from tests.integration.mcp.conftest import Person, Shelf
+
+    from aperag_common.testing.stack import Stack
+
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+OTHER_TRACE, OTHER_SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+def traceparent(trace: str, span: str) -> str:
+    return f"00-{trace}-{span}-01"
+
+
+async def search(url: str, person: Person, shelf: Shelf, *, meta: dict[str, Any] | None = None, **headers: str) -> None:
+    arguments = {"collection_id": shelf.collection, "query": "tea"}
+    params = {"name": "search_collection", "arguments": arguments, "_meta": meta or {}}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+    accept = {"Accept": "application/json, text/event-stream", "Authorization": f"Bearer {person.key}"}
+    async with httpx.AsyncClient(timeout=30, trust_env=False) as http:
+        answer = await http.post(f"{url}/mcp/", json=body, headers={**accept, **headers})
+    assert '"isError":true' not in answer.text
+
+
+async def spans_of(stack: Stack, trace: str, *, at_least: int) -> list[dict[str, Any]]:
+    """Of all services but MCP, as the gateway keeps them."""
+    headers = {"Authorization": f"Bearer {stack.api_key}"}
+    async with httpx.AsyncClient(base_url=f"{stack.url}/api/v1", headers=headers, timeout=30, trust_env=False) as http:
+
+        async def found() -> list[dict[str, Any]]:
+            answer = await http.get(f"/traces/{trace}")
+            spans = answer.json().get("spans", []) if answer.is_success else []
+            return spans if len(spans) >= at_least else []
+
+        return await until(found)
+
+
+def hexadecimal(span: ReadableSpan) -> tuple[str, str]:
+    context = span.get_span_context()
+    assert context is not None
+    return f"{context.trace_id:032x}", f"{context.span_id:016x}"
+
+
+def parent_of(span: ReadableSpan) -> str | None:
+    return f"{span.parent.span_id:016x}" if span.parent else None
+
+
+def named(spans: list[ReadableSpan], name: str) -> ReadableSpan:
+    return next(span for span in spans if span.name == name)
+
+
+async def test_a_call_is_one_trace_from_the_client_to_the_gateway(
+    stack: Stack, alice: Person, shelf: Shelf, replica: Callable[..., Any]
+) -> None:
+    async with replica() as other:
+        await search(other.url, alice, shelf, traceparent=traceparent(TRACE, SPAN))
+        spans = other.spans()
+    tool = named(spans, "tools/call search_collection")
+    request = next(span for span in spans if parent_of(span) == SPAN)
+    outgoing = next(span for span in spans if parent_of(span) == hexadecimal(tool)[1])
+    assert {hexadecimal(span)[0] for span in (request, tool, outgoing)} == {TRACE}
+    assert parent_of(tool) == hexadecimal(request)[1]
+    gateway = await spans_of(stack, TRACE, at_least=1)
+    assert hexadecimal(outgoing)[1] in {span["parent_id"] for span in gateway}
+    assert tool.attributes is not None
+    assert tool.attributes["gen_ai.tool.name"] == "search_collection"
+
+
+async def test_the_context_that_a_message_names_wins_over_that_of_its_request(
+    alice: Person, shelf: Shelf, replica: Callable[..., Any]
+) -> None:
+    meta = {"traceparent": traceparent(OTHER_TRACE, OTHER_SPAN)}
+    async with replica() as other:
+        await search(other.url, alice, shelf, meta=meta, traceparent=traceparent(TRACE, SPAN))
+        tool = named(other.spans(), "tools/call search_collection")
+    assert hexadecimal(tool)[0] == OTHER_TRACE
+    assert parent_of(tool) == OTHER_SPAN
+    assert [f"{link.context.trace_id:032x}" for link in tool.links] == [TRACE]
+
+
+async def test_a_call_without_a_context_is_a_trace_of_its_own(
+    alice: Person, shelf: Shelf, replica: Callable[..., Any]
+) -> None:
+    async with replica() as other:
+        await search(other.url, alice, shelf)
+        await search(other.url, alice, shelf)
+        traces = {hexadecimal(span)[0] for span in other.spans()}
+    assert len(traces) == 2
+
+
+@pytest.mark.parametrize(
+    "switch", [{"otel_mcp_enabled": False}, {"otel_enabled": False}], ids=lambda it: next(iter(it))
+)
+@pytest.mark.parametrize("place", ["header", "message"])
+async def test_without_spans_of_its_own_the_callers_trace_is_passed_on(
+    stack: Stack, alice: Person, shelf: Shelf, replica: Callable[..., Any], switch: dict[str, bool], place: str
+) -> None:
+    trace = uuid.uuid4().hex
+    named_by = traceparent(trace, SPAN)
+    given: dict[str, Any] = {"meta": {"traceparent": named_by}} if place == "message" else {"traceparent": named_by}
+    async with replica(**switch) as other:
+        await search(other.url, alice, shelf, **given)
+        assert other.spans() == []
+    assert SPAN in {span["parent_id"] for span in await spans_of(stack, trace, at_least=1)}
+
+
+async def test_a_failed_call_is_a_failed_span(alice: Person, replica: Callable[..., Any]) -> None:
+    async with replica() as other:
+        async with alice.mcp(f"{other.url}/mcp/") as client:
+            await client.call_tool("list_documents", {"collection_id": "col0"}, raise_on_error=False)
+        tool = named(other.spans(), "tools/call list_documents")
+    assert not tool.status.is_ok
+    assert tool.attributes is not None
+    assert tool.attributes["error.type"] == "GatewayFailure"
+
+
+async def test_through_the_gateway_it_is_the_same_trace(stack: Stack, alice: Person, shelf: Shelf) -> None:
+    trace = "5bf92f3577b34da6a3ce929d0e0e4736"
+    await search(stack.url, alice, shelf, traceparent=traceparent(trace, SPAN))
+    spans = await spans_of(stack, trace, at_least=2)
+    assert {span["name"] for span in spans} >= {"POST /mcp/", "POST /api/v1/collections/{collection_id}/searches"}

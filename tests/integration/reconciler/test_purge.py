@@ -1,0 +1,106 @@
+"""A purge that cannot be done ends FAILED, and goes on with the rest when it is run again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import text
+
+from aperag_common import errors
+from aperag_common.bus.delivery import Ack, Nak, Settled
+from aperag_common.objects import LocalObjectStore
+from aperag_common.testing.factories import make_collection, make_upload
+from aperag_common.work import changes
+from aperag_common.work.driven import DrivenRows, raise_again
+from aperag_common.work.driven_tables import PURGE
+from aperag_common.work.policy import WorkPolicy
+from aperag_reconciler.purge import purge as purge_module
+from aperag_reconciler.purge.purge import Purge
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from aperag_common.metrics import Metrics
+    from aperag_common.work.courier import Courier
+
+DUE = timedelta(seconds=60)
+
+
+class Away(LocalObjectStore):
+    """A store that does not answer."""
+
+    async def delete_prefix(self, prefix: str) -> None:
+        message = f"{prefix} cannot be reached"
+        raise errors.UpstreamUnavailable(message)
+
+
+@pytest.fixture
+def rows(engine: AsyncEngine, courier: Courier, metrics: Metrics) -> DrivenRows:
+    return DrivenRows(engine, courier, WorkPolicy(), metrics, "tests", source="reconciler")
+
+
+async def found(engine: AsyncEngine, sql: str) -> list[Any]:
+    async with engine.connect() as conn:
+        return list((await conn.execute(text(sql))).all())
+
+
+async def doomed(engine: AsyncEngine, documents: int) -> Any:
+    """The command that purges a collection of so many documents."""
+    async with engine.begin() as conn:
+        collection_id = await make_collection(conn)
+        for _ in range(documents):
+            await make_upload(conn, collection_id=collection_id)
+        owner = (await conn.execute(text("SELECT owner FROM collection"))).scalar_one()
+        change = await changes.purge_collection(conn, collection_id, owner, first_due=DUE)
+    return change.commands[0].message
+
+
+async def told(purge: Purge, command: Any) -> Ack | Nak:
+    try:
+        await purge.handle(command)
+    except Settled as settled:
+        return settled.settlement
+    return Ack()
+
+
+async def test_a_purge_that_cannot_be_done_ends_failed_with_a_letter_and_goes_on_when_raised_again(
+    engine: AsyncEngine, rows: DrivenRows, tmp_path: Path
+) -> None:
+    command = await doomed(engine, documents=3)
+    answers = [await told(Purge(rows, Away(tmp_path)), command) for _ in range(4)]
+    assert [type(it) for it in answers] == [Nak, Nak, Nak, Ack]
+    assert answers[-1] == Ack(outcome="failed")
+    [letter] = await found(engine, "SELECT kind, code, failures FROM dead_letter")
+    assert (letter.kind, letter.code, letter.failures) == ("collection_purge", "UPSTREAM_UNAVAILABLE", 4)
+    assert await found(engine, "SELECT 1 FROM document") == []
+    async with engine.begin() as conn:
+        again = await raise_again(conn, PURGE, command.data.row_id, first_due=DUE, source="api")
+    assert again is not None
+    assert await told(Purge(rows, LocalObjectStore(tmp_path)), again.message) == Ack()
+    assert await found(engine, "SELECT 1 FROM collection_purge UNION ALL SELECT 1 FROM collection") == []
+
+
+async def test_a_purge_that_loses_its_lease_between_batches_removes_no_more(
+    engine: AsyncEngine, rows: DrivenRows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(purge_module, "BATCH", 1)
+    command = await doomed(engine, documents=3)
+    removed = 0
+    remove = purge_module.repository.remove_documents
+
+    async def taken_over(conn: Any, collection_id: str, *, limit: int) -> int:
+        nonlocal removed
+        if removed == 1:
+            async with engine.begin() as other:
+                await other.execute(text("UPDATE collection_purge SET lease_token = 'other'"))
+        removed += 1
+        return await remove(conn, collection_id, limit=limit)
+
+    monkeypatch.setattr(purge_module.repository, "remove_documents", taken_over)
+    assert await told(Purge(rows, LocalObjectStore(tmp_path)), command) == Ack(outcome="superseded")
+    assert len(await found(engine, "SELECT 1 FROM document")) == 2
+    assert len(await found(engine, "SELECT 1 FROM collection")) == 1
