@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(240)
 
-WORKERS = {
-    "indexer": {"indexer-parse", "indexer-vector", "indexer-fulltext", "indexer-remove", "indexer-summarize"}
-}
+WORKERS = {"indexer": {"indexer-parse", "indexer-vector", "indexer-fulltext", "indexer-remove", "indexer-summarize"}}
 
 
 @pytest.fixture
