@@ -191,3 +191,21 @@ async def test_advisories_of_streams_that_are_not_ours_are_left_to_others(bus: B
     await message.term()
     assert (await seen.next_msg(timeout=30)).subject.endswith("ELSEWHERE.other")
     assert await stored(bus, subjects.ADVISORIES) == 0
+
+
+async def test_an_ack_that_a_killed_server_had_only_half_noted_is_no_alarm(
+    steps: Steps, advisories: Advisories, metrics: Metrics
+) -> None:
+    told = {
+        "type": "io.nats.jetstream.advisory.v1.terminated",
+        "id": "VQ2nJ5cV0bYfJYk9mKzH1a",
+        "timestamp": "2026-11-22T23:55:00Z",
+        "stream": PARSE.stream,
+        "consumer": PARSE.name,
+        "stream_seq": 7,
+        "deliveries": 1,
+        "reason": "Unacknowledged message was deleted",
+    }
+    await advisories.keep(Advisory.model_validate(told))
+    assert await letters(steps) == []
+    assert counted(metrics, "MSG_TERMINATED") is None

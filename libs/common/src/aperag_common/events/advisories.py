@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict
 
 from aperag_common.bus.subjects import AdvisoryKind
 
+MESSAGE_REMOVED = "Unacknowledged message was deleted"
+"""The server's reason where a consumer still waited for the ack of a message that its stream no longer holds."""
+
 _MAX_DELIVER = "io.nats.jetstream.advisory.v1.max_deliver"
 
 
@@ -29,3 +32,8 @@ class Advisory(BaseModel):
     @property
     def kind(self) -> AdvisoryKind:
         return AdvisoryKind.MAX_DELIVERIES if self.type == _MAX_DELIVER else AdvisoryKind.MSG_TERMINATED
+
+    @property
+    def acked_before_a_crash(self) -> bool:
+        """Told after a restart: the ack had removed the message, and the server died before the consumer noted it."""
+        return self.kind is AdvisoryKind.MSG_TERMINATED and self.reason == MESSAGE_REMOVED

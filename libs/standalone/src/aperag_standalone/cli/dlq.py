@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Dead letters: what was given up, and running it again; for administrators.",
+    help="Dead letters: what was given up, and running it again. For administrators.",
 )
 
 LISTED = ("id", "age", "step", "code", "message", "document", "redrive")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="What runs by itself: when it last did and how it ended; or run it now. For administrators.",
+    help="What runs by itself, and running it now. For administrators.",
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the timer, as `aperag timers list` shows it.")]

@@ -41,6 +41,9 @@ class Advisories:
         if advisory.stream not in {stream.name for stream in topology.ADVISED}:
             message = f"no stream of ours: {advisory.stream}"
             raise errors.InvalidMessage(message)
+        if advisory.acked_before_a_crash:
+            log.info("message.acked_before_a_crash", stream=advisory.stream, sequence=advisory.stream_seq)
+            return
         delivery = current_delivery.get()
         original = await self._original(advisory)
         letter = letter_of(advisory, original, delivery.subject if delivery else "")
