@@ -36,7 +36,7 @@ async def search(url: str, person: Person, shelf: Shelf, *, meta: dict[str, Any]
     assert '"isError":true' not in answer.text
 
 
-async def spans_of(stack: Stack, trace: str, *, at_least: int = 0, child_of: str | None = None) -> list[dict[str, Any]]:
+async def told(stack: Stack, trace: str, enough: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
     """Of all services but MCP, as the gateway keeps them: they come in batches, those that ended first come first."""
     headers = {"Authorization": f"Bearer {stack.api_key}"}
     async with httpx.AsyncClient(base_url=f"{stack.url}/api/v1", headers=headers, timeout=30, trust_env=False) as http:
@@ -44,10 +44,14 @@ async def spans_of(stack: Stack, trace: str, *, at_least: int = 0, child_of: str
         async def found() -> list[dict[str, Any]]:
             answer = await http.get(f"/traces/{trace}")
             spans = answer.json().get("spans", []) if answer.is_success else []
-            parents = {span["parent_id"] for span in spans}
-            return spans if len(spans) >= at_least and (child_of is None or child_of in parents) else []
+            return spans if enough(spans) else []
 
         return await until(found)
+
+
+async def has_child(stack: Stack, trace: str, parent: str) -> None:
+    """Wait for a span below ``parent``."""
+    await told(stack, trace, lambda spans: any(span["parent_id"] == parent for span in spans))
 
 
 def hexadecimal(span: ReadableSpan) -> tuple[str, str]:
@@ -75,7 +79,7 @@ async def test_a_call_is_one_trace_from_the_client_to_the_gateway(
     outgoing = next(span for span in spans if parent_of(span) == hexadecimal(tool)[1])
     assert {hexadecimal(span)[0] for span in (request, tool, outgoing)} == {TRACE}
     assert parent_of(tool) == hexadecimal(request)[1]
-    assert await spans_of(stack, TRACE, child_of=hexadecimal(outgoing)[1])
+    await has_child(stack, TRACE, hexadecimal(outgoing)[1])
     assert tool.attributes is not None
     assert tool.attributes["gen_ai.tool.name"] == "search_collection"
 
@@ -115,7 +119,7 @@ async def test_without_spans_of_its_own_the_callers_trace_is_passed_on(
     async with replica(**switch) as other:
         await search(other.url, alice, shelf, **given)
         assert other.spans() == []
-    assert await spans_of(stack, trace, child_of=SPAN)
+    await has_child(stack, trace, SPAN)
 
 
 async def test_a_failed_call_is_a_failed_span(alice: Person, replica: Callable[..., Any]) -> None:
@@ -131,5 +135,5 @@ async def test_a_failed_call_is_a_failed_span(alice: Person, replica: Callable[.
 async def test_through_the_gateway_it_is_the_same_trace(stack: Stack, alice: Person, shelf: Shelf) -> None:
     trace = "5bf92f3577b34da6a3ce929d0e0e4736"
     await search(stack.url, alice, shelf, traceparent=traceparent(trace, SPAN))
-    spans = await spans_of(stack, trace, at_least=2)
-    assert {span["name"] for span in spans} >= {"POST /mcp/", "POST /api/v1/collections/{collection_id}/searches"}
+    names = {"POST /mcp/", "POST /api/v1/collections/{collection_id}/searches"}
+    await told(stack, trace, lambda spans: {span["name"] for span in spans} >= names)
