@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -92,8 +93,8 @@ def _default(field: FieldInfo, value: Any) -> str:
             return "—"
         case SecretStr():
             return "(secret)"
-        case bool():
-            return f"`{str(value).lower()}`"
+        case bool() | tuple():
+            return f"`{json.dumps(value)}`"
         case timedelta():
             return f"`{TypeAdapter(timedelta).dump_python(value, mode='json')}`"
         case _:

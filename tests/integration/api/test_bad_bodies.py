@@ -118,6 +118,10 @@ async def test_no_other_route_takes_what_cannot_be_stored(alice: Person, victim:
         ("POST", searches, '{"query": %s, "fulltext_search": {}, "save_to_history": false}'),
         ("POST", searches, '{"query": "q", "fulltext_search": {"keywords": [%s]}, "save_to_history": false}'),
         ("POST", searches, '{"query": "q", "wait_for": [%s]}'),
+        ("POST", "/web/search", '{"query": %s}'),
+        ("POST", "/web/search", '{"query": "q", "source": %s}'),
+        ("POST", "/web/search", '{"search_llms_txt": %s}'),
+        ("POST", "/web/read", '{"url_list": [%s]}'),
     ]
     attacks = [
         Attack(value, method, path, 400, UNSTORABLE, body(content % value))
@@ -233,6 +237,45 @@ async def test_an_invalid_change_of_documents_is_refused(alice: Person, victim: 
     ]
     assert await unrefused(alice.http, attacks) == []
     assert (await alice.http.request("DELETE", victim.documents, json=[])).json()["deleted_ids"] == []
+
+
+INVALID_WEB: list[tuple[str, str, dict[str, Any]]] = [
+    ("query of 1 MB", "search", {"query": "q" * 1_000_000}),
+    ("query of another type", "search", {"query": ["tea"]}),
+    ("no results wanted", "search", {"query": "tea", "max_results": 0}),
+    ("101 results wanted", "search", {"query": "tea", "max_results": 101}),
+    ("no time", "search", {"query": "tea", "timeout": 0}),
+    ("an hour", "search", {"query": "tea", "timeout": 3600}),
+    ("half a second", "search", {"query": "tea", "timeout": 0.5}),
+    ("a header in the locale", "search", {"query": "tea", "locale": "en\r\nX-Evil: 1"}),
+    ("a list of 1 MB", "search", {"search_llms_txt": "a" * 1_000_000}),
+    ("no list of addresses", "read", {}),
+    ("one address alone", "read", {"url_list": "https://example.org"}),
+    ("21 addresses", "read", {"url_list": ["https://example.org"] * 21}),
+    ("an address of 1 MB", "read", {"url_list": ["https://example.org/" + "a" * 1_000_000]}),
+    ("an address that is a number", "read", {"url_list": [1]}),
+    ("none at a time", "read", {"url_list": ["https://example.org"], "max_concurrent": 0}),
+    ("no locale", "read", {"url_list": ["https://example.org"], "locale": "*"}),
+]
+
+
+@pytest.mark.usefixtures("untouched")
+async def test_an_invalid_request_to_the_web_is_refused(alice: Person) -> None:
+    attacks = [
+        Attack(what, "POST", f"/web/{route}", 422, DETAIL, {"json": asked}) for what, route, asked in INVALID_WEB
+    ]
+    refused = [
+        ("nothing to search for", "search", {"query": " \u3000"}),
+        ("no site", "search", {"query": "tea", "source": "a.org) OR (b.org"}),
+        ("nothing to read", "read", {"url_list": []}),
+    ]
+    attacks += [
+        Attack(what, "POST", f"/web/{route}", 400, "INVALID_PARAMETER", {"json": asked})
+        for what, route, asked in refused
+    ]
+    private = {"json": {"search_llms_txt": "localhost"}}
+    attacks.append(Attack("a private site", "POST", "/web/search", 400, "BLOCKED_ADDRESS", private))
+    assert await unrefused(alice.http, attacks) == []
 
 
 async def test_an_error_echoes_little_of_what_it_was_sent(alice: Person) -> None:

@@ -46,6 +46,8 @@ from aperag_api.traces.service import TraceService
 from aperag_api.uploads import endpoints as uploads
 from aperag_api.uploads.intake import Limits
 from aperag_api.uploads.service import UploadService
+from aperag_api.web import endpoints as web
+from aperag_api.web.assembly import open_web
 from aperag_common.auth.keys import KeyHasher
 from aperag_common.health import routes
 from aperag_common.objects import LocalObjectStore
@@ -76,6 +78,7 @@ ROUTERS = (
     queues.router,
     timers.router,
     dead_letters.router,
+    web.router,
 )
 
 
@@ -92,6 +95,7 @@ async def open_gateway(
     finally:
         await gateway.feed.close()
         await gateway.mcp.close()
+        await gateway.web.close()
         await embedder.close()
 
 
@@ -154,6 +158,7 @@ def _assemble(runtime: Runtime, settings: Settings, embedder: Embedder) -> Gatew
         timers=TimerService(engine, courier.publisher),
         traces=TraceService(engine, bus),
         uploads=UploadService(engine, objects, courier, limits, settings.interactive_documents, settings.work),
+        web=open_web(settings.web, settings.outbound),
     )
 
 

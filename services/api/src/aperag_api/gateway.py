@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from aperag_api.timers.service import TimerService
     from aperag_api.traces.service import TraceService
     from aperag_api.uploads.service import UploadService
+    from aperag_api.web.assembly import Web
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Gateway:
     timers: TimerService
     traces: TraceService
     uploads: UploadService
+    web: Web
 
 
 def _gateway(request: Request) -> Gateway:

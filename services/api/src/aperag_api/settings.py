@@ -6,6 +6,8 @@ from datetime import timedelta
 
 from pydantic import AliasChoices, Field, PositiveInt
 
+from aperag_api.web.settings import WebSettings
+from aperag_common.outbound.settings import OutboundSettings
 from aperag_common.settings import HttpSettings, ServiceSettings
 
 MIB = 1024 * 1024
@@ -33,6 +35,8 @@ class Settings(ServiceSettings):
     mcp_url: str = Field(
         "http://127.0.0.1:8001", description="address of the MCP service, which is also reached under /mcp/ here"
     )
+    outbound: OutboundSettings = Field(default_factory=OutboundSettings)
+    web: WebSettings = Field(default_factory=WebSettings)
     event_heartbeat: timedelta = Field(timedelta(seconds=15), description="a silent event stream sends a comment")
     event_buffer: PositiveInt = Field(1000, description="events kept for a reader; one that lags more is dropped")
     otel_fastapi_enabled: bool = Field(

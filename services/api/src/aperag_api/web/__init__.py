@@ -1,0 +1,1 @@
+"""The public web: searching it, and reading its pages."""

@@ -1,0 +1,21 @@
+"""Routes of the web (contract 1.11)."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from aperag_api.auth import Reader
+from aperag_api.gateway import Services
+from aperag_api.web.schemas import WebReadIn, WebReadOut, WebSearchIn, WebSearchOut
+
+router = APIRouter(prefix="/web", tags=["web"])
+
+
+@router.post("/search")
+async def search_web(body: WebSearchIn, _: Reader, services: Services) -> WebSearchOut:
+    return await services.web.searches.search(body)
+
+
+@router.post("/read")
+async def read_web(body: WebReadIn, _: Reader, services: Services) -> WebReadOut:
+    return await services.web.pages.read(body)

@@ -1,0 +1,1 @@
+"""Web searches: engines, and what sites list for language models."""
