@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import Boolean, ForeignKey, String, Text, func
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from aperag_common.db.models.base import Base
@@ -12,6 +13,9 @@ from aperag_common.db.models.base import Base
 
 class ApiKey(Base):
     """``key_hash`` is a keyed hash (``aperag_common.auth.keys``); ``key_mask`` is what lists show.
+
+    ``scope`` is ``all`` (whatever its owner may do) or ``read``. ``collection_ids``, where there are any, are the only
+    collections that the key reaches.
 
     Written by the gateway only.
     """
@@ -23,6 +27,9 @@ class ApiKey(Base):
     key_hash: Mapped[str] = mapped_column(String(64), unique=True)
     key_mask: Mapped[str] = mapped_column(String(24))
     description: Mapped[str | None] = mapped_column(Text)
+    scope: Mapped[str] = mapped_column(String(8), server_default="all")
+    collection_ids: Mapped[list[str] | None] = mapped_column(ARRAY(String(24)))
+    expires_at: Mapped[datetime | None]
     is_system: Mapped[bool] = mapped_column(Boolean, default=False)
     created: Mapped[datetime] = mapped_column(server_default=func.now())
     updated: Mapped[datetime] = mapped_column(server_default=func.now())

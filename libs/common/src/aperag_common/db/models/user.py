@@ -11,7 +11,11 @@ from aperag_common.db.models.base import Base
 
 
 class User(Base):
-    """Written by the gateway only."""
+    """Written by the gateway; the row of a deleted user is removed by the reconciler's purge.
+
+    ``password_hash`` is Argon2's encoded form and missing where the user comes from an OAuth provider only.
+    ``registration_source`` is ``local`` or the name of that provider.
+    """
 
     __tablename__ = "users"
 
@@ -20,5 +24,8 @@ class User(Base):
     email: Mapped[str | None] = mapped_column(String(254), unique=True)
     role: Mapped[str] = mapped_column(String(12))
     is_active: Mapped[bool] = mapped_column(Boolean, default=True)
+    password_hash: Mapped[str | None] = mapped_column(String(256))
+    registration_source: Mapped[str] = mapped_column(String(32), server_default="local")
     created: Mapped[datetime] = mapped_column(server_default=func.now())
     updated: Mapped[datetime] = mapped_column(server_default=func.now())
+    deleted_at: Mapped[datetime | None]
