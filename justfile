@@ -63,13 +63,14 @@ test *options: check
 test-long *options:
     pytest tests/integration -m long {{ options }}
 
-# Format, lint, layers, types
+# Format, lint, layers, types, what a security linter finds
 [group('work')]
 check:
     ruff format --check {{ members }}
     ruff check {{ members }}
     lint-imports
     mypy {{ packages }}
+    bandit --quiet --severity-level medium --confidence-level medium --recursive {{ packages }}
 
 # Put code into the one format, and mend what ruff can
 [group('work')]
@@ -87,6 +88,16 @@ bench *options:
 [group('work')]
 mcp-conformance:
     python -m tests.conformance.run
+
+# The gateway against its own OpenAPI description: requests made by chance, for nine minutes (--help: the options)
+[group('work')]
+fuzz *options:
+    python -m tests.fuzz.run {{ options }}
+
+# Known vulnerabilities of the dependencies (needs the network)
+[group('work')]
+audit:
+    python scripts/audit.py
 
 # A new migration from the difference between models and database
 [group('work')]

@@ -67,6 +67,7 @@ if have python "NATS identities"; then
     if have nats-server "deploy/nats/nats.conf with these identities"; then
         cp deploy/nats/nats.conf "$scratch/nats.conf"
         ln -s server "$scratch/identities"
+        sed -i "s|/etc/nats/identities|$scratch/identities|" "$scratch/server/tls.conf"
         step "deploy/nats/nats.conf with these identities" nats-server -t -c "$scratch/nats.conf"
     fi
 fi

@@ -7,6 +7,7 @@ import signal
 import uuid
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 import pytest_asyncio
 
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 TEMPLATE = "migrated"
+
+# The same values in every run, and no limit of time that a busy machine would break.
+hypothesis.settings.register_profile("tests", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("tests")
 
 # A shell without job control starts what runs in its background with SIGINT ignored, and ignored signals stay ignored
 # in every process started from here: none of them could be interrupted as a person would.

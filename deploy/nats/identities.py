@@ -2,9 +2,11 @@
 
 Run once before the server starts; safe to repeat. Below the directory given it fills:
 
-    all/                  every seed, kept for the next run; mounted nowhere else
+    all/                  every seed and the certificate, kept for the next run; mounted nowhere else
     <service>/seed.nk     the service's own seed
+    <service>/ca.pem      who signed the server's certificate
     server/users.conf     public keys and permissions, derived from the topology
+    server/tls.conf       the server's certificate, for the name by which the services know it
 """
 
 from __future__ import annotations
@@ -12,11 +14,19 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aperag_standalone import files, nats
+from aperag_standalone.certificates import Certificate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 READABLE = 0o644
 UNUSED_PORT = 1
+HOSTS = ("nats", "localhost", "127.0.0.1")
+MOUNTED = Path("/etc/nats/identities")
+"""Where compose.yaml mounts ``server/``."""
 
 
 def write(directory: Path) -> None:
@@ -29,6 +39,20 @@ def write(directory: Path) -> None:
     # JSON is a subset of the server's own format, and quotes what looks like a variable ($JS.API…).
     files.write_private(users, json.dumps({"authorization": server.config()["authorization"]}, indent=2))
     users.chmod(READABLE)
+    _write_certificate(directory, list(seeds))
+
+
+def _write_certificate(directory: Path, services: Iterable[str]) -> None:
+    made = Certificate.of(directory / "all" / "tls", HOSTS)
+    for service in services:
+        files.write_private(directory / service / "ca.pem", made.authority.read_text(encoding="ascii"))
+    server = directory / "server"
+    block = nats.tls_block(MOUNTED / made.certificate.name, MOUNTED / made.key.name)
+    texts = {path.name: path.read_text(encoding="ascii") for path in (made.certificate, made.key)}
+    for name, text in (texts | {"tls.conf": json.dumps({"tls": block}, indent=2)}).items():
+        files.write_private(server / name, text)
+        # The server may run as any user; this volume is mounted nowhere else.
+        (server / name).chmod(READABLE)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -18,6 +18,7 @@ from aperag_api.app import make_app, open_gateway
 from aperag_api.settings import Settings
 from aperag_common import ids
 from aperag_common.auth.keys import KeyHasher
+from aperag_common.auth.passwords import PasswordSettings
 from aperag_common.bus import subjects
 from aperag_common.db.models import StepKind
 from aperag_common.health import Health, HttpServer
@@ -60,6 +61,7 @@ def settings(tmp_path: Path, request: pytest.FixtureRequest) -> Settings:
         "max_document_size": 64 * 1024,
         "max_documents_per_request": 5,
         "otel_enabled": False,
+        "passwords": PasswordSettings(memory_kib=8, rounds=1, lanes=1),
     }
     return Settings(_env_file=None, **{**values, **getattr(request, "param", {})})
 
@@ -151,6 +153,31 @@ async def make_person(app: FastAPI, engine: AsyncEngine) -> AsyncIterator[Callab
                 timeout=20,
             )
             return Person(user_id, key, await stack.enter_async_context(http))
+
+        yield make
+
+
+@pytest_asyncio.fixture
+async def make_replica(runtime: Runtime, settings: Settings) -> AsyncIterator[Callable[..., Awaitable[FastAPI]]]:
+    """Further gateways on the same database and bus; ``changes`` are of their settings."""
+    async with AsyncExitStack() as stack:
+
+        async def make(**changes: Any) -> FastAPI:
+            replica, own = replace(runtime, health=Health()), settings.model_copy(update=changes)
+            return make_app(await stack.enter_async_context(open_gateway(replica, own)), replica, own)
+
+        yield make
+
+
+@pytest_asyncio.fixture
+async def make_visitor(app: FastAPI) -> AsyncIterator[Callable[..., Awaitable[httpx.AsyncClient]]]:
+    """Browsers without a key; each keeps the cookies that it is given."""
+    async with AsyncExitStack() as stack:
+
+        async def make(address: str = "127.0.0.1", application: FastAPI = app) -> httpx.AsyncClient:
+            transport = httpx.ASGITransport(application, raise_app_exceptions=False, client=(address, 4321))
+            http = httpx.AsyncClient(transport=transport, base_url="http://gateway/api/v1", timeout=20)
+            return await stack.enter_async_context(http)
 
         yield make
 

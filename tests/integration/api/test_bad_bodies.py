@@ -96,6 +96,7 @@ async def test_no_route_of_administrators_takes_what_cannot_be_stored(
         ("POST", "/admin/dead-letters/redrive", '{"code": %s}'),
         ("POST", "/admin/dead-letters/redrive", '{"ids": [%s]}'),
         ("POST", "/admin/dead-letters/purge", '{"step": %s}'),
+        ("POST", "/invite", '{"email": %s, "role": "rw"}'),
     ]
     attacks = [
         Attack(value, method, path, 400, UNSTORABLE, body(content % value))
@@ -122,6 +123,12 @@ async def test_no_other_route_takes_what_cannot_be_stored(alice: Person, victim:
         ("POST", "/web/search", '{"query": "q", "source": %s}'),
         ("POST", "/web/search", '{"search_llms_txt": %s}'),
         ("POST", "/web/read", '{"url_list": [%s]}'),
+        ("POST", "/login", '{"username": %s, "password": "correct horse"}'),
+        ("POST", "/login", '{"username": "nobody", "password": %s}'),
+        ("POST", "/register", '{"username": %s, "password": "correct horse"}'),
+        ("POST", "/register", '{"username": "nobody", "password": %s}'),
+        ("POST", "/register", '{"username": "nobody", "password": "correct horse", "token": %s}'),
+        ("POST", "/change-password", '{"username": "nobody", "old_password": %s, "new_password": "correct horse"}'),
     ]
     attacks = [
         Attack(value, method, path, 400, UNSTORABLE, body(content % value))

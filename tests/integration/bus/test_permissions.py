@@ -43,13 +43,16 @@ async def buses(tmp_path: Path, metrics: Metrics) -> AsyncIterator[dict[Service,
 async def test_every_service_can_publish_to_the_streams_it_feeds(buses: dict[Service, Bus]) -> None:
     samples = {
         subjects.COMMANDS: subjects.PARSE_DOCUMENT,
+        (Service.INDEXER, subjects.COMMANDS): subjects.build_index("vector"),
+        # A stream of ticks takes one per subject.
+        (Service.API, subjects.TICKS): subjects.tick("api"),
+        (Service.RECONCILER, subjects.TICKS): subjects.tick("reconciler"),
         subjects.EVENTS: subjects.event("user1", "document", "uploaded"),
         subjects.SPANS: subjects.span("0" * 32),
     }
     for stream in topology.STREAMS:
         for service in stream.publishers:
-            # A stream of ticks takes one per subject.
-            subject = subjects.tick(service) if stream.name == subjects.TICKS else samples[stream.name]
+            subject = samples.get((service, stream.name)) or samples[stream.name]
             ack = await buses[service].js.publish(subject, b"{}", stream=stream.name)
             assert ack.stream == stream.name
 

@@ -37,3 +37,21 @@ async def test_only_letters_that_were_redriven_long_ago_are_forgotten(engine: As
     async with engine.connect() as conn:
         left = await conn.execute(text("SELECT message FROM dead_letter ORDER BY message"))
         assert list(left.scalars()) == ["lately", "open"]
+
+
+async def test_the_audit_log_is_kept_for_its_time_and_no_longer(engine: AsyncEngine, tmp_path: Path) -> None:
+    days = {"now": 0, "lately": 89, "long ago": 91}
+    query = text(
+        """
+        INSERT INTO audit_log (id, api_name, http_method, path, start_time, request_id, created)
+        SELECT :name || n, 'login', 'POST', '/api/v1/login', 0, '', clock_timestamp() - CAST(:age AS interval)
+        FROM generate_series(1, 3) AS n
+        """
+    )
+    async with engine.begin() as conn:
+        for name, age in days.items():
+            await conn.execute(query, {"name": name, "age": timedelta(days=age)})
+    await Collect(engine, LocalObjectStore(tmp_path), RetentionSettings()).run()
+    async with engine.connect() as conn:
+        left = await conn.execute(text("SELECT DISTINCT rtrim(id, '123') FROM audit_log ORDER BY 1"))
+        assert list(left.scalars()) == ["lately", "now"]

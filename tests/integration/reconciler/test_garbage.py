@@ -140,3 +140,18 @@ async def test_a_part_that_fails_keeps_no_other_from_its_work(
     with pytest.raises(OSError, match="away"):
         await collect.run()
     assert await rows(engine, "SELECT 1 FROM outbox") == []
+
+
+async def test_kept_answers_are_forgotten_after_a_day(engine: AsyncEngine, collect: Collect) -> None:
+    await rows(engine, "INSERT INTO users (id, username, role, is_active) VALUES ('u', 'u', 'rw', true)")
+    for key, ago in (("a", "25 hours"), ("b", "25 hours"), ("c", "25 hours"), ("new", "23 hours")):
+        await rows(
+            engine,
+            f"""
+            INSERT INTO idempotency_record (user_id, key, fingerprint, created)
+            VALUES ('u', :key, 'f', now() - interval '{ago}')
+            """,
+            key=key,
+        )
+    await collect.run()
+    assert await rows(engine, "SELECT key FROM idempotency_record") == [("new",)]

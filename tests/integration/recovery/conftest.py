@@ -23,6 +23,7 @@ from aperag_common.db import migrate
 from aperag_common.testing.audit import broken_promises
 from aperag_common.testing.client import Client
 from aperag_common.testing.proxy import FaultProxy, fault_proxy
+from aperag_common.testing.stack import WIDE_QUOTAS
 from aperag_common.testing.waiting import until
 from aperag_standalone import process
 from aperag_standalone.nats import NatsServer
@@ -197,6 +198,7 @@ async def system(nats_server: NatsServer, database: str, engine: AsyncEngine, tm
         through = url.set(host=postgres.listening[0], port=postgres.listening[1])
         env = {
             **{name: value for name, value in os.environ.items() if not name.startswith("APERAG_")},  # noqa: TID251  the caller's own settings
+            **WIDE_QUOTAS,
             **HASTE,
             "APERAG_NATS__URL": "nats://{}:{}".format(*nats.listening),
             "APERAG_POSTGRES__URL": through.render_as_string(hide_password=False),

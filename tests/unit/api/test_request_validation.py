@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from aperag_api.validation import MAX_VALUES, SHOWN_CHARACTERS, SHOWN_ERRORS, check, shown
+from aperag_api.audit.masking import MASK
+from aperag_api.validation import MAX_DEPTH, MAX_VALUES, SHOWN_CHARACTERS, SHOWN_ERRORS, check, shown
 from aperag_common import errors
 
 
@@ -35,11 +36,18 @@ def test_everything_else_passes(body: object) -> None:
     check(body)
 
 
-def test_depth_is_no_obstacle_and_number_is_one() -> None:
-    deep: Any = []
-    for _ in range(5000):
+def nested(depth: int) -> Any:
+    deep: Any = 1
+    for _ in range(depth):
         deep = [deep]
-    check(deep)
+    return deep
+
+
+def test_neither_depth_nor_number_is_without_end() -> None:
+    check(nested(MAX_DEPTH))
+    for depth in (MAX_DEPTH + 1, 100_000):
+        with pytest.raises(errors.ValidationFailed, match="nested"):
+            check(nested(depth))
     check([0] * MAX_VALUES)
     with pytest.raises(errors.ValidationFailed):
         check([[0] * MAX_VALUES])
@@ -82,3 +90,25 @@ def test_a_body_that_was_not_read_as_json_says_how_to_send_it() -> None:
 
 def test_errors_without_number_are_cut() -> None:
     assert len(shown([error(n) for n in range(1000)])) == SHOWN_ERRORS
+
+
+@pytest.mark.parametrize(
+    ("place", "given", "told"),
+    [
+        (("body", "password"), ["geheim"], MASK),
+        (("body", "config", "secret_access_key"), {"a": "geheim"}, MASK),
+        (("body", "tokens", 0), "geheim", MASK),
+        (("query", "api_key"), "geheim", MASK),
+        (("body",), "geheim", MASK),
+        (("body",), ["geheim"], MASK),
+        (("body",), b'{"password": "geheim"}', MASK),
+        (("body", "username"), {"password": "geheim", "name": "anna"}, {"password": MASK, "name": "anna"}),
+        (("body",), {"title": 1, "config": {"password": "geheim"}}, {"title": 1, "config": {"password": MASK}}),
+        (("body", "title"), 7, 7),
+    ],
+    ids=str,
+)
+def test_what_may_be_a_secret_is_not_echoed(place: tuple[str, ...], given: object, told: object) -> None:
+    (error,) = shown([{"type": "string_type", "loc": place, "msg": "Input should be a valid string", "input": given}])
+    assert error["input"] == told
+    assert "geheim" not in str(error)

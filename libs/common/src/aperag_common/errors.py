@@ -31,6 +31,8 @@ class Retryable(ApeRAGError):
     """The same work may succeed later; ``retry_after`` overrides the policy's delay."""
 
     code = "RETRYABLE"
+    number: ClassVar[int] = 1000
+    status: ClassVar[int] = 503
 
     def __init__(self, message: str, *, code: str | None = None, retry_after: timedelta | None = None) -> None:
         super().__init__(message, code=code)
@@ -143,12 +145,24 @@ class CollectionInactive(ClientError):
     code, number, status = "COLLECTION_INACTIVE", 1102, 400
 
 
+class CollectionQuotaExceeded(ClientError):
+    code, number, status = "COLLECTION_QUOTA_EXCEEDED", 1103, 403
+
+
 class InvalidSourceConfig(ClientError):
     code, number, status = "INVALID_SOURCE_CONFIG", 1105, 400
 
 
+class BotQuotaExceeded(ClientError):
+    code, number, status = "BOT_QUOTA_EXCEEDED", 1202, 403
+
+
 class DocumentNotFound(ClientError):
     code, number, status = "DOCUMENT_NOT_FOUND", 1301, 404
+
+
+class DocumentQuotaExceeded(ClientError):
+    code, number, status = "DOCUMENT_QUOTA_EXCEEDED", 1302, 403
 
 
 class DocumentNameConflict(ClientError):

@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from aperag_common import errors
+from aperag_common.connections import Pace, PacedConfig, use_all_descriptors
 from aperag_common.metrics import CONTENT_TYPE
 
 if TYPE_CHECKING:
@@ -145,7 +146,16 @@ class HttpServer:
     def __init__(self, http: HttpSettings, app: ASGIApp) -> None:
         self.port = 0
         self._http = http
-        config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_SECONDS)
+        config = PacedConfig(
+            app,
+            _pace(http),
+            h11_max_incomplete_event_size=http.max_head_size,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,  # who is believed is decided where the headers are read
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
         self._server = _Uvicorn(config)
         self._serving: asyncio.Task[None] | None = None
 
@@ -179,6 +189,16 @@ class HealthServer(HttpServer):
 
     def __init__(self, http: HttpSettings, health: Health, metrics: Metrics) -> None:
         super().__init__(http, Starlette(routes=routes(health, metrics)))
+
+
+def _pace(http: HttpSettings) -> Pace:
+    return Pace(
+        head=http.head_timeout,
+        body=http.body_timeout,
+        body_rate=http.body_rate,
+        send=http.send_timeout,
+        connections=http.max_connections or use_all_descriptors(),
+    )
 
 
 def _bind(http: HttpSettings) -> socket.socket:

@@ -46,6 +46,31 @@ def new_workflow_id() -> WorkflowId:
     return WorkflowId(_new("wf"))
 
 
+def new_session_id() -> str:
+    """32 hexadecimal characters: an id that nobody guesses, unlike those of rows that have owners."""
+    return secrets.token_hex(16)
+
+
+def new_invitation_id() -> str:
+    return _new("invite")
+
+
+def new_oauth_account_id() -> str:
+    return _new("oauth")
+
+
+def new_subscription_id() -> str:
+    return _new("sub_")
+
+
+def new_bot_id() -> str:
+    return _new("bot")
+
+
+def new_prompt_id() -> str:
+    return _new("pt")
+
+
 def new_search_id() -> str:
     return _new("hsug")
 

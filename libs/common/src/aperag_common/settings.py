@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Block(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class NatsSettings(Block):
@@ -25,6 +25,11 @@ class NatsSettings(Block):
 
     url: str = Field("nats://127.0.0.1:4222", description="NATS server URL")
     seed_file: Path | None = Field(None, description="file with this service's nkey seed; none = no authentication")
+    tls_ca: Path | None = Field(
+        None, description="PEM file with the CA of NATS' certificate; set = TLS only, from the first byte"
+    )
+    tls_cert: Path | None = Field(None, description="PEM file with this service's certificate, where NATS wants one")
+    tls_key: Path | None = Field(None, description="PEM file with the key of that certificate, without a password")
 
 
 class PostgresSettings(Block):
@@ -48,6 +53,14 @@ class HttpSettings(Block):
     host: str = Field("127.0.0.1", description="address to bind")
     port: int = Field(0, ge=0, le=65535, description="port to bind; 0 = any free one")
     port_file: Path | None = Field(None, description="file the chosen port is written to once bound")
+    head_timeout: timedelta = Field(timedelta(seconds=15), description="the head of a request has to end within this")
+    body_timeout: timedelta = Field(timedelta(seconds=20), description="span over which the pace of a body is measured")
+    body_rate: PositiveInt = Field(1024, description="bytes per second at which a body has to arrive")
+    send_timeout: timedelta = Field(timedelta(seconds=60), description="a client that takes nothing for so long is cut")
+    max_head_size: PositiveInt = Field(16 * 1024, description="largest head of a request, in bytes")
+    max_connections: PositiveInt | None = Field(
+        None, description="most connections at a time; none = as many as the process's file descriptors allow"
+    )
 
 
 class WorkStep(StrEnum):
@@ -119,6 +132,8 @@ class ProcessSettings(BaseSettings):
         env_file=".env",
         extra="ignore",
         frozen=True,
+        # What was refused may be a secret, and the message stands in a log.
+        hide_input_in_errors=True,
         populate_by_name=True,
     )
 
@@ -146,7 +161,14 @@ class ServiceSettings(ProcessSettings):
     postgres: PostgresSettings = Field(default_factory=PostgresSettings)
     objects: ObjectSettings = Field(default_factory=ObjectSettings)
     work: WorkSettings = Field(default_factory=WorkSettings)
-    secret_key: SecretStr | None = Field(None, description="key that API keys are hashed with; required by the gateway")
+    secret_key: SecretStr | None = Field(
+        None,
+        description="secret that API keys are hashed, sessions signed and stored credentials encrypted under;"
+        " required by the gateway",
+    )
+    secret_key_previous: tuple[SecretStr, ...] = Field(
+        (), description="earlier secrets as a JSON list, newest first: what was made under them is still read"
+    )
     otel_sqlalchemy_enabled: bool = Field(
         True, validation_alias=AliasChoices("OTEL_SQLALCHEMY_ENABLED"), description="spans of SQL statements"
     )

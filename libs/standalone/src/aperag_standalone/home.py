@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,8 +45,35 @@ class Home:
         return self.secrets / "api_key"
 
     @property
+    def admin_password(self) -> Path:
+        """The administrator's first password; without this file the next start makes another."""
+        return self.secrets / "admin_password"
+
+    @property
     def secret_key(self) -> Path:
         return self.secrets / "secret_key"
+
+    @property
+    def certificates(self) -> Path:
+        """Those of NATS, where it speaks TLS."""
+        return self.secrets / "nats-tls"
+
+    @property
+    def previous_secret_keys(self) -> Path:
+        """Those that rotations replaced, newest first, one in each line."""
+        return self.secrets / "secret_key_previous"
+
+    def installation_secret(self) -> dict[str, str]:
+        """As the gateway's environment; made when first asked for."""
+        current = files.secret(self.secret_key)
+        previous = [secret for secret in self.replaced_secrets() if secret != current]
+        return {"APERAG_SECRET_KEY": current, "APERAG_SECRET_KEY_PREVIOUS": json.dumps(previous)}
+
+    def replaced_secrets(self) -> list[str]:
+        try:
+            return self.previous_secret_keys.read_text(encoding="ascii").split()
+        except FileNotFoundError:
+            return []
 
     @property
     def run(self) -> Path:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aperag_common.bus.permissions import Permissions
+    from aperag_standalone.certificates import Certificate
 
 GIGABYTE = 10**9
 MEGABYTE = 10**6
@@ -72,7 +73,7 @@ def server_binary() -> str:
 class NatsServer(LocalServer):
     """nats-server with JetStream under ``directory``, on loopback; every publish is fsynced before it is acked.
 
-    Without ``users`` anyone on this machine may do anything: for tests.
+    Without ``users`` anyone on this machine may do anything: for tests. With a ``certificate`` it speaks TLS only.
     """
 
     name: ClassVar[str] = "nats"
@@ -84,6 +85,7 @@ class NatsServer(LocalServer):
         port: int = 0,
         monitor_port: int = 0,
         users: Mapping[Service, NkeyUser] | None = None,
+        certificate: Certificate | None = None,
         max_payload: int = MEGABYTE,
         max_file_store: int = 20 * GIGABYTE,
         max_memory_store: int = 256 * MEGABYTE,
@@ -91,6 +93,7 @@ class NatsServer(LocalServer):
         super().__init__(directory, port=port)
         self.monitor_port = monitor_port or ports.free_port()
         self.users = users
+        self.certificate = certificate
         self.store = directory / "jetstream"
         self._limits = {"max_file_store": max_file_store, "max_memory_store": max_memory_store}
         self._max_payload = max_payload
@@ -99,7 +102,8 @@ class NatsServer(LocalServer):
 
     @property
     def url(self) -> str:
-        return f"nats://{ports.LOOPBACK}:{self.port}"
+        scheme = "nats" if self.certificate is None else "tls"
+        return f"{scheme}://{ports.LOOPBACK}:{self.port}"
 
     def prepare(self) -> process.Command:
         stray = process.find(self._pid_file, lambda it: str(self._config_file) in it.cmdline())
@@ -133,7 +137,14 @@ class NatsServer(LocalServer):
         }
         if self.users is not None:
             settings["authorization"] = {"users": [_user(user) for user in self.users.values()]}
+        if self.certificate is not None:
+            settings["tls"] = tls_block(self.certificate.certificate, self.certificate.key)
         return settings
+
+
+def tls_block(certificate: Path, key: Path) -> dict[str, Any]:
+    """From the first byte: a client that asked in clear whether there is TLS could be told that there is none."""
+    return {"cert_file": str(certificate), "key_file": str(key), "handshake_first": True, "timeout": 5}
 
 
 def _user(user: NkeyUser) -> dict[str, Any]:

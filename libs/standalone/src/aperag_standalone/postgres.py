@@ -11,6 +11,8 @@ from typing import ClassVar
 
 import psutil
 
+from aperag_common.bus.topology import Service
+from aperag_common.db import grants
 from aperag_standalone import files, ports, process, unprivileged
 from aperag_standalone.errors import StandaloneError, StartFailed
 from aperag_standalone.server import LocalServer
@@ -19,7 +21,10 @@ SUPERUSER = "postgres"
 USER = "aperag"
 TEMPLATE = "template1"
 TREE = "pginstall18"
-QUIET = "-cclient_min_messages=error"
+ROLES = (USER, *(grants.role(service) for service in Service))
+"""The owner of the tables, and the services, which may do with them what was granted."""
+QUIET = "-cclient_min_messages=error -clog_min_error_statement=panic"
+"""Statements of ours that fail are told by ``QueryFailed``; what makes a role holds its password, and no log shall."""
 STATUS_LINE = 7
 ORPHAN_GRACE = 5.0
 
@@ -30,6 +35,8 @@ SETTINGS = {
     "max_connections": "100",
     "jit": "off",
     "max_wal_size": "1GB",
+    # Its errors would quote rows, with whatever people keep in them.
+    "log_error_verbosity": "terse",
 }
 THROW_AWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
@@ -48,7 +55,7 @@ def tree() -> Path:
 
 
 class PostgresServer(LocalServer):
-    """One cluster under ``directory``; services log in as ``aperag``, which owns its databases and nothing else.
+    """One cluster under ``directory``: ``aperag`` owns its databases and nothing else, each service has its own role.
 
     ``durable=False`` and ``trust=True`` are for tests: no fsync, no passwords.
     """
@@ -91,22 +98,21 @@ class PostgresServer(LocalServer):
         return len(lines) > STATUS_LINE and lines[STATUS_LINE].strip() == "ready"
 
     def provision(self) -> None:
-        """The services' role, and the extension in every database made from now on; safe to repeat."""
-        self.execute(
+        """The roles, and the extension in every database made from now on; safe to repeat."""
+        made = "".join(
             f"""
-            DO $$ BEGIN
-                IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{USER}') THEN
-                    CREATE ROLE {USER} LOGIN PASSWORD '{self.password(USER)}';
-                END IF;
-            END $$;
-            CREATE EXTENSION IF NOT EXISTS vector;
-            """,
-            database=TEMPLATE,
+            IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') THEN
+                CREATE ROLE {role} LOGIN PASSWORD '{self.password(role)}';
+            END IF;
+            """
+            for role in ROLES
         )
+        self.execute(f"DO $$ BEGIN {made} END $$; CREATE EXTENSION IF NOT EXISTS vector;", database=TEMPLATE)
 
     def create_database(self, name: str, *, template: str | None = None) -> str:
         """Make ``name`` unless it exists, and return its URL; nobody may be connected to ``template``."""
-        if not self.execute(f"SELECT 1 FROM pg_database WHERE datname = '{name}'"):
+        # A script of psql takes no parameters; the names are our own, never a client's.
+        if not self.execute(f"SELECT 1 FROM pg_database WHERE datname = '{name}'"):  # nosec B608
             self.execute(f'CREATE DATABASE "{name}" OWNER {USER} TEMPLATE "{template or TEMPLATE}"')
         return self.url(name)
 
@@ -114,9 +120,9 @@ class PostgresServer(LocalServer):
         """Ends its sessions first."""
         self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
-    def url(self, name: str = USER) -> str:
-        """For SQLAlchemy with asyncpg, as the services' role."""
-        login = USER if self.trust else f"{USER}:{self.password(USER)}"
+    def url(self, name: str = USER, *, role: str = USER) -> str:
+        """For SQLAlchemy with asyncpg."""
+        login = role if self.trust else f"{role}:{self.password(role)}"
         return f"postgresql+asyncpg://{login}@{ports.LOOPBACK}:{self.port}/{name}"
 
     def password(self, role: str) -> str:
@@ -128,8 +134,7 @@ class PostgresServer(LocalServer):
         done = subprocess.run(
             [str(self._programs / "psql"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", *address, "-f", "-"],
             input=sql,
-            env=self._environment()
-            | {"PGPASSWORD": self.password(SUPERUSER), "PGOPTIONS": "-cclient_min_messages=error"},
+            env=self._environment() | {"PGPASSWORD": self.password(SUPERUSER), "PGOPTIONS": QUIET},
             capture_output=True,
             text=True,
             check=False,

@@ -5,15 +5,20 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 
 from aperag_api import errors
 from aperag_api.apikeys import endpoints as api_keys
 from aperag_api.apikeys.service import ApiKeyService
+from aperag_api.audit import endpoints as audit
+from aperag_api.audit.middleware import Audit, intended
+from aperag_api.audit.service import AuditService
+from aperag_api.audit.trail import AuditTrail
 from aperag_api.auth import Authenticator
 from aperag_api.collections import endpoints as collections
 from aperag_api.collections.service import CollectionService
+from aperag_api.config import endpoints as config
 from aperag_api.contents import endpoints as contents
 from aperag_api.contents.service import ContentService
 from aperag_api.dead_letters import endpoints as dead_letters
@@ -25,14 +30,35 @@ from aperag_api.events.fanout import Fanout
 from aperag_api.events.feed import Feed
 from aperag_api.events.service import EventService
 from aperag_api.gateway import Gateway
+from aperag_api.http.application import Application
+from aperag_api.http.head_limits import HeadLimits
+from aperag_api.http.rates import Rates, within_rate
+from aperag_api.http.schemas import REFUSALS
+from aperag_api.idempotency.middleware import Idempotency
+from aperag_api.identity import open_identity
+from aperag_api.installation import endpoints as installation
+from aperag_api.installation.mineru import MinerU
+from aperag_api.installation.service import InstallationService
+from aperag_api.invitations import endpoints as invitations
 from aperag_api.limits import BodyLimit
+from aperag_api.marketplace import endpoints as marketplace
+from aperag_api.marketplace.service import MarketplaceService
 from aperag_api.mcp import endpoints as mcp
 from aperag_api.mcp.proxy import McpProxy
+from aperag_api.oauth import endpoints as oauth
+from aperag_api.prompts import endpoints as prompts
+from aperag_api.prompts.rendering import Templates
+from aperag_api.prompts.service import PromptService
 from aperag_api.queues import endpoints as queues
 from aperag_api.queues.service import QueueService
+from aperag_api.quotas import endpoints as quotas
+from aperag_api.quotas.service import QuotaService
 from aperag_api.searches import endpoints as searches
 from aperag_api.searches.service import SearchService
 from aperag_api.searches.waiting import Waiter
+from aperag_api.sessions import endpoints as sessions
+from aperag_api.sharing import endpoints as sharing
+from aperag_api.sharing.service import SharingService
 from aperag_api.summaries import endpoints as summaries
 from aperag_api.summaries.service import SummaryService
 from aperag_api.tasks import endpoints as tasks
@@ -44,11 +70,16 @@ from aperag_api.timers.service import TimerService
 from aperag_api.traces import endpoints as traces
 from aperag_api.traces.service import TraceService
 from aperag_api.uploads import endpoints as uploads
+from aperag_api.uploads.arrivals import Arrivals
 from aperag_api.uploads.intake import Limits
 from aperag_api.uploads.service import UploadService
+from aperag_api.users import endpoints as users
+from aperag_api.users.settings import DEVELOPMENT
 from aperag_api.web import endpoints as web
 from aperag_api.web.assembly import open_web
+from aperag_common.auth.installation import InstallationSecret
 from aperag_common.auth.keys import KeyHasher
+from aperag_common.auth.vault import Vault
 from aperag_common.health import routes
 from aperag_common.objects import LocalObjectStore
 from aperag_common.telemetry.tracing import collector
@@ -59,13 +90,23 @@ from aperag_retrieval.search import Searcher
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from fastapi import FastAPI
+
     from aperag_api.settings import Settings
     from aperag_common.runtime import Runtime
     from aperag_retrieval.embedding import Embedder
 
 ROUTERS = (
+    config.router,
+    sessions.router,
+    users.router,
+    invitations.router,
+    oauth.router,
     api_keys.router,
+    audit.router,
     collections.router,
+    sharing.router,
+    marketplace.router,
     summaries.router,
     uploads.router,
     documents.router,
@@ -76,6 +117,9 @@ ROUTERS = (
     events.router,
     traces.router,
     queues.router,
+    quotas.router,
+    installation.router,
+    prompts.router,
     timers.router,
     dead_letters.router,
     web.router,
@@ -88,28 +132,45 @@ async def open_gateway(
 ) -> AsyncIterator[Gateway]:
     embedder = embedder or InProcessEmbedder()
     gateway = _assemble(runtime, settings, embedder)
+    await gateway.quotas.keep_initial(settings.initial_quotas)
     gateway.feed.start()
     runtime.health.add("events", gateway.feed.check, critical=False)
     try:
         yield gateway
     finally:
         await gateway.feed.close()
+        await gateway.identity.close()
         await gateway.mcp.close()
+        await gateway.prompts.templates.close()
         await gateway.web.close()
         await embedder.close()
 
 
 def make_app(gateway: Gateway, runtime: Runtime, settings: Settings) -> FastAPI:
-    app = FastAPI(
-        title="ApeRAG", version="0.1.0", description="Upload documents, watch them become searchable, find them."
+    proxies = gateway.identity.proxies
+    app = Application(
+        proxies=proxies,
+        cors=settings.cors,
+        title="ApeRAG",
+        version="0.1.0",
+        description="Upload documents, watch them become searchable, find them.",
     )
     app.state.gateway = gateway
+    app.state.rates = Rates(settings.rates, proxies)
+    # The last one added sees a request first.
     app.add_middleware(BodyLimit, limit=settings.max_body_size)
+    app.add_middleware(
+        Idempotency,
+        engine=runtime.engine,
+        settings=settings.idempotency,
+        secret=InstallationSecret.of(settings.secret_key, settings.secret_key_previous).current,
+        max_body=settings.max_body_size,
+        max_form=settings.max_document_size * settings.max_documents_per_request,
+    )
+    app.add_middleware(Audit, trail=gateway.audit.trail, proxies=proxies)
+    app.add_middleware(HeadLimits, limits=settings.requests, max_head_size=settings.http.max_head_size)
     errors.install(app)
-    v1 = APIRouter(prefix="/api/v1")
-    for router in ROUTERS:
-        v1.include_router(router)
-    app.include_router(v1)
+    app.include_router(_v1(settings))
     app.include_router(mcp.router)
     app.add_api_route("/health", _health, tags=["health"])
     app.router.routes.extend(routes(runtime.health, runtime.metrics))
@@ -124,41 +185,68 @@ def make_app(gateway: Gateway, runtime: Runtime, settings: Settings) -> FastAPI:
     return app
 
 
+def _v1(settings: Settings) -> APIRouter:
+    v1 = APIRouter(prefix="/api/v1", dependencies=[Depends(within_rate), Depends(intended)], responses=REFUSALS)
+    for router in ROUTERS:
+        v1.include_router(router)
+    if settings.deployment_mode == DEVELOPMENT:
+        v1.include_router(users.dev_router)
+    return v1
+
+
 async def _health() -> dict[str, str]:
     return {"status": "healthy", "service": "aperag-api"}
 
 
 def _assemble(runtime: Runtime, settings: Settings, embedder: Embedder) -> Gateway:
-    if settings.secret_key is None:
-        message = "APERAG_SECRET_KEY is not set: API keys cannot be verified without it"
-        raise ValueError(message)
+    secret = InstallationSecret.of(settings.secret_key, settings.secret_key_previous)
     engine, bus, courier = runtime.engine, runtime.bus, runtime.courier
-    hasher = KeyHasher.of(settings.secret_key)
+    hasher = KeyHasher.of(secret.current, secret.previous)
+    vault = Vault.of(secret.current, secret.previous)
     objects = LocalObjectStore(settings.objects.directory)
     fanout = Fanout(settings.event_buffer)
     feed = Feed(bus, engine, fanout)
     limits = Limits(settings.max_document_size, settings.max_documents_per_request)
+    outside = open_web(settings.web, settings.outbound)
     return Gateway(
+        audit=AuditService(engine, AuditTrail(engine)),
         authenticator=Authenticator(engine, hasher, settings.key_touched_every),
         feed=feed,
         api_keys=ApiKeyService(engine, hasher),
-        collections=CollectionService(engine, courier, settings.work.first_due),
+        collections=CollectionService(engine, courier, settings.work.first_due, vault),
         contents=ContentService(engine, objects),
         dead_letters=DeadLetterService(engine, courier, settings.work, settings.interactive_documents),
         documents=DocumentService(engine, courier, settings.work),
         events=EventService(engine, bus, feed, fanout, settings.event_heartbeat),
+        identity=open_identity(runtime, settings, secret),
+        installation=InstallationService(engine, vault, MinerU(outside.client, settings.mineru_url)),
+        marketplace=MarketplaceService(engine),
         mcp=McpProxy(settings.mcp_url),
+        prompts=PromptService(engine, Templates()),
         queues=QueueService(engine, bus),
+        quotas=QuotaService(engine),
         searches=SearchService(engine, Searcher(engine, embedder), Waiter(engine, fanout), embedder),
+        sharing=SharingService(engine),
         summaries=SummaryService(engine, courier, settings.work.first_due),
         tasks=TaskService(engine, courier, settings.work.first_due),
-        timelines=TimelineService(
-            engine, bus, WorkPolicy.of(settings.work), settings.work.in_flight_per_owner, _traces(settings)
-        ),
+        timelines=_timelines(runtime, settings),
         timers=TimerService(engine, courier.publisher),
         traces=TraceService(engine, bus),
-        uploads=UploadService(engine, objects, courier, limits, settings.interactive_documents, settings.work),
-        web=open_web(settings.web, settings.outbound),
+        uploads=UploadService(
+            engine, objects, courier, limits, settings.interactive_documents, settings.work, _arrivals(settings)
+        ),
+        web=outside,
+    )
+
+
+def _arrivals(settings: Settings) -> Arrivals:
+    return Arrivals(settings.objects.directory, settings.max_uploads_per_user, settings.min_free_space)
+
+
+def _timelines(runtime: Runtime, settings: Settings) -> TimelineService:
+    work = settings.work
+    return TimelineService(
+        runtime.engine, runtime.bus, WorkPolicy.of(work), work.in_flight_per_owner, _traces(settings)
     )
 
 

@@ -1,4 +1,4 @@
-"""Who is calling, and whether they may write."""
+"""Who is calling, what their credential leaves of their rights, and which routes are open to them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, HTTPException, Request
-from fastapi.security import HTTPBearer
+from fastapi.security import APIKeyCookie, HTTPBearer
 
 from aperag_api.apikeys import repository
 from aperag_api.reading import reading
+from aperag_api.sessions.cookies import COOKIE
+from aperag_api.sessions.origins import same_origin
 from aperag_common import errors
 from aperag_common.auth.keys import KeyHasher, is_api_key
 
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing, so it does not matter which site's page sent them."""
 
 
 class Role(StrEnum):
@@ -28,17 +33,65 @@ class Role(StrEnum):
     RO = "ro"
 
 
+class CredentialKind(StrEnum):
+    SESSION = "session"
+    API_KEY = "api_key"
+
+
+class Scope(StrEnum):
+    """``read``: no more than a user with the role ``ro`` may."""
+
+    ALL = "all"
+    READ = "read"
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What a caller showed: ``id`` is that of the session or key."""
+
+    kind: CredentialKind
+    id: str
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An authenticated user; every row that a request touches must be theirs."""
+    """An authenticated user; every row that a request touches must be theirs.
+
+    ``role`` is what counts here, and may be less than the user's own: ``effective_role``. ``collection_ids``, where
+    there are any, are the only collections that the credential reaches.
+    """
 
     user_id: str
+    username: str
     role: Role
+    credential: Credential
+    scope: Scope = Scope.ALL
+    collection_ids: frozenset[str] | None = None
+
+    @property
+    def limited(self) -> bool:
+        """Whether the credential may do less than its user."""
+        return self.scope is not Scope.ALL or self.collection_ids is not None
+
+    @property
+    def reach(self) -> list[str] | None:
+        """The only collections that are there for the caller; None: all of the user's."""
+        return None if self.collection_ids is None else sorted(self.collection_ids)
+
+
+def effective_role(role: Role, scope: Scope, *, some_collections: bool) -> Role:
+    """What is left of a user's role for a key: nothing that any code looks for in a role is found in a lesser key."""
+    if scope is not Scope.ALL:
+        return Role.RO
+    return Role.RW if some_collections and role is Role.ADMIN else role
 
 
 @dataclass(frozen=True, slots=True)
 class Authenticator:
-    """Finds the caller of a key; ``last_used_at`` is written at first use, then every ``touched_every``."""
+    """Finds the caller of a key; ``last_used_at`` is written at first use, then every ``touched_every``.
+
+    Nothing is remembered between requests, so a key that is revoked here is revoked on every replica.
+    """
 
     engine: AsyncEngine
     hasher: KeyHasher
@@ -47,46 +100,154 @@ class Authenticator:
     async def caller_of(self, key: str) -> Caller | None:
         if not is_api_key(key):
             return None
+        hashes = self.hasher.candidates(key)
         async with reading(self.engine) as conn:
-            found = await repository.find_by_hash(conn, self.hasher.hash(key), self.touched_every)
+            found = await repository.find_by_hash(conn, hashes, self.touched_every)
         if found is None:
             return None
         if found.untouched:
             async with self.engine.begin() as conn:
-                await repository.touch(conn, found.id)
-        return Caller(found.owner, Role(found.role))
+                await repository.touch(conn, found.id, hashes[0])
+        scope = Scope(found.scope)
+        collections = None if found.collection_ids is None else frozenset(found.collection_ids)
+        return Caller(
+            user_id=found.owner,
+            username=found.username,
+            role=effective_role(Role(found.role), scope, some_collections=collections is not None),
+            credential=Credential(CredentialKind.API_KEY, found.id),
+            scope=scope,
+            collection_ids=collections,
+        )
+
+
+async def caller_of(request: Request) -> Caller | None:
+    """By the session's cookie, else by the key; looked up once per request, and None where neither is valid."""
+    if not hasattr(request.state, "caller"):
+        request.state.caller = await find_caller(request)
+    caller: Caller | None = request.state.caller
+    return caller
+
+
+async def find_caller(request: Request) -> Caller | None:
+    """Looks anew; raises 403 where another site's page sent a person's cookie."""
+    gateway = request.app.state.gateway
+    cookie = request.cookies.get(COOKIE)
+    known: Caller | None = await gateway.identity.sessions.caller_of(cookie) if cookie else None
+    if known is not None:
+        if request.method not in SAFE and not same_origin(request.headers, gateway.identity.origins):
+            message = "Another site's page sent this request: do it on a page of this one"
+            raise errors.Forbidden(message)
+        return known
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    authenticator: Authenticator = gateway.authenticator
+    return await authenticator.caller_of(key.strip()) if scheme.lower() == "bearer" else None
 
 
 _bearer = HTTPBearer(auto_error=False, description="an API key")
+_cookie = APIKeyCookie(name=COOKIE, auto_error=False, description="of a login")
 
 
-async def authenticated(request: Request, _: Annotated[object, Depends(_bearer)]) -> Caller:
+async def identified(
+    request: Request, _: Annotated[object, Depends(_bearer)], __: Annotated[object, Depends(_cookie)]
+) -> Caller | None:
+    return await caller_of(request)
+
+
+Anyone = Annotated[Caller | None, Depends(identified)]
+"""For routes without a login: None is a stranger, and so is whoever shows a credential that is not valid."""
+
+
+async def authenticated(caller: Anyone) -> Caller:
     """Raises 401 in the contract's form."""
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    authenticator: Authenticator = request.app.state.gateway.authenticator
-    caller = await authenticator.caller_of(key.strip()) if scheme.lower() == "bearer" else None
     if caller is None:
         raise HTTPException(401, "Unauthorized", headers={"WWW-Authenticate": "Bearer"})
     return caller
 
 
-Reader = Annotated[Caller, Depends(authenticated)]
+ScopedReader = Annotated[Caller, Depends(authenticated)]
+"""For routes that themselves keep to ``Caller.collection_ids``, or that no collection has to do with."""
 
 
-async def may_write(caller: Reader) -> Caller:
+async def may_write(caller: ScopedReader) -> Caller:
+    if caller.scope is Scope.READ:
+        message = "This API key may read and search only: use one with the scope 'all'"
+        raise errors.Forbidden(message)
     if caller.role is Role.RO:
         message = "This user may read and search only"
         raise errors.Forbidden(message)
     return caller
 
 
-Writer = Annotated[Caller, Depends(may_write)]
+ScopedWriter = Annotated[Caller, Depends(may_write)]
 
 
-async def may_administer(caller: Reader) -> Caller:
-    if caller.role is not Role.ADMIN:
-        raise HTTPException(403, "Only an administrator may do this")
+def keep_within(caller: Caller, collection_id: str | None) -> None:
+    """Raises where a key that is limited to collections is used for another one, or for what is in none."""
+    if caller.collection_ids is None:
+        return
+    if collection_id is None:
+        message = "This API key is limited to some collections and reaches nothing else: use one without this limit"
+        raise errors.Forbidden(message)
+    if collection_id not in caller.collection_ids:
+        message = f"Collection {collection_id} not found"
+        raise errors.CollectionNotFound(message)
+
+
+async def reads_within(request: Request, caller: ScopedReader) -> Caller:
+    keep_within(caller, request.path_params.get("collection_id"))
     return caller
+
+
+Reader = Annotated[Caller, Depends(reads_within)]
+"""Closed to keys that are limited to collections, except for the routes of these very collections."""
+
+
+async def writes_within(request: Request, caller: ScopedWriter) -> Caller:
+    keep_within(caller, request.path_params.get("collection_id"))
+    return caller
+
+
+Writer = Annotated[Caller, Depends(writes_within)]
+"""As ``Reader``."""
+
+
+async def visits_within(request: Request, caller: Anyone) -> Caller | None:
+    if caller is not None:
+        keep_within(caller, request.path_params.get("collection_id"))
+    return caller
+
+
+Visiting = Annotated[Caller | None, Depends(visits_within)]
+"""As ``Reader``, for routes without a login."""
+
+
+async def holds_every_right(caller: ScopedReader) -> Caller:
+    if caller.limited:
+        message = (
+            "This API key is limited, so it manages neither accounts, keys nor sharing: use a login or another key"
+        )
+        raise errors.Forbidden(message)
+    return caller
+
+
+Unlimited = Annotated[Caller, Depends(holds_every_right)]
+"""For what would let a limited key make itself, or others, a stronger one."""
+
+
+async def may_manage(caller: ScopedWriter) -> Caller:
+    return await holds_every_right(caller)
+
+
+Manager = Annotated[Caller, Depends(may_manage)]
+"""``Unlimited``, and not of the role ``ro``."""
+
+
+async def may_administer(caller: ScopedReader) -> Caller:
+    if caller.role is Role.ADMIN:
+        return caller
+    if caller.limited:
+        raise HTTPException(403, "Only an administrator may do this, by a login or with a key that is not limited")
+    raise HTTPException(403, "Only an administrator may do this")
 
 
 Admin = Annotated[Caller, Depends(may_administer)]

@@ -1,4 +1,4 @@
-"""``python -m aperag_api.bootstrap``: the first user and their API key; safe to repeat."""
+"""``python -m aperag_api.bootstrap``: the first user with an API key and a password; safe to repeat."""
 
 from __future__ import annotations
 
@@ -7,57 +7,88 @@ import asyncio
 import os
 import secrets
 import sys
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import text
-
 from aperag_api.apikeys import repository
 from aperag_api.apikeys.service import issue
+from aperag_api.auth import Role
+from aperag_api.sessions.repository import revoke_all
 from aperag_api.settings import Settings
-from aperag_common import ids
+from aperag_api.users import repository as users
+from aperag_api.users.names import name_key
+from aperag_api.users.newcomers import FIRST_KEY, Newcomer, admit, furnish
+from aperag_common.auth.installation import InstallationSecret
 from aperag_common.auth.keys import KeyHasher, is_api_key
+from aperag_common.auth.passwords import Passwords
 from aperag_common.db.session import make_engine
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-_ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended('aperag.bootstrap', 0))")
-_INSERT_ADMIN = text(
-    """
-    INSERT INTO users (id, username, role, is_active) VALUES (:id, :username, 'admin', true)
-    ON CONFLICT (username) DO NOTHING
-    """
-)
-_USER_ID = text("SELECT id FROM users WHERE username = :username")
+PASSWORD_BYTES = 18
 
 
-async def bootstrap(settings: Settings, username: str, key_file: Path) -> bool:
-    """Whether a key was made: not where ``key_file`` holds one that works."""
-    if settings.secret_key is None:
-        message = "APERAG_SECRET_KEY is not set"
-        raise ValueError(message)
-    hasher = KeyHasher.of(settings.secret_key)
+@dataclass(frozen=True, slots=True)
+class _NewPassword:
+    plain: str
+    encoded: str
+
+
+async def bootstrap(settings: Settings, username: str, key_file: Path, password_file: Path | None = None) -> bool:
+    """Whether anything was made: no key where ``key_file`` holds one that works, no password where its file is there.
+
+    A user of an earlier release gets what newcomers have since then.
+    """
+    secret = InstallationSecret.of(settings.secret_key, settings.secret_key_previous)
+    hasher = KeyHasher.of(secret.current, secret.previous)
+    wanted = password_file is not None and not _read_secret(password_file)
+    password = await _new_password(settings) if wanted else None
     engine = make_engine(settings.postgres, name="aperag-bootstrap")
     try:
         async with engine.begin() as conn:
-            await conn.execute(_ONE_AT_A_TIME)
-            await conn.execute(_INSERT_ADMIN, {"id": ids.new_user_id(), "username": username})
-            owner = (await conn.execute(_USER_ID, {"username": username})).scalar_one()
-            if await _works(conn, hasher, _read_secret(key_file)):
-                return False
-            made = await issue(conn, hasher, owner, "default")
-            # Before the commit: a file with a key that does not work is replaced by the next run, but a key that
-            # works and stands nowhere could not be revoked by anyone.
-            _write_secret(key_file, made.key)
+            key = await _provide(conn, hasher, username, _read_secret(key_file), password)
+            # Before the commit: a file with a secret that does not work is replaced by the next run, but one that
+            # works and stands nowhere could be used and revoked by nobody.
+            if key is not None:
+                _write_secret(key_file, key)
+            if password is not None and password_file is not None:
+                _write_secret(password_file, password.plain)
     finally:
         await engine.dispose()
-    return True
+    return key is not None or password is not None
+
+
+async def _provide(
+    conn: AsyncConnection, hasher: KeyHasher, username: str, key: str, password: _NewPassword | None
+) -> str | None:
+    """The new key, where ``key`` does not work."""
+    await users.lock_first(conn)
+    user = await users.by_key(conn, name_key(username))
+    encoded = None if password is None else password.encoded
+    if user is None:
+        return (await admit(conn, hasher, Newcomer(username, Role.ADMIN, password_hash=encoded))).api_key
+    await furnish(conn, user.id)
+    if encoded is not None:
+        await users.set_password(conn, user.id, old=user.password_hash, new=encoded)
+        await revoke_all(conn, user.id)
+    if await _works(conn, hasher, key):
+        return None
+    return (await issue(conn, hasher, user.id, FIRST_KEY)).key
+
+
+async def _new_password(settings: Settings) -> _NewPassword:
+    passwords, plain = Passwords(settings.passwords), secrets.token_urlsafe(PASSWORD_BYTES)
+    try:
+        return _NewPassword(plain, await passwords.hash(plain))
+    finally:
+        passwords.close()
 
 
 async def _works(conn: AsyncConnection, hasher: KeyHasher, key: str) -> bool:
-    return is_api_key(key) and await repository.find_by_hash(conn, hasher.hash(key), timedelta(0)) is not None
+    return is_api_key(key) and await repository.find_by_hash(conn, hasher.candidates(key), timedelta(0)) is not None
 
 
 def _read_secret(path: Path) -> str:
@@ -81,8 +112,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m aperag_api.bootstrap", description=__doc__)
     parser.add_argument("--username", default="admin", help="name of the first user")
     parser.add_argument("--key-file", type=Path, required=True, help="file the API key is written to, readable by you")
+    parser.add_argument("--password-file", type=Path, help="file a password is written to, readable by you")
     arguments = parser.parse_args()
-    made = asyncio.run(bootstrap(Settings(), arguments.username, arguments.key_file))
+    made = asyncio.run(bootstrap(Settings(), arguments.username, arguments.key_file, arguments.password_file))
     sys.stdout.write("created\n" if made else "unchanged\n")
 
 

@@ -16,7 +16,9 @@ from opentelemetry import trace
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
+from aperag_api.audit.masking import clean
 from aperag_api.validation import shown
 from aperag_common import errors
 
@@ -29,6 +31,8 @@ PROBLEM = "application/problem+json"
 
 _DATA_EXCEPTION = "22"
 """The SQLSTATE class of values that PostgreSQL cannot hold, such as a NUL character."""
+
+_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 _CODES = {HTTPStatus.BAD_REQUEST: "VALIDATION_ERROR", HTTPStatus.NOT_FOUND: "RESOURCE_NOT_FOUND"}
 """The contract's codes of failures that the framework finds; the others are called by their status."""
@@ -59,12 +63,22 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _on_unexpected)
 
 
+async def answer_to(request: Request, exc: Exception) -> Response:
+    """What the handlers would answer, for failures that come up before a route is found."""
+    handlers = request.app.exception_handlers
+    handler = next(handlers[kind] for kind in type(exc).__mro__ if kind in handlers)
+    response: Response = await handler(request, exc)
+    return response
+
+
 async def _on_expected(request: Request, exc: Exception) -> Response:
     if isinstance(exc, errors.ClientError):
         failure = Failure(exc.status, exc.error_code, exc.number, exc.message, exc.details)
     elif isinstance(exc, errors.Retryable):
         wait = {"Retry-After": str(max(1, round(exc.retry_after.total_seconds())) if exc.retry_after else 1)}
-        failure = Failure(503, exc.error_code, 1000, exc.message, exc.details, retryable=True, headers=wait)
+        failure = Failure(
+            exc.status, exc.error_code, exc.number, exc.message, exc.details, retryable=True, headers=wait
+        )
     else:
         return await _on_unexpected(request, exc)
     return _answer(request, failure)
@@ -73,7 +87,7 @@ async def _on_expected(request: Request, exc: Exception) -> Response:
 async def _on_database(request: Request, exc: Exception) -> Response:
     if isinstance(exc, DBAPIError) and str(getattr(exc.orig, "sqlstate", "")).startswith(_DATA_EXCEPTION):
         return await _on_unstorable(request, exc)
-    log.error("request.database_error", path=request.url.path, error=repr(exc))
+    log.error("request.database_error", path=_path(request), error=repr(exc))
     failure = Failure(500, "DATABASE_ERROR", 1050, "The database did not answer", retryable=True)
     return _answer(request, failure)
 
@@ -84,22 +98,31 @@ async def _on_unstorable(request: Request, _: Exception) -> Response:
 
 
 async def _on_disconnect(request: Request, _: Exception) -> Response:
-    log.info("request.abandoned", path=request.url.path)
+    log.info("request.abandoned", path=_path(request))
     return Response(status_code=400)  # to nobody
 
 
 async def _on_unexpected(request: Request, exc: Exception) -> Response:
-    log.error("request.failed", path=request.url.path, exc_info=exc)
+    log.error("request.failed", path=_path(request), exc_info=exc)
     return _answer(request, Failure(500, "INTERNAL_ERROR", 1000, "Internal server error"))
 
 
 async def _on_http(request: Request, exc: Exception) -> Response:
     failed = cast("HTTPException", exc)
+    if failed.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        failed.headers = {"Allow": ", ".join(_methods_of(request))}
     if not _wants_problem(request):
         return await http_exception_handler(request, failed)
     status = HTTPStatus(failed.status_code)
     code = _CODES.get(status, status.name)
     return _problem(request, Failure(status, code, 0, str(failed.detail), headers=dict(failed.headers or {})))
+
+
+def _methods_of(request: Request) -> list[str]:
+    """Of every route at this path: the router names those of the first one only."""
+    scopes = {method: {**request.scope, "method": method} for method in _METHODS}
+    routes = request.app.routes
+    return [m for m, scope in scopes.items() if any(route.matches(scope)[0] is Match.FULL for route in routes)]
 
 
 async def _on_invalid(request: Request, exc: Exception) -> Response:
@@ -119,9 +142,14 @@ def _answer(request: Request, failure: Failure) -> Response:
         "code": failure.number,
         "message": failure.message,
         "details": failure.details,
-        "path": request.url.path,
+        "path": _path(request),
     }
     return JSONResponse(body, failure.status, headers=failure.headers)
+
+
+def _path(request: Request) -> str:
+    """People write a key where its id belongs."""
+    return clean(request.url.path)
 
 
 def _wants_problem(request: Request) -> bool:
@@ -136,9 +164,10 @@ def _problem(request: Request, failure: Failure) -> Response:
         "title": HTTPStatus(failure.status).phrase,
         "status": failure.status,
         "detail": failure.message,
-        "instance": request.url.path,
+        "instance": _path(request),
         "error_code": failure.error_code,
         "trace_id": trace.format_trace_id(context.trace_id) if context.is_valid else None,
+        "request_id": getattr(request.state, "request_id", None),
         "retryable": failure.retryable,
         **failure.details,
     }

@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 
 if TYPE_CHECKING:
     from aperag_api.apikeys.service import ApiKeyService
+    from aperag_api.audit.service import AuditService
     from aperag_api.auth import Authenticator
     from aperag_api.collections.service import CollectionService
     from aperag_api.contents.service import ContentService
@@ -16,9 +17,15 @@ if TYPE_CHECKING:
     from aperag_api.documents.service import DocumentService
     from aperag_api.events.feed import Feed
     from aperag_api.events.service import EventService
+    from aperag_api.identity import Identity
+    from aperag_api.installation.service import InstallationService
+    from aperag_api.marketplace.service import MarketplaceService
     from aperag_api.mcp.proxy import McpProxy
+    from aperag_api.prompts.service import PromptService
     from aperag_api.queues.service import QueueService
+    from aperag_api.quotas.service import QuotaService
     from aperag_api.searches.service import SearchService
+    from aperag_api.sharing.service import SharingService
     from aperag_api.summaries.service import SummaryService
     from aperag_api.tasks.service import TaskService
     from aperag_api.timelines.service import TimelineService
@@ -30,6 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
+    audit: AuditService
     authenticator: Authenticator
     feed: Feed
     api_keys: ApiKeyService
@@ -38,9 +46,15 @@ class Gateway:
     dead_letters: DeadLetterService
     documents: DocumentService
     events: EventService
+    identity: Identity
+    installation: InstallationService
+    marketplace: MarketplaceService
     mcp: McpProxy
+    prompts: PromptService
     queues: QueueService
+    quotas: QuotaService
     searches: SearchService
+    sharing: SharingService
     summaries: SummaryService
     tasks: TaskService
     timelines: TimelineService

@@ -9,10 +9,14 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel, model_validator
 
+from aperag_api.audit.masking import MASK, is_secret
 from aperag_common import errors
 
 MAX_VALUES = 20_000
 """Far more than any route takes: looking at millions of them would hold up everybody else's requests."""
+
+MAX_DEPTH = 64
+"""Levels of nesting: far more than any route takes, and few enough for whatever reads a value later."""
 
 SHOWN_ERRORS = 50
 SHOWN_CHARACTERS = 200
@@ -42,19 +46,22 @@ class RequestBody(BaseModel):
 
 def check(body: object) -> None:
     """Raises ``ValidationFailed`` at a value that cannot be stored or answered."""
-    pending: list[tuple[_Place, object]] = [((), body)]
+    pending: list[tuple[_Place, int, object]] = [((), 0, body)]
     seen = 0
     while pending:  # no recursion: a client decides how deep its body is
-        place, value = pending.pop()
+        place, depth, value = pending.pop()
         seen += len(value) if isinstance(value, dict | list) else 0
         if seen > MAX_VALUES:
             message = f"The body holds more than {MAX_VALUES} values"
             raise errors.ValidationFailed(message)
+        if depth > MAX_DEPTH:
+            message = f"The body is nested more than {MAX_DEPTH} levels deep"
+            raise errors.ValidationFailed(message)
         if isinstance(value, dict):
-            pending += [((place, "a name"), name) for name in value]
-            pending += [((place, name), held) for name, held in value.items()]
+            pending += [((place, "a name"), depth, name) for name in value]
+            pending += [((place, name), depth + 1, held) for name, held in value.items()]
         elif isinstance(value, list):
-            pending += [((place, at), held) for at, held in enumerate(value)]
+            pending += [((place, at), depth + 1, held) for at, held in enumerate(value)]
         elif (wrong := _wrong_with(value)) is not None:
             field = _spelled(place)
             message = f"{field or 'The body'} holds {wrong}"
@@ -89,7 +96,17 @@ def _shown(error: dict[str, Any]) -> dict[str, Any]:
     if isinstance(error.get("input"), bytes):
         # FastAPI gives the raw bytes to the model where the content type does not say that they are JSON.
         error = {**error, "type": "json_type", "msg": "The body must be JSON with Content-Type: application/json"}
+    if "input" in error and _is_secret_input(error):
+        error = {**error, "input": MASK}
     return {**_plain(error, SHOWN_DEPTH + 1), "loc": [_plain(part, 0) for part in error["loc"]]}
+
+
+def _is_secret_input(error: dict[str, Any]) -> bool:
+    """Whether the value that is wrong may be a secret: one by its name, or a body without any names."""
+    place = error["loc"]
+    return any(isinstance(part, str) and is_secret(part) for part in place) or (
+        len(place) == 1 and not isinstance(error["input"], dict)
+    )
 
 
 def _plain(value: Any, depth: int) -> Any:
@@ -104,7 +121,7 @@ def _plain(value: Any, depth: int) -> Any:
 def _few(value: dict[Any, Any] | Sequence[Any], depth: int) -> Any:
     if isinstance(value, dict):
         first = list(value.items())[:SHOWN_ENTRIES]
-        return {_short(str(name)): _plain(held, depth) for name, held in first}
+        return {_short(str(name)): MASK if is_secret(str(name)) else _plain(held, depth) for name, held in first}
     return [_plain(held, depth) for held in value[:SHOWN_ENTRIES]]
 
 

@@ -6,6 +6,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
+from aperag_common import errors
 from aperag_common.bus import subjects
 from aperag_common.bus.worker import Worker, make_broker
 from aperag_common.events.commands import BuildIndex, ParseDocument, RemoveDocument, RemoveIndex, SummarizeCollection
@@ -42,14 +43,11 @@ def make_worker(runtime: Runtime, settings: Settings, claims: Claims, pool: Proc
     """One consume loop per step."""
     objects = LocalObjectStore(settings.objects.directory)
     vectors, fulltext = PgVectorIndex(), PgFulltextIndex()
-    limits = ReadLimits(settings.parse.unpacked, settings.parse.pixels, settings.parse.recognised_pages)
-    parser = KreuzbergParser(pool, timeout=settings.parse.timeout, limits=limits)
+    bounds = settings.parse
+    limits = ReadLimits(bounds.unpacked, bounds.pixels, bounds.recognised_pages, bounds.memory)
+    parser = KreuzbergParser(pool, timeout=bounds.timeout, limits=limits)
     policy = ChunkPolicy(settings.chunks.size, settings.chunks.overlap)
-
-    async def chunk(document: ParsedDocument, wanted: ChunkPolicy) -> list[ChunkDraft]:
-        return await pool.run(chunk_document, document, wanted)
-
-    parse = ParseStep(claims, objects, parser, policy, chunk)
+    parse = ParseStep(claims, objects, parser, policy, partial(_chunk, pool, bounds.timeout.total_seconds()))
     vector = VectorStep(claims, vectors, LocalEmbedder(pool))
     fulltext_step = FulltextStep(claims, fulltext)
     remove = RemoveStep(claims, objects, vectors, fulltext)
@@ -75,6 +73,14 @@ def make_worker(runtime: Runtime, settings: Settings, claims: Claims, pool: Proc
     worker.subscribe("indexer-remove", remove_step, slots=settings.slots.remove)
     subscribe_summaries(worker, runtime, settings)
     return worker
+
+
+async def _chunk(pool: ProcessPool, seconds: float, document: ParsedDocument, policy: ChunkPolicy) -> list[ChunkDraft]:
+    try:
+        return await pool.run(chunk_document, document, policy, seconds=seconds)
+    except TimeoutError as err:
+        message = f"Cutting the document took longer than {seconds:.0f} s. Split it and upload the parts."
+        raise errors.CorruptDocument(message) from err
 
 
 def subscribe_summaries(worker: Worker, runtime: Runtime, settings: Settings) -> None:

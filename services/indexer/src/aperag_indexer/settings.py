@@ -43,6 +43,7 @@ class ParseSettings(Block):
     unpacked: PositiveInt = Field(256 * 1024 * 1024, description="most bytes that a zipped document may unfold to")
     pixels: PositiveInt = Field(80_000_000, description="largest picture whose text is recognised")
     recognised_pages: PositiveInt = Field(80, description="most scanned pages of one document")
+    memory: PositiveInt = Field(1024 * 1024 * 1024, description="most memory that reading one document may take")
 
 
 class Settings(ServiceSettings):

@@ -12,7 +12,7 @@ from nats.errors import Error as NatsError
 from aperag_common.bus import subjects
 from aperag_common.bus.worker import Worker, make_broker
 from aperag_common.events.advisories import Advisory
-from aperag_common.events.commands import PurgeCollection
+from aperag_common.events.commands import PurgeCollection, PurgeUser
 from aperag_common.events.ticks import Tick, TimerName
 from aperag_common.health import HealthServer
 from aperag_common.objects import LocalObjectStore
@@ -35,6 +35,7 @@ from aperag_reconciler.settings import Settings
 from aperag_reconciler.summaries.emit import Summaries
 from aperag_reconciler.timers.clockwork import Clockwork, Timer
 from aperag_reconciler.topology.keeper import TopologyKeeper
+from aperag_reconciler.users.purge import UserPurge
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 SERVICE = "reconciler"
 ADVISORY_SLOTS = 2
 PURGE_SLOTS = 2
+USER_PURGE_SLOTS = 1
 TICK_SLOTS = len(TimerName)
 """No timer waits for another one's long run."""
 
@@ -73,6 +75,7 @@ def make_worker(runtime: Runtime, settings: Settings, clockwork: Clockwork) -> W
     policy = WorkPolicy.of(settings.work)
     rows = DrivenRows(runtime.engine, runtime.courier, policy, runtime.metrics, runtime.instance, source=SERVICE)
     purge = Purge(rows, LocalObjectStore(settings.objects.directory))
+    users = UserPurge(rows, LocalObjectStore(settings.objects.directory), policy.first_due)
     advisories = Advisories(runtime.engine, runtime.bus, runtime.metrics)
 
     async def keep_advisory(advisory: Advisory) -> None:
@@ -80,6 +83,9 @@ def make_worker(runtime: Runtime, settings: Settings, clockwork: Clockwork) -> W
 
     async def purge_collection(command: PurgeCollection) -> None:
         await purge.handle(command)
+
+    async def purge_user(command: PurgeUser) -> None:
+        await users.handle(command)
 
     async def run_timer(tick: Tick) -> None:
         await clockwork.run(tick)
@@ -89,6 +95,7 @@ def make_worker(runtime: Runtime, settings: Settings, clockwork: Clockwork) -> W
     worker = Worker(make_broker(settings.nats.url), runtime.bus, runtime.metrics, poison, beat=beat)
     worker.subscribe("reconciler-advisory", keep_advisory, slots=ADVISORY_SLOTS)
     worker.subscribe("reconciler-purge", purge_collection, slots=PURGE_SLOTS)
+    worker.subscribe("reconciler-user-purge", purge_user, slots=USER_PURGE_SLOTS)
     worker.subscribe("reconciler-tick", run_timer, slots=TICK_SLOTS)
     return worker
 

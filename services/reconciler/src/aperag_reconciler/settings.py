@@ -33,6 +33,13 @@ class RetentionSettings(Block):
     outbox: timedelta = Field(timedelta(days=7), description="relayed events are kept for a replay this long")
     workflow: timedelta = Field(timedelta(days=30), description="ended workflows are kept this long")
     dead_letter: timedelta = Field(timedelta(days=90), description="redriven dead letters are kept this long")
+    session: timedelta = Field(timedelta(0), description="ended sessions are kept this long beyond their end")
+    login_throttle: timedelta = Field(timedelta(hours=24), description="failed logins are remembered this long")
+    invitation: timedelta = Field(timedelta(days=30), description="invitations are kept this long after they expired")
+    audit_log: timedelta = Field(timedelta(days=90), description="who changed what is kept this long")
+    idempotency_record: timedelta = Field(
+        timedelta(hours=24), description="answers are kept this long for requests repeated under an Idempotency-Key"
+    )
     unseen: timedelta = Field(
         timedelta(days=1), description="processes and timers not seen for this long are forgotten"
     )

@@ -9,8 +9,15 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from aperag_common.auth.derived import derive
+from aperag_common.auth.installation import FEWEST_BYTES
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pydantic import SecretStr
+
+PURPOSE = "aperag/api-key"
 
 _KEY = re.compile(r"sk-[0-9a-f]{32}\Z")
 
@@ -31,18 +38,33 @@ def mask(key: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class KeyHasher:
-    """Hashes keys under the installation's secret: a stolen table alone verifies no guess."""
+    """Hashes keys under the installation's secret: a stolen table alone verifies no guess.
+
+    ``older`` are the hash keys of before: those of earlier secrets, and every secret itself, which the first releases
+    used as it is. A hash cannot be made again without its key, so each stays valid until that key is used.
+    """
 
     secret: bytes = field(repr=False)
+    older: tuple[bytes, ...] = field(default=(), repr=False)
 
     @classmethod
-    def of(cls, secret: SecretStr) -> KeyHasher:
-        value = secret.get_secret_value().encode()
-        if len(value) < 16:
-            message = "APERAG_SECRET_KEY must hold at least 16 bytes"
+    def of(cls, secret: SecretStr, previous: Iterable[SecretStr] = ()) -> KeyHasher:
+        if len(secret.get_secret_value().encode()) < FEWEST_BYTES:
+            message = f"APERAG_SECRET_KEY must hold at least {FEWEST_BYTES} bytes"
             raise ValueError(message)
-        return cls(value)
+        first, *older = (
+            made for it in (secret, *previous) for made in (derive(it, PURPOSE), it.get_secret_value().encode())
+        )
+        return cls(first, tuple(older))
 
     def hash(self, key: str) -> str:
-        """64 hexadecimal characters."""
-        return hmac.new(self.secret, key.encode(), hashlib.sha256).hexdigest()
+        """64 hexadecimal characters: what is kept from now on."""
+        return _hash(self.secret, key)
+
+    def candidates(self, key: str) -> tuple[str, ...]:
+        """Every hash under which ``key`` may stand in the table, the one it should stand under first."""
+        return tuple(_hash(secret, key) for secret in (self.secret, *self.older))
+
+
+def _hash(secret: bytes, key: str) -> str:
+    return hmac.new(secret, key.encode(), hashlib.sha256).hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aperag_common.bus import subjects
-from aperag_common.bus.topology import ADVISED, STREAMS, Service
+from aperag_common.bus.topology import ADVISED, BUILT_KINDS, STREAMS, Service, StreamSpec
 
 JS = "$JS.API"
 
@@ -27,7 +27,7 @@ def _works_on(service: Service) -> list[str]:
     allowed: list[str] = []
     for stream in STREAMS:
         if service in stream.publishers:
-            allowed += stream.accepts
+            allowed += _feeds(service, stream)
         for consumer in stream.consumers:
             if consumer.service is service:
                 allowed += [
@@ -38,19 +38,22 @@ def _works_on(service: Service) -> list[str]:
     return allowed
 
 
-def _reads(stream: str) -> list[str]:
-    """What an ordered consumer on one stream needs."""
+def _feeds(service: Service, stream: StreamSpec) -> tuple[str, ...]:
+    """Only commands that someone works on; the indexer sends none but those that follow a parse."""
+    if stream.name != subjects.COMMANDS:
+        return stream.accepts
+    if service is Service.INDEXER:
+        return tuple(subjects.build_index(kind) for kind in BUILT_KINDS)
+    return tuple(handled for consumer in stream.consumers for handled in consumer.filters)
+
+
+def _reads_events() -> list[str]:
+    """What named consumers without acknowledgements need, which live as long as their readers."""
     return [
-        f"{JS}.STREAM.INFO.{stream}",
-        f"{JS}.CONSUMER.CREATE.{stream}",
-        f"{JS}.CONSUMER.CREATE.{stream}.>",
-        f"{JS}.CONSUMER.INFO.{stream}.>",
-        f"{JS}.CONSUMER.DELETE.{stream}.>",
-        f"{JS}.CONSUMER.MSG.NEXT.{stream}.>",
-        f"{JS}.DIRECT.GET.{stream}",
-        f"{JS}.DIRECT.GET.{stream}.>",
-        f"$JS.ACK.{stream}.>",
-        "$JS.FC.>",
+        f"{JS}.STREAM.INFO.{subjects.EVENTS}",
+        f"{JS}.CONSUMER.CREATE.{subjects.EVENTS}.*.{subjects.ALL_EVENTS}",
+        f"{JS}.CONSUMER.DELETE.{subjects.EVENTS}.*",
+        f"{JS}.CONSUMER.MSG.NEXT.{subjects.EVENTS}.*",
     ]
 
 
@@ -62,23 +65,10 @@ def _watches() -> list[str]:
 
 
 def _owns_topology() -> list[str]:
-    # The stream names stand as the fourth token and are listed one by one: no stream but ours can be touched,
-    # and none can be deleted or purged.
-    verbs = (
-        "STREAM.INFO",
-        "STREAM.CREATE",
-        "STREAM.UPDATE",
-        "CONSUMER.CREATE",
-        "CONSUMER.INFO",
-        "CONSUMER.DURABLE.CREATE",
-    )
-    allowed = [f"{JS}.INFO"]
-    for stream in STREAMS:
-        for verb in verbs:
-            allowed.append(f"{JS}.{verb}.{stream.name}")
-            if verb.startswith("CONSUMER"):
-                allowed.append(f"{JS}.{verb}.{stream.name}.>")
-    return allowed
+    # One by one: no stream and no consumer but ours can be made or changed, and none can be deleted or purged.
+    made = [f"{JS}.STREAM.{verb}.{stream.name}" for stream in STREAMS for verb in ("CREATE", "UPDATE")]
+    consumers = [consumer for stream in STREAMS for consumer in stream.consumers]
+    return made + [f"{JS}.CONSUMER.DURABLE.CREATE.{it.stream}.{it.name}" for it in consumers]
 
 
 def _takes_out() -> list[str]:
@@ -95,14 +85,13 @@ def permissions_for(service: Service) -> Permissions:
         case Service.API:
             publish += [
                 *_watches(),
-                *_reads(subjects.EVENTS),
+                *_reads_events(),
                 f"{JS}.DIRECT.GET.{subjects.SPANS}",
                 subjects.ALL_TASK_CANCELS,
             ]
         case Service.INDEXER:
             subscribe.append(subjects.ALL_TASK_CANCELS)
         case Service.RECONCILER:
-            publish += _owns_topology()
-            publish += _takes_out()
+            publish += [*_watches(), *_owns_topology(), *_takes_out()]
             subscribe.append(subjects.wake(Service.RECONCILER))
     return Permissions(tuple(dict.fromkeys(publish)), tuple(subscribe))

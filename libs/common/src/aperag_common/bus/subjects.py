@@ -38,6 +38,7 @@ ALL_TASK_CANCELS = Subject(f"{ROOT}.live.task.*.cancel")
 PARSE_DOCUMENT = Subject(f"{ROOT}.cmd.document.parse")
 REMOVE_DOCUMENT = Subject(f"{ROOT}.cmd.document.remove")
 PURGE_COLLECTION = Subject(f"{ROOT}.cmd.collection.purge")
+PURGE_USER = Subject(f"{ROOT}.cmd.user.purge")
 SUMMARIZE_COLLECTION = Subject(f"{ROOT}.cmd.collection.summarize")
 
 

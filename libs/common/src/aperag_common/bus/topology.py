@@ -138,6 +138,7 @@ _CARRYING: tuple[StreamSpec, ...] = (
             ),
             ConsumerSpec("indexer-summarize", Service.INDEXER, subjects.COMMANDS, (subjects.SUMMARIZE_COLLECTION,)),
             ConsumerSpec("reconciler-purge", Service.RECONCILER, subjects.COMMANDS, (subjects.PURGE_COLLECTION,)),
+            ConsumerSpec("reconciler-user-purge", Service.RECONCILER, subjects.COMMANDS, (subjects.PURGE_USER,)),
         ),
     ),
     StreamSpec(

@@ -1,4 +1,4 @@
-"""Bring a database to the newest schema: ``python -m aperag_common.db.migrate``."""
+"""Bring a database to the newest schema and its privileges: ``python -m aperag_common.db.migrate``."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from alembic.config import Config
 from sqlalchemy import pool
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from aperag_common.db import grants
 from aperag_common.db.session import database_url
 from aperag_common.settings import ServiceSettings
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.engine import URL
+
+NEWEST = "head"
 
 
 def config() -> Config:
@@ -26,14 +29,19 @@ def config() -> Config:
     return settings
 
 
-async def upgrade(url: URL | str, revision: str = "head") -> None:
-    """Idempotent; two at once wait for each other (an advisory lock in ``migrations/env.py``)."""
-    engine = create_async_engine(url, poolclass=pool.NullPool)
+async def upgrade(url: URL | str, revision: str = NEWEST) -> None:
+    """Idempotent; two at once wait for each other (an advisory lock in ``migrations/env.py``).
+
+    The services' roles get what they need of the newest schema in the same transaction.
+    """
+    engine = create_async_engine(url, poolclass=pool.NullPool, hide_parameters=True)
 
     def run(connection: Connection) -> None:
         settings = config()
         settings.attributes["connection"] = connection
         command.upgrade(settings, revision)
+        if revision == NEWEST:
+            grants.apply(connection)
 
     async with engine.begin() as connection:
         await connection.run_sync(run)

@@ -35,6 +35,7 @@ def make_engine(settings: PostgresSettings, *, name: str) -> AsyncEngine:
         database_url(settings),
         pool_size=settings.pool_size,
         max_overflow=settings.max_overflow,
+        hide_parameters=True,  # an error that is logged quotes the statement
         connect_args={
             "server_settings": {"application_name": name, "jit": "off", "idle_in_transaction_session_timeout": "30s"},
             "timeout": 10,

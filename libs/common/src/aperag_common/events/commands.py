@@ -29,6 +29,12 @@ class PurgeData(Data):
     collection_id: str
 
 
+class UserPurgeData(Data):
+    row_id: str
+    generation: Generation
+    user_id: str
+
+
 class SummaryData(Data):
     row_id: str
     generation: Generation
@@ -62,13 +68,18 @@ class PurgeCollection(Message):
     data: PurgeData
 
 
+class PurgeUser(Message):
+    type_name: ClassVar[str] = "user.purge"
+    data: UserPurgeData
+
+
 class SummarizeCollection(Message):
     type_name: ClassVar[str] = "collection.summarize"
     data: SummaryData
 
 
 StepCommand = ParseDocument | RemoveDocument | BuildIndex | RemoveIndex
-RowCommand = PurgeCollection | SummarizeCollection
+RowCommand = PurgeCollection | PurgeUser | SummarizeCollection
 """Of driven rows that are no document steps."""
 COMMANDS: tuple[type[Message], ...] = (
     ParseDocument,
@@ -76,5 +87,6 @@ COMMANDS: tuple[type[Message], ...] = (
     BuildIndex,
     RemoveIndex,
     PurgeCollection,
+    PurgeUser,
     SummarizeCollection,
 )

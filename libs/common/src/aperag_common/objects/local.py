@@ -19,8 +19,8 @@ from aperag_common.objects.port import InvalidObjectPath, ObjectInfo, ObjectMiss
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-BLOCK = 1024 * 1024
-"""Bytes gathered before a thread writes them: a small document costs one hop, a large one few."""
+BLOCK = 256 * 1024
+"""Bytes gathered before a thread writes them: small documents cost one hop, a thousand slow ones little memory."""
 
 _TEMPORARY = ".incoming-"
 _NO_OBJECT = frozenset((errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG))

@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from aperag_common.settings import ServiceSettings
 from aperag_common.telemetry import propagate
 from aperag_common.telemetry.record import SQL_SCOPE
+from aperag_common.telemetry.redaction import Redacting
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -150,5 +151,5 @@ def _provider(exporter: SpanExporter | None, *, service: str, instance: str, del
         attributes["service.instance.id"] = instance
     provider = SdkTracerProvider(resource=Resource.create(attributes), shutdown_on_exit=False)
     if exporter is not None:
-        provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=delay))
+        provider.add_span_processor(BatchSpanProcessor(Redacting(exporter), schedule_delay_millis=delay))
     return provider

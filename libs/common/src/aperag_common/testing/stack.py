@@ -18,12 +18,19 @@ if TYPE_CHECKING:
 
 PATIENCE = 150.0
 
+WIDE_QUOTAS = {
+    "MAX_COLLECTION_COUNT": "10000",
+    "MAX_DOCUMENT_COUNT": "10000000",
+    "MAX_DOCUMENT_COUNT_PER_COLLECTION": "10000000",
+}
+"""Tests and benchmarks bring more than a newcomer may; a test of quotas sets its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stack:
     """Every port is a free one, so any number of stacks run side by side.
 
-    ``env`` is the caller's whole environment; its settings reach the services.
+    ``env`` is the caller's whole environment; its settings reach the services, over ``WIDE_QUOTAS``.
     """
 
     home: Path
@@ -33,7 +40,7 @@ class Stack:
         kept = {name: value for name, value in self.env.items() if name != "PYTHONDONTWRITEBYTECODE"}
         return subprocess.run(
             [str(Path(sys.executable).with_name("aperag")), *arguments],
-            env=kept | {"APERAG_HOME": str(self.home)},
+            env=WIDE_QUOTAS | kept | {"APERAG_HOME": str(self.home)},
             capture_output=True,
             text=True,
             timeout=PATIENCE,

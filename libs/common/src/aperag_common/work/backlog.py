@@ -90,6 +90,7 @@ _OPEN = text(
     f"""
     {_open("document_step", _STEP_CONSUMER)}
     UNION ALL {_open("collection_purge", "'reconciler-purge'")}
+    UNION ALL {_open("user_purge", "'reconciler-user-purge'")}
     UNION ALL {_open("collection_summary", "'indexer-summarize'")}
     ORDER BY consumer, state, lane
     """
@@ -100,6 +101,7 @@ _FAILED = text(
     """
     SELECT 'indexer-' || kind AS consumer, count(*) AS rows FROM document_step WHERE status = 'FAILED' GROUP BY kind
     UNION ALL SELECT 'reconciler-purge', count(*) FROM collection_purge WHERE status = 'FAILED'
+    UNION ALL SELECT 'reconciler-user-purge', count(*) FROM user_purge WHERE status = 'FAILED'
     UNION ALL SELECT 'indexer-summarize', count(*) FROM collection_summary WHERE status = 'FAILED'
     """
 )

@@ -92,6 +92,19 @@ def purge_dispatch(
     return Dispatch(subjects.PURGE_COLLECTION, message, collection_id, generation, dispatch, traceparent)
 
 
+def user_purge_dispatch(
+    user_id: str, owner: str, generation: int, dispatch: int, traceparent: str | None, *, source: str
+) -> Dispatch:
+    message = commands.PurgeUser(
+        source=source,
+        type=commands.PurgeUser.type_name,
+        subject=user_id,
+        owner=owner,
+        data=commands.UserPurgeData(row_id=user_id, generation=generation, user_id=user_id),
+    )
+    return Dispatch(subjects.PURGE_USER, message, user_id, generation, dispatch, traceparent)
+
+
 def summary_dispatch(
     collection_id: str, owner: str, generation: int, dispatch: int, traceparent: str | None, *, source: str
 ) -> Dispatch:

@@ -33,7 +33,7 @@ from aperag_common.work.dispatch import DELETING
 from aperag_common.work.driven_sql import statements
 from aperag_common.work.driven_tables import DrivenRow, DrivenTable
 from aperag_common.work.lease import LOST_MESSAGE
-from aperag_common.work.policy import LEASE_SLACK
+from aperag_common.work.policy import LEASE_SLACK, NAK_UP_TO
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 FAILED = (StepStatus.FAILED,)
+WAITS_BY_NAK = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,18 @@ class DrivenClaim:
         """Renew in the caller's transaction, so that what it writes is fenced too; ``Settled`` where it is lost."""
         if not await self._renewed(conn):
             raise self.superseded()
+
+    async def put_off(self, delay: timedelta) -> Settled:
+        """Not yet: what this waits for has not happened. The lease goes back, and the attempt is not counted."""
+        delivery = current_delivery.get()
+        # The server gives up a message that comes back too often; a row that waits for long is left to the re-drive.
+        nak = delivery is None or (delivery.number < WAITS_BY_NAK and delay <= NAK_UP_TO)
+        parameters = {**self.fence, "slack": delay + LEASE_SLACK if nak else delay}
+        async with autocommit(self.rows.engine) as conn:
+            released = (await conn.execute(statements(self.table.name).release, parameters)).rowcount
+        if not released:
+            return self.superseded()
+        return Settled(Nak(delay, outcome="waiting") if nak else Ack(outcome="waiting"))
 
     def superseded(self) -> Settled:
         self.rows.metrics.fence_rejects.labels(self.table.name).inc()

@@ -24,8 +24,9 @@ COMMANDS: dict[str, LazyCommand] = {
         (STACK, "status", "status:status", "What runs, since when, and whether it is ready."),
         (STACK, "logs", "logs:logs", "The log of one process."),
         (STACK, "doctor", "doctor:doctor", "Look for what is wrong, and say what to do."),
+        (STACK, "secrets", "secrets:app", "Replace the secret that keys and credentials depend on."),
         (STACK, "demo", "demo:demo", "Ingest the sample documents and search them."),
-        (CONTENT, "collections", "collections:app", "Make, list and delete collections."),
+        (CONTENT, "collections", "collections:app", "Make, list, share and delete collections."),
         (CONTENT, "documents", "documents:app", "Upload documents and see what becomes of them."),
         (CONTENT, "search", "search:search", "Search a collection by meaning and by words."),
         (WORK, "tasks", "tasks:app", "Look at a requested change, or cancel it."),
@@ -34,6 +35,8 @@ COMMANDS: dict[str, LazyCommand] = {
         (WORK, "dlq", "dlq:app", "Dead letters: what was given up, and running it again."),
         (WORK, "events", "events:app", "Follow what happens to your documents."),
         (WORK, "keys", "keys:app", "Make, list and revoke API keys."),
+        (WORK, "users", "users:app", "Invite, list and delete users; change a password."),
+        (WORK, "quotas", "quotas:app", "How much each user may own."),
         (WORK, "mcp", "mcp:mcp", "An MCP server on standard input and output."),
     )
 }

@@ -74,5 +74,5 @@ def confirm(question: str, *, yes: bool) -> None:
     except typer.Abort as err:
         raise typer.Exit(Exit.INTERRUPTED) from err
     if not agreed:
-        typer.echo("Nothing was deleted.", err=True)
+        typer.echo("Nothing was changed.", err=True)
         raise typer.Exit(Exit.FAILED)

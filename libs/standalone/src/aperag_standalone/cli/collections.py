@@ -14,10 +14,10 @@ from aperag_standalone.cli.remote import Session, remote
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Make, list and delete collections. One is named by its id or its title.",
+    help="Make, list, share and delete collections. One is named by its id or its title.",
 )
 
-COLUMNS = ("id", "title", "description", "status", "created")
+COLUMNS = ("id", "title", "description", "status", "owner_username", "is_published", "created")
 
 
 class Language(StrEnum):
@@ -32,7 +32,7 @@ class Language(StrEnum):
 @app.command("list")
 @remote
 async def list_collections(session: Session) -> None:
-    """All of your collections."""
+    """All of your collections, and those that you have subscribed to."""
     found = await session.api.collections()
     session.printer.whole(found, lambda: table(found, COLUMNS))
 
@@ -87,9 +87,33 @@ async def cancel(session: Session, collection: Collection, *, yes: Yes = False) 
 
 @app.command()
 @remote
+async def share(session: Session, collection: Collection, *, yes: Yes = False) -> None:
+    """Publish a collection: everybody who reaches the gateway may find and read it, logged in or not."""
+    found = await session.api.collection(await session.api.collection_id(collection))
+    confirm(f"Let everybody read the collection {found['title']!r} ({found['id']})?", yes=yes)
+    await session.api.share(found["id"])
+    await _tell_sharing(session, found["id"])
+
+
+@app.command()
+@remote
+async def unshare(session: Session, collection: Collection) -> None:
+    """Take a published collection back: nobody else reads it any more, and subscriptions end."""
+    collection_id = await session.api.collection_id(collection)
+    await session.api.unshare(collection_id)
+    await _tell_sharing(session, collection_id)
+
+
+@app.command()
+@remote
 async def delete(session: Session, collection: Collection, *, yes: Yes = False) -> None:
     """Delete a collection with all of its documents."""
     found = await session.api.collection(await session.api.collection_id(collection))
     confirm(f"Delete the collection {found['title']!r} ({found['id']}) with all of its documents?", yes=yes)
     deleted = await session.api.delete_collection(found["id"])
     session.printer.whole(deleted, lambda: details({"id": deleted["id"], "status": deleted["status"]}))
+
+
+async def _tell_sharing(session: Session, collection_id: str) -> None:
+    told = {"id": collection_id, **await session.api.sharing(collection_id)}
+    session.printer.whole(told, lambda: details(told))

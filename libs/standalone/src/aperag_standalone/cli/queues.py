@@ -92,7 +92,7 @@ def _consumer(told: dict[str, Any]) -> dict[str, Any]:
 
 
 def _running(told: dict[str, Any]) -> dict[str, Any]:
-    return {**told, "document": told["name"] or told["collection_id"], "for": _span(told["seconds"])}
+    return {**told, "document": told["name"] or told["collection_id"] or told["owner"], "for": _span(told["seconds"])}
 
 
 def _worker(told: dict[str, Any]) -> dict[str, Any]:

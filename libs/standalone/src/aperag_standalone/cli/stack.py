@@ -14,7 +14,7 @@ from aperag_standalone.cli import launch
 from aperag_standalone.cli.environment import home
 from aperag_standalone.errors import StandaloneError
 from aperag_standalone.home import Home
-from aperag_standalone.supervisor.options import API_PORT, MCP_PORT, StackOptions
+from aperag_standalone.supervisor.options import ADMIN, API_PORT, MCP_PORT, StackOptions
 from aperag_standalone.supervisor.state import UnitStatus
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def up(
     mcp_port: McpPort = None,
     nats_port: InnerPort = 0,
     nats_monitor_port: InnerPort = 0,
+    nats_tls: Annotated[bool, typer.Option("--nats-tls", help="Encrypt what the services send over NATS.")] = False,
     postgres_port: InnerPort = 0,
     indexers: Replicas = 1,
     reconcilers: Replicas = 1,
@@ -55,6 +56,7 @@ def up(
         mcp_port=mcp_port,
         nats_port=nats_port,
         nats_monitor_port=nats_monitor_port,
+        nats_tls=nats_tls,
         postgres_port=postgres_port,
         indexers=indexers,
         reconcilers=reconcilers,
@@ -101,7 +103,8 @@ def introduce(console: Console, home: Home, state: StackState, *, seconds: float
     table.add_row("Data", str(home.directory))
     if state.first_start:
         table.add_row("API key", home.api_key.read_text(encoding="utf-8").strip())
-        table.add_row("", f"(shown once; kept in {home.api_key})")
+        table.add_row("Login", f"{ADMIN}, password {home.admin_password.read_text(encoding='utf-8').strip()}")
+        table.add_row("", f"(shown once; kept in {home.secrets})")
     console.print(f"[bold green]Ready[/] in {seconds:.1f} s")
     console.print(table)
 

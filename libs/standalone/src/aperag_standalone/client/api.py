@@ -62,6 +62,17 @@ class Api:
         body = {"title": title, "description": description, "type": "document", "config": dict(config)}
         return dict(await self.http.json("POST", "/collections", json=body))
 
+    async def sharing(self, collection_id: str) -> Json:
+        return dict(await self.http.json("GET", _sharing(collection_id)))
+
+    async def share(self, collection_id: str) -> None:
+        async with self.http.stream("POST", _sharing(collection_id)):
+            pass  # the answer has no body
+
+    async def unshare(self, collection_id: str) -> None:
+        async with self.http.stream("DELETE", _sharing(collection_id)):
+            pass
+
     async def delete_collection(self, collection_id: str) -> Json:
         return dict(await self.http.json("DELETE", f"/collections/{segment(collection_id)}"))
 
@@ -135,8 +146,8 @@ class Api:
     async def keys(self) -> list[Json]:
         return list((await self.http.json("GET", "/apikeys"))["items"])
 
-    async def create_key(self, description: str | None) -> Json:
-        return dict(await self.http.json("POST", "/apikeys", json={"description": description}))
+    async def create_key(self, description: str | None, **limits: object) -> Json:
+        return dict(await self.http.json("POST", "/apikeys", json={"description": description, **limits}))
 
     async def revoke_key(self, key_id: str) -> None:
         if not await self.http.json("DELETE", f"/apikeys/{segment(key_id)}"):
@@ -162,6 +173,10 @@ async def connect(target: Target, *, transport: httpx.AsyncBaseTransport | None 
         yield Api(http)
     finally:
         await http.close()
+
+
+def _sharing(collection_id: str) -> str:
+    return f"/collections/{segment(collection_id)}/sharing"
 
 
 def _documents(collection_id: str) -> str:

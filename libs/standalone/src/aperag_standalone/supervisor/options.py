@@ -6,6 +6,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
+ADMIN = "admin"
+"""Name of the first user."""
+
 API_PORT = 8000
 MCP_PORT = 8001
 
@@ -20,6 +23,7 @@ class StackOptions(BaseModel):
     mcp_port: int | None = Field(None, ge=0, le=65535)
     nats_port: int = Field(0, ge=0, le=65535)
     nats_monitor_port: int = Field(0, ge=0, le=65535)
+    nats_tls: bool = False
     postgres_port: int = Field(0, ge=0, le=65535)
     indexers: PositiveInt = 1
     reconcilers: PositiveInt = 1

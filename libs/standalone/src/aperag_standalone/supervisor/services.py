@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aperag_standalone import files, ports, process
+from aperag_standalone import ports, process
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,23 +16,18 @@ if TYPE_CHECKING:
 
 GRACE = 25.0
 SLOW_STARTS = ("PYTHONDONTWRITEBYTECODE",)
-CALLERS_KEY = "APERAG_API_KEY"
-"""The command line's own. The MCP service would act with it for everybody who sends no key."""
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoints:
-    """What every service must reach."""
-
-    nats_url: str
-    postgres_url: str
+OWN = ("APERAG_API_KEY", "APERAG_SECRET_KEY", "APERAG_POSTGRES__URL", "APERAG_POSTGRES__PASSWORD", "APERAG_NATS__SEED")
+"""Credentials. The API key is the command line's: the MCP service would act with it for everybody who sends none."""
+GATEWAYS = ("APERAG_OAUTH__", "APERAG_WEB__")
+"""Of the caller's settings those that may hold secrets, and that nobody reads but the gateway."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceProcess:
     """One replica of a service; ``port`` 0 lets it choose and tell through its port file.
 
-    ``env`` is its environment but for what is the same for all: name, address, port.
+    ``env`` is its environment but for what is the same for all: name, address, port. With ``holds_secret`` it is given
+    the installation's secret, as that is at each of its starts.
     """
 
     name: str
@@ -40,6 +35,7 @@ class ServiceProcess:
     home: Home
     env: Mapping[str, str]
     port: int = 0
+    holds_secret: bool = False
 
     @property
     def port_file(self) -> Path:
@@ -62,7 +58,8 @@ class ServiceProcess:
         return port is not None and ports.answers(port, "/readyz")
 
     def environment(self) -> dict[str, str]:
-        return dict(self.env) | {
+        secret = self.home.installation_secret() if self.holds_secret else {}
+        return {**self.env, **secret} | {
             "APERAG_HTTP__HOST": ports.LOOPBACK,
             "APERAG_HTTP__PORT": str(self.port),
             "APERAG_HTTP__PORT_FILE": str(self.port_file),
@@ -70,13 +67,11 @@ class ServiceProcess:
         }
 
 
-def shared_environment(env: Mapping[str, str], home: Home, endpoints: Endpoints) -> dict[str, str]:
+def shared_environment(env: Mapping[str, str], home: Home, *, nats_url: str) -> dict[str, str]:
     """The caller's environment, so that its own settings reach the services, and what this stack decides."""
     return inherited(env) | {
-        "APERAG_NATS__URL": endpoints.nats_url,
-        "APERAG_POSTGRES__URL": endpoints.postgres_url,
+        "APERAG_NATS__URL": nats_url,
         "APERAG_OBJECTS__DIRECTORY": str(home.objects),
-        "APERAG_SECRET_KEY": files.secret(home.secret_key),
         # One thread per process: the pools already use every core. Read when numpy is imported, so set it here.
         "OPENBLAS_NUM_THREADS": "1",
     }
@@ -84,9 +79,15 @@ def shared_environment(env: Mapping[str, str], home: Home, endpoints: Endpoints)
 
 def mcp_environment(env: Mapping[str, str], *, api_url: str) -> dict[str, str]:
     """It is a client of the gateway: no database, no bus, no key but its callers' own."""
-    kept = {name: value for name, value in inherited(env).items() if name != CALLERS_KEY}
-    return kept | {"APERAG_API_URL": api_url}
+    return inherited(env) | {"APERAG_API_URL": api_url}
 
 
 def inherited(env: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in env.items() if name not in SLOW_STARTS}
+    """Without what is one process' own: whoever needs it is given it by name."""
+    own = (*OWN, *GATEWAYS)
+    return {name: value for name, value in env.items() if name not in SLOW_STARTS and not name.startswith(own)}
+
+
+def gateways(env: Mapping[str, str]) -> dict[str, str]:
+    """What of the caller's environment is the gateway's alone."""
+    return {name: value for name, value in env.items() if name.startswith(GATEWAYS)}

@@ -12,18 +12,15 @@ from typing import TYPE_CHECKING
 import structlog
 
 from aperag_common.bus.topology import Service
+from aperag_common.db import grants
 from aperag_standalone import nats, ports, postgres
+from aperag_standalone.certificates import Certificate
 from aperag_standalone.errors import StartFailed
 from aperag_standalone.home import Home
 from aperag_standalone.supervisor import state
-from aperag_standalone.supervisor.options import MCP_PORT
+from aperag_standalone.supervisor.options import ADMIN, MCP_PORT
 from aperag_standalone.supervisor.rotation import RotatingLog
-from aperag_standalone.supervisor.services import (
-    Endpoints,
-    ServiceProcess,
-    mcp_environment,
-    shared_environment,
-)
+from aperag_standalone.supervisor.services import ServiceProcess, gateways, mcp_environment, shared_environment
 from aperag_standalone.supervisor.state import StackState, StackStatus
 from aperag_standalone.supervisor.unit import Unit
 
@@ -36,7 +33,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 DATABASE = "aperag"
-ADMIN = "admin"
+HOSTS = (ports.LOOPBACK, "localhost")
 MCP = "mcp"
 MODULES = {Service.API: "aperag_api", Service.INDEXER: "aperag_indexer", Service.RECONCILER: "aperag_reconciler"}
 
@@ -55,11 +52,13 @@ class Stack:
             port=options.nats_port,
             monitor_port=options.nats_monitor_port,
             users=nats.users_of(self._seeds),
+            certificate=Certificate.of(self._home.certificates, HOSTS) if options.nats_tls else None,
         )
         self._postgres = postgres.PostgresServer(self._home.postgres, port=options.postgres_port)
         self._port = options.port or ports.free_port()
         self._mcp_port = _mcp_port(options.mcp_port)
-        self._first_start = not (self._postgres.data.exists() and self._home.api_key.exists())
+        made = (self._postgres.data, self._home.api_key, self._home.admin_password)
+        self._first_start = not all(path.exists() for path in made)
         self._servers = [self._unit(self._nats), self._unit(self._postgres)]
         self._services = [self._unit(it) for it in self._service_processes()]
         self.state = self._initial_state()
@@ -73,7 +72,7 @@ class Stack:
         await self._start_units(self._servers)
         await asyncio.to_thread(self._postgres.provision)
         await asyncio.to_thread(self._postgres.create_database, DATABASE)
-        await self._run_module("aperag_common.db.migrate")
+        await self._run_module("aperag_common.db.migrate", env=self._environment(postgres.USER))
         async with asyncio.TaskGroup() as group:
             group.create_task(self._bootstrap())
             group.create_task(self._start_units(self._services))
@@ -90,9 +89,6 @@ class Stack:
     def fail(self, error: str) -> None:
         self._become(StackStatus.FAILED, error=error)
 
-    def _endpoints(self) -> Endpoints:
-        return Endpoints(nats_url=self._nats.url, postgres_url=self._postgres.url(DATABASE))
-
     def _service_processes(self) -> list[ServiceProcess]:
         return [
             self._service(Service.API, port=self._port),
@@ -106,8 +102,9 @@ class Stack:
             name=str(service) if number == 1 else f"{service}-{number}",
             module=MODULES[service],
             home=self._home,
-            env=self._environment() | {"APERAG_NATS__SEED_FILE": str(self._seeds[service])},
+            env=self._service_environment(service),
             port=port,
+            holds_secret=service is Service.API,
         )
 
     def _mcp(self) -> ServiceProcess:
@@ -122,8 +119,18 @@ class Stack:
     def _mcp_url(self) -> str:
         return f"http://{ports.LOOPBACK}:{self._mcp_port}"
 
-    def _environment(self) -> dict[str, str]:
-        return shared_environment(self._env, self._home, self._endpoints()) | {"APERAG_MCP_URL": self._mcp_url}
+    def _service_environment(self, service: Service) -> dict[str, str]:
+        """Its own identity at NATS, its own role at PostgreSQL."""
+        own = {"APERAG_NATS__SEED_FILE": str(self._seeds[service]), "APERAG_MCP_URL": self._mcp_url}
+        if self._nats.certificate is not None:
+            own["APERAG_NATS__TLS_CA"] = str(self._nats.certificate.authority)
+        if service is Service.API:
+            own |= gateways(self._env)
+        return self._environment(grants.role(service)) | own
+
+    def _environment(self, role: str) -> dict[str, str]:
+        shared = shared_environment(self._env, self._home, nats_url=self._nats.url)
+        return shared | {"APERAG_POSTGRES__URL": self._postgres.url(DATABASE, role=role)}
 
     def _unit(self, runs: Runnable) -> Unit:
         return Unit(runs, self._log_file(runs.name), changed=self._write)
@@ -139,14 +146,16 @@ class Stack:
                 group.create_task(unit.start(within=self._options.start_timeout))
 
     async def _bootstrap(self) -> None:
-        """The administrator and an API key; a start that came this far has made them for good."""
+        """The administrator with an API key and a password; a start that came this far has made them for good."""
         if self._first_start:
-            await self._run_module("aperag_api.bootstrap", "--username", ADMIN, "--key-file", str(self._home.api_key))
+            files = ("--key-file", str(self._home.api_key), "--password-file", str(self._home.admin_password))
+            env = self._service_environment(Service.API) | self._home.installation_secret()
+            await self._run_module("aperag_api.bootstrap", "--username", ADMIN, *files, env=env)
 
-    async def _run_module(self, module: str, *arguments: str) -> None:
+    async def _run_module(self, module: str, *arguments: str, env: Mapping[str, str]) -> None:
         done = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", module, *arguments),
-            env=self._environment(),
+            env=env,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
@@ -20,8 +20,20 @@ class KnownKey:
 
     id: str
     owner: str
+    username: str
     role: str
+    scope: str
+    collection_ids: list[str] | None
     untouched: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KeyGrant:
+    """What a key may do, and until when: fixed when it is made. By itself as much as its owner may."""
+
+    scope: str = "all"
+    collection_ids: list[str] | None = None
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +41,9 @@ class KeyRow:
     id: str
     key: str
     description: str | None
+    scope: str
+    collection_ids: list[str] | None
+    expires_at: datetime | None
     created_at: datetime
     updated_at: datetime
     last_used_at: datetime | None
@@ -36,43 +51,63 @@ class KeyRow:
 
 _FIND = text(
     """
-    SELECT k.id, k.owner, u.role,
-           k.last_used_at IS NULL OR k.last_used_at < now() - CAST(:every AS interval) AS untouched
+    SELECT k.id, k.owner, u.username, u.role, k.scope, k.collection_ids,
+           k.last_used_at IS NULL OR k.last_used_at < now() - CAST(:every AS interval)
+               OR k.key_hash <> :current AS untouched
     FROM api_key k JOIN users u ON u.id = k.owner
-    WHERE k.key_hash = :hash AND k.deleted_at IS NULL AND u.is_active
+    WHERE k.key_hash = ANY(:hashes) AND k.deleted_at IS NULL AND u.is_active
+        AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())
     """
 )
-_TOUCH = text("UPDATE api_key SET last_used_at = clock_timestamp() WHERE id = :id")
-_COLUMNS = "id, key_mask AS key, description, created AS created_at, updated AS updated_at, last_used_at"
+_TOUCH = text("UPDATE api_key SET last_used_at = clock_timestamp(), key_hash = :hash WHERE id = :id")
+_COLUMNS = """id, key_mask AS key, description, scope, collection_ids, expires_at,
+    created AS created_at, updated AS updated_at, last_used_at"""
 _OWN = "owner = :owner AND deleted_at IS NULL AND NOT is_system"
 _LIST = text(f"SELECT {_COLUMNS} FROM api_key WHERE {_OWN} ORDER BY created, id")
 _INSERT = text(
     f"""
-    INSERT INTO api_key (id, owner, key_hash, key_mask, description, is_system)
-    VALUES (:id, :owner, :hash, :mask, :description, false) RETURNING {_COLUMNS}
+    INSERT INTO api_key (id, owner, key_hash, key_mask, description, scope, collection_ids, expires_at, is_system)
+    VALUES (:id, :owner, :hash, :mask, :description, :scope, :collection_ids, :expires_at, false) RETURNING {_COLUMNS}
     """
 )
 _UPDATE = text(
     f"UPDATE api_key SET description = :description, updated = now() WHERE id = :id AND {_OWN} RETURNING {_COLUMNS}"
 )
+_LIES_AHEAD = text("SELECT CAST(:moment AS timestamptz) > clock_timestamp()")
 _DELETE = text(f"UPDATE api_key SET deleted_at = now() WHERE id = :id AND {_OWN} RETURNING id")
 
 
-async def find_by_hash(conn: AsyncConnection, key_hash: str, touched_every: timedelta) -> KnownKey | None:
-    row = (await conn.execute(_FIND, {"hash": key_hash, "every": touched_every})).one_or_none()
+async def find_by_hash(conn: AsyncConnection, hashes: Sequence[str], touched_every: timedelta) -> KnownKey | None:
+    """``hashes`` are a hasher's candidates: the first is the one that a key should stand under."""
+    values = {"hashes": list(hashes), "current": hashes[0], "every": touched_every}
+    row = (await conn.execute(_FIND, values)).one_or_none()
     return None if row is None else KnownKey(**row._mapping)
 
 
-async def touch(conn: AsyncConnection, key_id: str) -> None:
+async def touch(conn: AsyncConnection, key_id: str, key_hash: str) -> None:
+    """``key_hash`` replaces one that was made under an earlier secret."""
     # Losing this in a crash costs nothing, so the request need not wait for the disk.
     await conn.execute(text("SET LOCAL synchronous_commit = off"))
-    await conn.execute(_TOUCH, {"id": key_id})
+    await conn.execute(_TOUCH, {"id": key_id, "hash": key_hash})
+
+
+async def lies_ahead(conn: AsyncConnection, moment: datetime) -> bool:
+    """By the clock that expires keys."""
+    return bool((await conn.execute(_LIES_AHEAD, {"moment": moment})).scalar_one())
 
 
 async def insert(
-    conn: AsyncConnection, *, key_id: str, owner: str, key_hash: str, key_mask: str, description: str | None
+    conn: AsyncConnection,
+    *,
+    key_id: str,
+    owner: str,
+    key_hash: str,
+    key_mask: str,
+    description: str | None,
+    grant: KeyGrant,
 ) -> KeyRow:
     values = {"id": key_id, "owner": owner, "hash": key_hash, "mask": key_mask, "description": description}
+    values |= asdict(grant)
     return KeyRow(**(await conn.execute(_INSERT, values)).one()._mapping)
 
 

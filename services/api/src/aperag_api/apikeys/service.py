@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aperag_api.access import repository as access
 from aperag_api.apikeys import repository
+from aperag_api.apikeys.repository import KeyGrant
 from aperag_api.apikeys.schemas import ApiKeyList, ApiKeyView
 from aperag_api.reading import reading
 from aperag_common import errors, ids
@@ -14,15 +16,26 @@ from aperag_common.auth.keys import KeyHasher, mask, new_api_key
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+    from aperag_api.apikeys.schemas import ApiKeyCreate
+
+WHOLE = KeyGrant()
+
 
 @dataclass(frozen=True, slots=True)
 class ApiKeyService:
     engine: AsyncEngine
     hasher: KeyHasher
 
-    async def create(self, owner: str, description: str | None) -> ApiKeyView:
+    async def create(self, owner: str, body: ApiKeyCreate) -> ApiKeyView:
+        wanted = None if body.collection_ids is None else sorted(set(body.collection_ids))
         async with self.engine.begin() as conn:
-            return await issue(conn, self.hasher, owner, description)
+            if wanted is not None:
+                await _require_readable(conn, owner, wanted)
+            if body.expires_at is not None and not await repository.lies_ahead(conn, body.expires_at):
+                message = "expires_at has passed already: name a time that is still to come"
+                raise errors.InvalidParameter(message)
+            grant = KeyGrant(body.scope.value, wanted, body.expires_at)
+            return await issue(conn, self.hasher, owner, body.description, grant)
 
     async def list(self, owner: str) -> ApiKeyList:
         async with reading(self.engine) as conn:
@@ -43,7 +56,9 @@ class ApiKeyService:
             return await repository.delete(conn, key_id=key_id, owner=owner) or None
 
 
-async def issue(conn: AsyncConnection, hasher: KeyHasher, owner: str, description: str | None) -> ApiKeyView:
+async def issue(
+    conn: AsyncConnection, hasher: KeyHasher, owner: str, description: str | None, grant: KeyGrant = WHOLE
+) -> ApiKeyView:
     """A new key, whole: the only moment at which it is known."""
     key = new_api_key()
     row = await repository.insert(
@@ -53,5 +68,15 @@ async def issue(conn: AsyncConnection, hasher: KeyHasher, owner: str, descriptio
         key_hash=hasher.hash(key),
         key_mask=mask(key),
         description=description,
+        grant=grant,
     )
     return ApiKeyView.model_validate(row).model_copy(update={"key": key})
+
+
+async def _require_readable(conn: AsyncConnection, owner: str, wanted: list[str]) -> None:
+    """A key that names what its owner cannot read would open it once they can: it is refused as unknown."""
+    readable = await access.readable_ids(conn, wanted, owner)
+    for collection_id in wanted:
+        if collection_id not in readable:
+            message = f"Collection {collection_id} not found"
+            raise errors.CollectionNotFound(message)

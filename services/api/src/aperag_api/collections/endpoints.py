@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from aperag_api.auth import Reader, Writer
+from aperag_api.auth import Reader, ScopedReader, Writer
 from aperag_api.collections.schemas import CollectionCreate, CollectionOut, CollectionUpdate, CollectionView
 from aperag_api.gateway import Services
 from aperag_api.paging import LegacyList
@@ -21,12 +21,14 @@ async def create_collection(body: CollectionCreate, caller: Writer, services: Se
 
 @router.get("/collections")
 async def list_collections(
-    caller: Reader,
+    caller: ScopedReader,
     services: Services,
     page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
     page_size: Annotated[int, Query(ge=1, le=1000)] = 50,
+    *,
+    include_subscribed: bool = True,
 ) -> LegacyList[CollectionView]:
-    return await services.collections.list(caller.user_id, page=page, page_size=page_size)
+    return await services.collections.list(caller, subscribed=include_subscribed, page=page, page_size=page_size)
 
 
 @router.get("/collections/{collection_id}")

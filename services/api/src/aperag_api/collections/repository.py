@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
+from aperag_api.access.conditions import REACHED
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -27,6 +30,7 @@ class CollectionRow:
     active_model: str
     created: datetime
     updated: datetime
+    published_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,36 +42,51 @@ class ListedCollection:
     status: str
     created: datetime
     updated: datetime
+    published_at: datetime | None
     owner_user_id: str
     owner_username: str
+    subscription_id: str | None
+    subscribed_at: datetime | None
 
 
-_COLUMNS = "id, owner, title, description, type, status, config, analyzer, active_model, created, updated"
+COLUMNS = """
+    c.id, c.owner, c.title, c.description, c.type, c.status, c.config, c.analyzer, c.active_model, c.created, c.updated,
+    (SELECT published_at FROM collection_sharing WHERE collection_id = c.id) AS published_at
+"""
+"""Of ``collection c``."""
 
 _INSERT = text(
     f"""
-    INSERT INTO collection (id, owner, title, description, type, status, config, analyzer, active_model)
+    INSERT INTO collection AS c (id, owner, title, description, type, status, config, analyzer, active_model)
     VALUES (:id, :owner, :title, :description, :type, 'ACTIVE', CAST(:config AS jsonb), :analyzer, :active_model)
-    RETURNING {_COLUMNS}
+    RETURNING {COLUMNS}
     """
 )
-_GET = text(f"SELECT {_COLUMNS} FROM collection WHERE id = :id AND owner = :owner")
+_GET = text(f"SELECT {COLUMNS} FROM collection c WHERE c.id = :id AND c.owner = :owner")
+_LOCK_CONFIG = text("SELECT config FROM collection WHERE id = :id AND owner = :owner FOR NO KEY UPDATE")
 _UPDATE = text(
     f"""
-    UPDATE collection SET title = :title, description = :description, config = CAST(:config AS jsonb), updated = now()
-    WHERE id = :id AND owner = :owner AND status <> 'DELETED' RETURNING {_COLUMNS}
+    UPDATE collection AS c SET title = :title, description = :description, config = CAST(:config AS jsonb), updated = now()
+    WHERE id = :id AND owner = :owner AND status <> 'DELETED' RETURNING {COLUMNS}
     """
 )
+# Both ways to a collection have an index of their own, which an OR over the joined tables would not use.
+_LISTED = f"""
+    FROM collection c JOIN users u ON u.id = c.owner AND u.is_active
+    LEFT JOIN collection_sharing s ON s.collection_id = c.id
+    LEFT JOIN collection_subscription b ON b.collection_id = c.id AND b.user_id = :user
+    WHERE c.id IN (SELECT id FROM collection WHERE owner = :user
+                   UNION ALL SELECT collection_id FROM collection_subscription WHERE user_id = :user AND :subscribed)
+        AND c.status <> 'DELETED' AND {REACHED.format(collection="c.id")}
+"""
 _LIST = text(
-    """
-    SELECT c.id, c.title, c.description, c.type, c.status, c.created, c.updated,
-           c.owner AS owner_user_id, u.username AS owner_username
-    FROM collection c JOIN users u ON u.id = c.owner
-    WHERE c.owner = :owner AND c.status <> 'DELETED'
-    ORDER BY c.updated DESC, c.id LIMIT :limit OFFSET :offset
+    f"""
+    SELECT c.id, c.title, c.description, c.type, c.status, c.created, c.updated, s.published_at,
+           c.owner AS owner_user_id, u.username AS owner_username, b.id AS subscription_id, b.created AS subscribed_at
+    {_LISTED} ORDER BY c.updated DESC, c.id LIMIT :limit OFFSET :offset
     """
 )
-_COUNT = text("SELECT count(*) FROM collection WHERE owner = :owner AND status <> 'DELETED'")
+_COUNT = text(f"SELECT count(*) {_LISTED}")
 
 
 async def insert(
@@ -101,6 +120,12 @@ async def get(conn: AsyncConnection, collection_id: str, owner: str) -> Collecti
     return None if row is None else CollectionRow(**row._mapping)
 
 
+async def lock_config(conn: AsyncConnection, collection_id: str, owner: str) -> dict[str, Any]:
+    """Empty where there is no such collection."""
+    found = await conn.execute(_LOCK_CONFIG, {"id": collection_id, "owner": owner})
+    return found.scalar_one_or_none() or {}
+
+
 async def update(
     conn: AsyncConnection, collection_id: str, owner: str, *, title: str, description: str, config: dict[str, Any]
 ) -> CollectionRow | None:
@@ -115,10 +140,11 @@ async def update(
     return None if row is None else CollectionRow(**row._mapping)
 
 
-async def list_own(conn: AsyncConnection, owner: str, *, limit: int, offset: int) -> list[ListedCollection]:
-    rows = await conn.execute(_LIST, {"owner": owner, "limit": limit, "offset": offset})
-    return [ListedCollection(**row._mapping) for row in rows]
-
-
-async def count_own(conn: AsyncConnection, owner: str) -> int:
-    return int((await conn.execute(_COUNT, {"owner": owner})).scalar_one())
+async def list_page(
+    conn: AsyncConnection, user_id: str, *, reach: Sequence[str] | None, subscribed: bool, limit: int, offset: int
+) -> tuple[list[ListedCollection], int]:
+    """One page of the user's own collections and, if wanted, the ``subscribed`` ones; and the number of all."""
+    values = {"user": user_id, "reach": reach, "subscribed": subscribed}
+    rows = await conn.execute(_LIST, {**values, "limit": limit, "offset": offset})
+    listed = [ListedCollection(**row._mapping) for row in rows]
+    return listed, int((await conn.execute(_COUNT, values)).scalar_one())

@@ -12,6 +12,8 @@ from aperag_api.validation import RequestBody
 Title = Annotated[str, Field(min_length=1, max_length=256)]
 Description = Annotated[str, Field(max_length=100_000)]
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Detail = Annotated[str | None, Field(max_length=2048)]
+Credential = Annotated[str | None, Field(max_length=4096, repr=False, json_schema_extra={"format": "password"})]
 
 
 class ModelSpec(BaseModel):
@@ -36,8 +38,33 @@ class IndexPrompts(BaseModel):
     vision: str | None = None
 
 
-class CollectionConfig(BaseModel):
-    """What is indexed, and how. Credentials of sources are not kept: no source but ``system`` has a connector."""
+class SourceConfig(BaseModel):
+    """Where documents come from. Nothing reads it yet: no source but ``system`` has a connector.
+
+    A credential is encrypted where it is kept and masked in every answer; sent back masked, or not at all, it stays.
+    """
+
+    path: Detail = None
+    host: Detail = None
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    username: Detail = None
+    password: Credential = None
+    region: Detail = None
+    bucket: Detail = None
+    dir: Detail = None
+    access_key_id: Credential = None
+    secret_access_key: Credential = None
+    email_source: Detail = None
+    pop_server: Detail = None
+    email_address: Detail = None
+    email_password: Credential = None
+    app_id: Detail = None
+    app_secret: Credential = None
+    space_id: Detail = None
+
+
+class CollectionConfig(SourceConfig):
+    """What is indexed, and how."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -52,6 +79,16 @@ class CollectionConfig(BaseModel):
     language: Literal["zh-CN", "en-US", "ja-JP", "ko-KR"] = "zh-CN"
     embedding: ModelSpec | None = None
     completion: ModelSpec | None = None
+
+
+class SharedConfig(BaseModel):
+    """What everybody may know of a published collection's config."""
+
+    enable_vector: bool = True
+    enable_fulltext: bool = True
+    enable_knowledge_graph: bool = True
+    enable_summary: bool = False
+    enable_vision: bool = False
 
 
 class CollectionCreate(RequestBody):
@@ -70,7 +107,7 @@ class CollectionUpdate(RequestBody):
 
 
 class CollectionOut(BaseModel):
-    """``is_published`` is false until collections can be shared."""
+    """A subscriber sees of ``config`` which indexes there are; the rest stands at its defaults."""
 
     id: str
     title: str
@@ -86,6 +123,8 @@ class CollectionOut(BaseModel):
 
 
 class CollectionView(BaseModel):
+    """``subscription_id`` tells the caller's own collections from those they have subscribed to."""
+
     id: str
     title: str
     description: str

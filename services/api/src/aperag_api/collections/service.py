@@ -1,16 +1,19 @@
-"""What an owner does with collections."""
+"""What an owner does with collections, and what their readers see of them."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from aperag_api.collections import repository
-from aperag_api.collections.schemas import CollectionConfig, CollectionOut, CollectionView
+from aperag_api.access.decide import Right
+from aperag_api.access.service import collection_for, living
+from aperag_api.collections import credentials, repository
+from aperag_api.collections.schemas import CollectionConfig, CollectionOut, CollectionView, SharedConfig
 from aperag_api.paging import LegacyList, PageResult
+from aperag_api.quotas.service import take
 from aperag_api.reading import reading
 from aperag_common import errors, ids
-from aperag_common.db.models import CollectionStatus, StepKind
+from aperag_common.db.models import CollectionStatus, QuotaType, StepKind
 from aperag_common.work import changes, summaries
 from aperag_common.work.change import Change
 from aperag_retrieval.analysis import DEFAULT_ANALYZER
@@ -19,10 +22,12 @@ from aperag_retrieval.embedding import LOCAL_MODEL
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from aperag_api.auth import Caller
     from aperag_api.collections.repository import CollectionRow
     from aperag_api.collections.schemas import CollectionCreate, CollectionUpdate
+    from aperag_common.auth.vault import Vault
     from aperag_common.work.courier import Courier
 
 DOCUMENT_TYPE = "document"
@@ -35,21 +40,24 @@ class CollectionService:
     engine: AsyncEngine
     courier: Courier
     first_due: timedelta
+    vault: Vault
 
     async def create(self, owner: str, body: CollectionCreate) -> CollectionOut:
         if body.type != DOCUMENT_TYPE:
             message = f"Collections of type {body.type!r} cannot be created"
             raise errors.InvalidParameter(message)
         _check_source(body.config)
+        collection_id = ids.new_collection_id()
         async with self.engine.begin() as conn:
+            await take(conn, owner, QuotaType.COLLECTIONS)
             row = await repository.insert(
                 conn,
-                collection_id=ids.new_collection_id(),
+                collection_id=collection_id,
                 owner=owner,
                 title=body.title,
                 description=body.description,
                 type=body.type,
-                config=body.config.model_dump(mode="json"),
+                config=credentials.stored(body.config, {}, self.vault, collection_id),
                 analyzer=DEFAULT_ANALYZER,
                 active_model=LOCAL_MODEL,
             )
@@ -57,27 +65,40 @@ class CollectionService:
         self.courier.deliver(Change(commands))
         return _view(row)
 
-    async def list(self, owner: str, *, page: int, page_size: int) -> LegacyList[CollectionView]:
+    async def list(self, caller: Caller, *, subscribed: bool, page: int, page_size: int) -> LegacyList[CollectionView]:
+        """As far as the caller's key reaches."""
         async with reading(self.engine) as conn:
-            rows = await repository.list_own(conn, owner, limit=page_size, offset=(page - 1) * page_size)
-            count = await repository.count_own(conn, owner)
-        items = [CollectionView(**asdict(row)) for row in rows]
+            rows, count = await repository.list_page(
+                conn,
+                caller.user_id,
+                reach=caller.reach,
+                subscribed=subscribed,
+                limit=page_size,
+                offset=(page - 1) * page_size,
+            )
+        items = [CollectionView(**asdict(row), is_published=row.published_at is not None) for row in rows]
         return LegacyList(items=items, pageResult=PageResult(page_number=page, page_size=page_size, count=count))
 
-    async def get(self, owner: str, collection_id: str) -> CollectionOut:
+    async def get(self, user_id: str, collection_id: str) -> CollectionOut:
+        """A subscriber is told what is indexed; how, and from where, remains the owner's."""
         async with reading(self.engine) as conn:
-            return _view(await living(conn, collection_id, owner))
+            row = await collection_for(conn, user_id, collection_id, Right.READ)
+        if row.owner == user_id:
+            return _view(row)
+        return _view(replace(row, config=SharedConfig.model_validate(row.config).model_dump()))
 
     async def update(self, owner: str, collection_id: str, body: CollectionUpdate) -> CollectionOut:
         _check_source(body.config)
         async with self.engine.begin() as conn:
+            await living(conn, collection_id, owner)
+            before = await repository.lock_config(conn, collection_id, owner)
             row = await repository.update(
                 conn,
                 collection_id,
                 owner,
                 title=body.title,
                 description=body.description,
-                config=body.config.model_dump(mode="json"),
+                config=credentials.stored(body.config, before, self.vault, collection_id),
             )
             if row is None:
                 raise _not_found(collection_id)
@@ -88,23 +109,13 @@ class CollectionService:
     async def delete(self, owner: str, collection_id: str) -> CollectionOut:
         """Idempotent for as long as the row is there; its contents go with the purge."""
         async with self.engine.begin() as conn:
-            row = await repository.get(conn, collection_id, owner)
-            if row is None:
-                raise _not_found(collection_id)
+            row = await repository.get(conn, collection_id, owner) or await living(conn, collection_id, owner)
             if row.status == CollectionStatus.DELETED:
                 return _view(row)
             change = await changes.purge_collection(conn, collection_id, owner, first_due=self.first_due)
             await summaries.remove(conn, [collection_id])
         self.courier.deliver(change)
         return _view(row).model_copy(update={"status": CollectionStatus.DELETED.value})
-
-
-async def living(conn: AsyncConnection, collection_id: str, owner: str) -> CollectionRow:
-    """The owner's collection; raises ``CollectionNotFound`` where there is none or it is deleted."""
-    row = await repository.get(conn, collection_id, owner)
-    if row is None or row.status == CollectionStatus.DELETED:
-        raise _not_found(collection_id)
-    return row
 
 
 def index_kinds(config: dict[str, object]) -> tuple[StepKind, ...]:
@@ -115,7 +126,7 @@ def index_kinds(config: dict[str, object]) -> tuple[StepKind, ...]:
 
 
 def _view(row: CollectionRow) -> CollectionOut:
-    config = CollectionConfig.model_validate(row.config)
+    config = credentials.shown(row.config)
     return CollectionOut(
         id=row.id,
         title=row.title,
@@ -126,6 +137,8 @@ def _view(row: CollectionRow) -> CollectionOut:
         status=row.status,
         created=row.created,
         updated=row.updated,
+        is_published=row.published_at is not None,
+        published_at=row.published_at,
     )
 
 

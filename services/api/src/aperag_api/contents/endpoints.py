@@ -22,6 +22,7 @@ def _wanted(
 
 
 Ranged = Annotated[Wanted, Depends(_wanted)]
+ObjectPath = Annotated[str, Query(min_length=1, max_length=1024)]
 
 
 @router.get("/download", response_class=Response)
@@ -35,7 +36,7 @@ async def download_document(
 async def get_document_object(
     collection_id: str,
     document_id: str,
-    path: Annotated[str, Query(min_length=1, max_length=1024)],
+    path: ObjectPath,
     wanted: Ranged,
     caller: Reader,
     services: Services,

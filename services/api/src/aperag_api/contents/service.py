@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 from aperag_api.contents import repository
 from aperag_api.contents.ranges import RangeNotSatisfiable, content_disposition, parse_range
 from aperag_api.contents.schemas import Preview
-from aperag_api.documents.service import living_document
+from aperag_api.documents.service import readable_document
 from aperag_api.reading import reading
 from aperag_common import errors
 from aperag_common.db.models import DocumentStatus
@@ -35,21 +35,25 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class ContentService:
+    """``user_id`` None is everybody: a published collection's documents open to them."""
+
     engine: AsyncEngine
     objects: ObjectStore
 
-    async def download(self, owner: str, collection_id: str, document_id: str, wanted: Wanted) -> Response:
-        row = await self._document(owner, collection_id, document_id)
+    async def download(self, user_id: str | None, collection_id: str, document_id: str, wanted: Wanted) -> Response:
+        row = await self._document(user_id, collection_id, document_id)
         if row.status == DocumentStatus.EXPIRED:
             message = f"Document {document_id} has expired"
             raise errors.InvalidParameter(message)
         headers = {"Content-Disposition": content_disposition(row.name), "ETag": f'"{row.sha256}"'}
         return await self._answer(row.object_path, row.name, headers, wanted)
 
-    async def object(self, owner: str, collection_id: str, document_id: str, path: str, wanted: Wanted) -> Response:
+    async def object(
+        self, user_id: str | None, collection_id: str, document_id: str, path: str, wanted: Wanted
+    ) -> Response:
         """``path`` as the preview names it, or relative to the document; nothing outside the document."""
         async with reading(self.engine) as conn:
-            row = await living_document(conn, collection_id, document_id, owner)
+            row = await readable_document(conn, collection_id, document_id, user_id)
             markdown = await repository.served_markdown(conn, document_id)
         prefix = layout.prefix_of(row.object_path)
         full = path if path.startswith(f"{prefix}/") else f"{prefix}/{path}"
@@ -57,17 +61,17 @@ class ContentService:
         stored = markdown if markdown and full == f"{prefix}/{layout.PARSED}" else full
         return await self._answer(stored, full, headers, wanted)
 
-    async def preview(self, owner: str, collection_id: str, document_id: str) -> Preview:
+    async def preview(self, user_id: str | None, collection_id: str, document_id: str) -> Preview:
         async with reading(self.engine) as conn:
-            row = await living_document(conn, collection_id, document_id, owner)
+            row = await readable_document(conn, collection_id, document_id, user_id)
             chunks = await repository.served_chunks(conn, document_id)
             path = await repository.served_markdown(conn, document_id)
         markdown = await self._text(path) if path else ""
         return Preview(doc_object_path=row.object_path, doc_filename=row.name, markdown_content=markdown, chunks=chunks)
 
-    async def _document(self, owner: str, collection_id: str, document_id: str) -> DocumentRow:
+    async def _document(self, user_id: str | None, collection_id: str, document_id: str) -> DocumentRow:
         async with reading(self.engine) as conn:
-            return await living_document(conn, collection_id, document_id, owner)
+            return await readable_document(conn, collection_id, document_id, user_id)
 
     async def _text(self, path: str) -> str:
         try:

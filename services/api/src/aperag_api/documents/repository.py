@@ -1,4 +1,4 @@
-"""SQL of documents; every statement names the owner."""
+"""SQL of documents; every statement names the owner, or who may read in their place."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
+
+from aperag_api.access.conditions import PUBLISHED_THERE, SUBSCRIBED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,11 +47,18 @@ _SELECT = """
     FROM document d
 """
 _OWN = "d.collection_id = :collection AND d.owner = :owner"
+_SHARED = "d.deleted_at IS NULL AND d.status NOT IN ('UPLOADED', 'EXPIRED')"
+"""What others may see of a published collection: no more than its list shows."""
+_SUBSCRIBED = f"{_SHARED} AND {SUBSCRIBED.format(collection='d.collection_id', user=':user')}"
+_PUBLISHED = f"{_SHARED} AND {PUBLISHED_THERE.format(collection='d.collection_id')}"
 _LISTED = f"""
-    WHERE {_OWN} AND d.deleted_at IS NULL AND d.status NOT IN ('UPLOADED', 'EXPIRED')
+    WHERE {_OWN} AND {_SHARED}
         AND (CAST(:pattern AS text) IS NULL OR d.name ILIKE :pattern)
 """
 _GET = text(f"{_SELECT} WHERE {_OWN} AND d.id = :id")
+_ONE = f"{_SELECT} WHERE d.collection_id = :collection AND d.id = :id"
+_GET_READABLE = text(f"{_ONE} AND (d.owner = :user OR ({_SUBSCRIBED}))")
+_GET_PUBLISHED = text(f"{_ONE} AND {_PUBLISHED}")
 _MANY = text(f"{_SELECT} WHERE {_OWN} AND d.id = ANY(:ids)")
 _COUNT = text(f"SELECT count(*) FROM document d {_LISTED}")
 _OWN_IDS = text(f"SELECT d.id FROM document d WHERE {_OWN} AND d.id = ANY(:ids) ORDER BY d.id")
@@ -67,6 +76,19 @@ async def get(conn: AsyncConnection, collection_id: str, document_id: str, owner
     """The row in whatever status, deleted ones included."""
     values = {"collection": collection_id, "id": document_id, "owner": owner}
     row = (await conn.execute(_GET, values)).one_or_none()
+    return None if row is None else DocumentRow(**row._mapping)
+
+
+async def get_readable(conn: AsyncConnection, collection_id: str, document_id: str, user_id: str) -> DocumentRow | None:
+    """As ``get``, for the owner and for whoever has subscribed to the published collection."""
+    values = {"collection": collection_id, "id": document_id, "user": user_id}
+    row = (await conn.execute(_GET_READABLE, values)).one_or_none()
+    return None if row is None else DocumentRow(**row._mapping)
+
+
+async def get_published(conn: AsyncConnection, collection_id: str, document_id: str) -> DocumentRow | None:
+    """As ``get_readable``, for everybody, while the collection is published."""
+    row = (await conn.execute(_GET_PUBLISHED, {"collection": collection_id, "id": document_id})).one_or_none()
     return None if row is None else DocumentRow(**row._mapping)
 
 

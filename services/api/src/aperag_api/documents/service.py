@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aperag_api.collections.service import index_kinds, living
+from aperag_api.access.decide import Right
+from aperag_api.access.service import collection_for, living
+from aperag_api.collections.service import index_kinds
 from aperag_api.documents import repository
 from aperag_api.documents.schemas import (
     DeletedDocuments,
@@ -47,9 +49,10 @@ class DocumentService:
 
     async def list(
         self,
-        owner: str,
+        user_id: str | None,
         collection_id: str,
         *,
+        right: Right = Right.READ,
         page: int,
         page_size: int,
         sort: DocumentSort,
@@ -57,11 +60,11 @@ class DocumentService:
         search: str | None,
     ) -> Paged[DocumentOut]:
         async with reading(self.engine) as conn:
-            await living(conn, collection_id, owner)
+            collection = await collection_for(conn, user_id, collection_id, right)
             rows, total = await repository.list_page(
                 conn,
                 collection_id,
-                owner,
+                collection.owner,
                 search=search,
                 sort=sort,
                 order=order,
@@ -70,15 +73,16 @@ class DocumentService:
             )
         return Paged[DocumentOut].of([view(row) for row in rows], total=total, page=page, page_size=page_size)
 
-    async def get(self, owner: str, collection_id: str, document_id: str) -> DocumentOut:
+    async def get(self, user_id: str, collection_id: str, document_id: str) -> DocumentOut:
         async with reading(self.engine) as conn:
-            return view(await living_document(conn, collection_id, document_id, owner))
+            return view(await readable_document(conn, collection_id, document_id, user_id))
 
     async def delete(self, owner: str, collection_id: str, document_id: str) -> DocumentOut:
         """Idempotent for as long as the tombstone is there."""
         async with self.engine.begin() as conn:
             row = await repository.get(conn, collection_id, document_id, owner)
             if row is None:
+                await living(conn, collection_id, owner)
                 raise not_found(document_id)
             change = await changes.delete(conn, document_id, first_due=self.work.first_due)
         self._deliver([change])
@@ -147,6 +151,19 @@ class DocumentService:
 async def living_document(conn: AsyncConnection, collection_id: str, document_id: str, owner: str) -> DocumentRow:
     """The owner's document; raises ``DocumentNotFound`` where there is none or it is deleted."""
     row = await repository.get(conn, collection_id, document_id, owner)
+    if row is None or row.deleted:
+        raise not_found(document_id)
+    return row
+
+
+async def readable_document(
+    conn: AsyncConnection, collection_id: str, document_id: str, user_id: str | None
+) -> DocumentRow:
+    """As ``living_document``, also for who has subscribed to the collection; for None, while it is published."""
+    if user_id is None:
+        row = await repository.get_published(conn, collection_id, document_id)
+    else:
+        row = await repository.get_readable(conn, collection_id, document_id, user_id)
     if row is None or row.deleted:
         raise not_found(document_id)
     return row

@@ -37,19 +37,22 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """``body`` is the envelope as it was published, ``document_id`` what it is about where that is a document."""
+    """``body`` is the envelope as it was published; ``document_id`` and ``collection_id`` as far as it names them."""
 
     position: Position
     type: str
     owner: str
     document_id: str | None
+    collection_id: str | None
     body: bytes
 
     @classmethod
     def of(cls, message: Delivered, epoch: int) -> Self:
         subject = subjects.parse_event(message.subject)
-        document_id = json.loads(message.body).get("data", {}).get("document_id")
-        return cls(Position(epoch, message.seq), subject.type, subject.owner, document_id, message.body)
+        data = json.loads(message.body).get("data", {})
+        position = Position(epoch, message.seq)
+        about = data.get("document_id"), data.get("collection_id")
+        return cls(position, subject.type, subject.owner, *about, message.body)
 
 
 class Signal(StrEnum):

@@ -18,11 +18,12 @@ from aperag_common import errors
 from aperag_common.bus import subjects
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator
     from datetime import timedelta
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from aperag_api.auth import Caller
     from aperag_api.events.fanout import Fanout, Listener
     from aperag_api.events.feed import Feed
     from aperag_common.bus.connection import Bus
@@ -41,6 +42,18 @@ class Missed:
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """What of an owner's events a reader is given: all, those of one document, those of some collections."""
+
+    document_id: str | None = None
+    collection_ids: frozenset[str] | None = None
+
+    def __contains__(self, event: Event) -> bool:
+        reached = self.collection_ids is None or event.collection_id in self.collection_ids
+        return reached and self.document_id in {None, event.document_id}
+
+
+@dataclass(frozen=True, slots=True)
 class EventService:
     engine: AsyncEngine
     bus: Bus
@@ -48,26 +61,26 @@ class EventService:
     fanout: Fanout
     heartbeat: timedelta
 
-    async def open(self, owner: str, last_id: str | None) -> AsyncIterator[bytes]:
+    async def open(self, caller: Caller, last_id: str | None) -> AsyncGenerator[bytes, None]:
         """Listening has begun when this returns; the frames may be read later."""
-        return await self._open(owner, last_id, None)
+        return await self._open(caller, last_id, Wanted(collection_ids=caller.collection_ids))
 
     async def open_document(
-        self, owner: str, collection_id: str, document_id: str, last_id: str | None
-    ) -> AsyncIterator[bytes]:
+        self, caller: Caller, collection_id: str, document_id: str, last_id: str | None
+    ) -> AsyncGenerator[bytes, None]:
         async with reading(self.engine) as conn:
-            await living_document(conn, collection_id, document_id, owner)
-        return await self._open(owner, last_id, document_id)
+            await living_document(conn, collection_id, document_id, caller.user_id)
+        return await self._open(caller, last_id, Wanted(document_id))
 
-    async def _open(self, owner: str, last_id: str | None, document_id: str | None) -> AsyncIterator[bytes]:
+    async def _open(self, caller: Caller, last_id: str | None, wanted: Wanted) -> AsyncGenerator[bytes, None]:
         await self.feed.known(seconds=READY_SECONDS)
-        listener = self.fanout.join(owner)
+        listener = self.fanout.join(caller.user_id)
         # No await between joining and this: what comes later is in the listener, what came before in the stream.
         here = self.feed.position or Position(0, 0)
         begin: Missed | Position | None = here
         if last_id is not None:
             begin = await self._missed(last_id, here)
-        return self._frames(listener, begin, document_id)
+        return self._frames(listener, begin, wanted)
 
     async def _missed(self, last_id: str, here: Position) -> Missed | None:
         """None where the reader's position is not, or no longer, one of this stream."""
@@ -81,8 +94,8 @@ class EventService:
         return Missed(last, here)
 
     async def _frames(
-        self, listener: Listener, begin: Missed | Position | None, document_id: str | None
-    ) -> AsyncIterator[bytes]:
+        self, listener: Listener, begin: Missed | Position | None, wanted: Wanted
+    ) -> AsyncGenerator[bytes, None]:
         try:
             match begin:
                 case None:
@@ -97,9 +110,9 @@ class EventService:
                     async with aclosing(self._replay(listener.owner, begin)) as missed:
                         async for event in missed:
                             sent = event.position
-                            if document_id in {None, event.document_id}:
+                            if event in wanted:
                                 yield event_frame(event)
-            async with aclosing(self._live(listener, sent, document_id)) as live:
+            async with aclosing(self._live(listener, sent, wanted)) as live:
                 async for frame in live:
                     yield frame
         except errors.UpstreamUnavailable as err:
@@ -108,7 +121,7 @@ class EventService:
         finally:
             self.fanout.leave(listener)
 
-    async def _live(self, listener: Listener, sent: Position, document_id: str | None) -> AsyncGenerator[bytes, None]:
+    async def _live(self, listener: Listener, sent: Position, wanted: Wanted) -> AsyncGenerator[bytes, None]:
         while True:
             try:
                 async with asyncio.timeout(self.heartbeat.total_seconds()):
@@ -127,7 +140,7 @@ class EventService:
                         return
                 elif item.position > sent:
                     sent = item.position
-                    if document_id in {None, item.document_id}:
+                    if item in wanted:
                         frames.append(event_frame(item))
             if frames:
                 yield b"".join(frames)

@@ -30,6 +30,8 @@ _RUNNING = text(
         UNION ALL
         SELECT 'reconciler-purge', lease_owner, owner, id, NULL, attempt, updated FROM collection_purge WHERE {_HELD}
         UNION ALL
+        SELECT 'reconciler-user-purge', lease_owner, owner, NULL, NULL, attempt, updated FROM user_purge WHERE {_HELD}
+        UNION ALL
         SELECT 'indexer-summarize', lease_owner, owner, id, NULL, attempt, updated
         FROM collection_summary WHERE {_HELD}
         ORDER BY since LIMIT :limit

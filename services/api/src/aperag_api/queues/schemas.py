@@ -40,7 +40,7 @@ class RunningOut(BaseModel):
     consumer: str
     worker: str | None
     owner: str
-    collection_id: str
+    collection_id: str | None = None
     document_id: str | None = None
     name: str | None = None
     attempt: int

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from aperag_common.bus.topology import ConsumerSpec
     from aperag_common.work.backlog import OpenWork
 
-UNCOUNTED = frozenset({"reconciler-tick", "reconciler-purge", "reconciler-advisory"})
+UNCOUNTED = frozenset({"reconciler-tick", "reconciler-purge", "reconciler-user-purge", "reconciler-advisory"})
 """What they end leaves no event to count."""
 
 

@@ -1,4 +1,4 @@
-"""Searching a collection, and keeping what was found."""
+"""Searching a collection, one's own or a published one, and keeping what was found."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aperag_api.access.decide import Right
+from aperag_api.access.service import collection_for
 from aperag_api.collections.schemas import CollectionConfig
-from aperag_api.collections.service import living
 from aperag_api.reading import reading
 from aperag_api.searches import repository
 from aperag_api.searches.schemas import SearchItem, SearchList, SearchOut, SearchSpec
@@ -37,16 +38,17 @@ class SearchService:
     waiter: Waiter
     embedder: Embedder
 
-    async def search(self, owner: str, collection_id: str, body: SearchIn) -> SearchOut:
+    async def search(self, user_id: str, collection_id: str, body: SearchIn) -> SearchOut:
+        """As the collection's owner; what is kept of it is the user's."""
         if not body.query.strip():
             message = "The query is blank"
             raise errors.InvalidParameter(message)
         async with reading(self.engine) as conn:
-            collection = await living(conn, collection_id, owner)
+            collection = await collection_for(conn, user_id, collection_id, Right.SEARCH)
         unseen: Sequence[str] = ()
         request = _request(collection, body)
         if body.wait_for:
-            unseen = await self._wait(owner, request, body)
+            unseen = await self._wait(collection.owner, request, body)
         outcome = SearchOutcome(items=[], errors={})
         if request.vector or request.fulltext:
             outcome = await self.searcher.search(request, analyzer=collection.analyzer, model=collection.active_model)
@@ -56,22 +58,22 @@ class SearchService:
             errors={**outcome.errors, **_unbuilt(body)},
             not_searchable=list(unseen),
         )
-        return await self._save(owner, collection_id, answer) if body.save_to_history else answer
+        return await self._save(user_id, collection_id, answer) if body.save_to_history else answer
 
-    async def list(self, owner: str, collection_id: str) -> SearchList:
+    async def list(self, user_id: str, collection_id: str) -> SearchList:
         async with reading(self.engine) as conn:
-            await living(conn, collection_id, owner)
-            saved = await repository.list_own(conn, collection_id, owner)
+            await collection_for(conn, user_id, collection_id, Right.SEARCH)
+            saved = await repository.list_own(conn, collection_id, user_id)
         return SearchList(
             items=[
                 SearchOut(**search.request, **search.items, id=search.id, created=search.created) for search in saved
             ]
         )
 
-    async def delete(self, owner: str, collection_id: str, search_id: str) -> bool | None:
+    async def delete(self, user_id: str, collection_id: str, search_id: str) -> bool | None:
         """The contract's answer: true, or null where there was nothing to delete."""
         async with self.engine.begin() as conn:
-            return await repository.delete(conn, collection_id, search_id, owner) or None
+            return await repository.delete(conn, collection_id, search_id, user_id) or None
 
     async def _wait(self, owner: str, request: SearchRequest, body: SearchIn) -> Sequence[str]:
         """The encoder remembers the query, so the time of waiting is used to encode it."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aperag_api.access.service import living
 from aperag_api.collections.schemas import CollectionConfig
-from aperag_api.collections.service import SOURCE, living
+from aperag_api.collections.service import SOURCE
 from aperag_api.summaries.schemas import SummaryRequested
 from aperag_common.work import summaries
 from aperag_common.work.change import Change

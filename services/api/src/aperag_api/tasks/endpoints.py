@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from aperag_api.auth import Reader, Writer
+from aperag_api.auth import ScopedReader, ScopedWriter, Writer
 from aperag_api.gateway import Services
 from aperag_api.tasks.schemas import CancelledCollection, CancelledDocument, TaskOut
 
@@ -12,13 +12,13 @@ router = APIRouter(tags=["tasks"])
 
 
 @router.get("/tasks/{task_id}")
-async def get_task(task_id: str, caller: Reader, services: Services) -> TaskOut:
-    return await services.tasks.get(caller.user_id, task_id)
+async def get_task(task_id: str, caller: ScopedReader, services: Services) -> TaskOut:
+    return await services.tasks.get(caller, task_id)
 
 
 @router.post("/tasks/{task_id}/cancel")
-async def cancel_task(task_id: str, caller: Writer, services: Services) -> TaskOut:
-    return await services.tasks.cancel(caller.user_id, task_id)
+async def cancel_task(task_id: str, caller: ScopedWriter, services: Services) -> TaskOut:
+    return await services.tasks.cancel(caller, task_id)
 
 
 @router.post("/collections/{collection_id}/documents/{document_id}/cancel")

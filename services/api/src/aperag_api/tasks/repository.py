@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
+from aperag_api.access.conditions import REACHED
 from aperag_api.tasks.schemas import TaskOut, TaskStep
 from aperag_common.telemetry import propagate
 
@@ -14,10 +15,12 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from aperag_api.auth import Caller
+
 _TASK = text(
-    """
+    f"""
     SELECT id, document_id, collection_id, kind, status, created, finished, traceparent
-    FROM workflow WHERE id = :id AND owner = :owner
+    FROM workflow WHERE id = :id AND owner = :owner AND {REACHED.format(collection="collection_id")}
     """
 )
 
@@ -51,8 +54,10 @@ _RUNNING = text(
 _NOW = text("SELECT clock_timestamp()")
 
 
-async def get(conn: AsyncConnection, task_id: str, owner: str) -> TaskOut | None:
-    task = (await conn.execute(_TASK, {"id": task_id, "owner": owner})).one_or_none()
+async def get(conn: AsyncConnection, task_id: str, caller: Caller) -> TaskOut | None:
+    """The caller's own task, in a collection that their key reaches."""
+    wanted = {"id": task_id, "owner": caller.user_id, "reach": caller.reach}
+    task = (await conn.execute(_TASK, wanted)).one_or_none()
     if task is None:
         return None
     steps = [TaskStep(**row._mapping) for row in await conn.execute(_STEPS, {"id": task_id})]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aperag_api.collections.service import living
+from aperag_api.access.service import living
 from aperag_api.documents.service import BATCH, living_document, view
 from aperag_api.reading import reading
 from aperag_api.tasks import repository
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from aperag_api.auth import Caller
     from aperag_api.tasks.schemas import TaskOut
     from aperag_common.work.change import Change
     from aperag_common.work.courier import Courier
@@ -30,18 +31,20 @@ class TaskService:
     courier: Courier
     first_due: timedelta
 
-    async def get(self, owner: str, task_id: str) -> TaskOut:
+    async def get(self, caller: Caller, task_id: str) -> TaskOut:
         async with reading(self.engine) as conn:
-            task = await repository.get(conn, task_id, owner)
+            task = await repository.get(conn, task_id, caller)
         if task is None:
             raise _not_found(task_id)
         return task
 
-    async def cancel(self, owner: str, task_id: str) -> TaskOut:
+    async def cancel(self, caller: Caller, task_id: str) -> TaskOut:
         """Raises ``Conflict`` with the final state where the task had already ended."""
         async with self.engine.begin() as conn:
-            outcome = await cancel(conn, task_id, owner=owner, first_due=self.first_due)
-            task = await repository.get(conn, task_id, owner)
+            if await repository.get(conn, task_id, caller) is None:
+                raise _not_found(task_id)
+            outcome = await cancel(conn, task_id, owner=caller.user_id, first_due=self.first_due)
+            task = await repository.get(conn, task_id, caller)
         if task is None:
             raise _not_found(task_id)
         if isinstance(outcome, AlreadySettled):

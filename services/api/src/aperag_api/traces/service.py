@@ -41,4 +41,4 @@ class TraceService:
         if caller.role is Role.ADMIN:
             return True
         async with reading(self.engine) as conn:
-            return await repository.owns(conn, trace_id, caller.user_id)
+            return await repository.owns(conn, trace_id, caller)

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aperag_common import errors
+from aperag_common.db.models import DocumentStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from aperag_api.uploads.repository import NamedDocument
     from aperag_common.work.changes import NewDocument
+    from aperag_common.work.documents import LockedDocument
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +39,13 @@ def sort_received(received: Sequence[NewDocument], taken: Mapping[str, NamedDocu
             raise errors.DocumentNameConflict(message, details={"document_id": existing.id})
         answering.append(existing.id)
     return Sorted(new, answering)
+
+
+def is_here(document: LockedDocument, owner: str, collection_id: str) -> bool:
+    """Whether it is the owner's and lives in this collection."""
+    return not document.deleted and (document.owner, document.collection_id) == (owner, collection_id)
+
+
+def is_confirmable(document: LockedDocument, owner: str, collection_id: str) -> bool:
+    """Whether a confirmation would begin its work, and so count it against the owner's quota."""
+    return is_here(document, owner, collection_id) and document.status == DocumentStatus.UPLOADED

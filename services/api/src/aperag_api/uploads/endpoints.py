@@ -38,4 +38,6 @@ async def confirm_documents(
 
 
 def _body(request: Request) -> MultipartBody:
-    return MultipartBody(request.headers.get("content-type", ""), unlimited(request))
+    body = MultipartBody(request.headers.get("content-type", ""), unlimited(request))
+    request.state.uploaded = body.received  # for the audit log: names and sizes
+    return body

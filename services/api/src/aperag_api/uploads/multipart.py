@@ -14,6 +14,9 @@ from aperag_common import errors
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+MOST_PARTS = 5000
+"""Of a form; what it may hold of documents is decided apart, and is far less."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -22,6 +25,14 @@ class Part:
     name: str
     filename: str | None
     chunks: AsyncIterator[bytes]
+
+
+@dataclass(slots=True)
+class ReceivedPart:
+    """A file of the form as far as it has come; ``size`` is in bytes."""
+
+    filename: str
+    size: int = 0
 
 
 class _PartBegin(dict[str, bytes]):
@@ -36,6 +47,8 @@ class MultipartBody:
     """Reads from ``body`` only as fast as the parts are consumed."""
 
     def __init__(self, content_type: str, body: AsyncIterator[bytes]) -> None:
+        self.received: list[ReceivedPart] = []
+        self._begun = 0
         self._body = body
         self._pending: deque[_PartBegin | _PartEnd | bytes] = deque()
         self._headers = _PartBegin()
@@ -51,10 +64,12 @@ class MultipartBody:
             event = self._pending.popleft()
             if isinstance(event, _PartBegin):
                 _, options = parse_options_header(event.get("content-disposition"))
-                filename = options.get(b"filename")
-                yield Part(
-                    _decode(options.get(b"name", b"")), None if filename is None else _decode(filename), self._chunks()
-                )
+                name, filename = _decode(options.get(b"name", b"")), options.get(b"filename")
+                if filename is None:
+                    yield Part(name, None, self._chunks())
+                else:
+                    self.received.append(ReceivedPart(_decode(filename)))
+                    yield Part(name, self.received[-1].filename, self._counted(self.received[-1]))
 
     async def drain(self, at_most: int) -> None:
         """Read on to the end, so that the answer to a refused upload reaches a client that is still sending."""
@@ -62,6 +77,11 @@ class MultipartBody:
             at_most -= len(chunk)
             if at_most < 0:
                 return
+
+    async def _counted(self, part: ReceivedPart) -> AsyncIterator[bytes]:
+        async for chunk in self._chunks():
+            part.size += len(chunk)
+            yield chunk
 
     async def _chunks(self) -> AsyncIterator[bytes]:
         while await self._fill():
@@ -112,6 +132,10 @@ class MultipartBody:
             raise errors.InvalidParameter(message) from err
 
     def _on_part_begin(self) -> None:
+        self._begun += 1
+        if self._begun > MOST_PARTS:
+            message = f"The form has more than {MOST_PARTS} parts; send fewer at a time"
+            raise errors.InvalidParameter(message)
         self._headers = _PartBegin()
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:

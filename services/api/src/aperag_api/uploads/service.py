@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING
 
 from fastapi.exceptions import RequestValidationError
 
-from aperag_api.collections.service import index_kinds, living
+from aperag_api.access.service import living
+from aperag_api.collections.service import index_kinds
 from aperag_api.documents import repository as documents
 from aperag_api.documents.schemas import DocumentList
 from aperag_api.documents.service import view
+from aperag_api.quotas.service import hold
 from aperag_api.reading import reading
 from aperag_api.uploads import repository
-from aperag_api.uploads.decide import Sorted, sort_received
+from aperag_api.uploads.decide import Sorted, is_confirmable, is_here, sort_received
 from aperag_api.uploads.intake import Intake
 from aperag_api.uploads.schemas import ConfirmAnswer, ConfirmError, FailedConfirmation, UploadedDocument
-from aperag_common.db.models import DocumentStatus, Lane, StepKind
+from aperag_common.db.models import DocumentStatus, Lane, QuotaType, StepKind
 from aperag_common.work import changes
 from aperag_common.work.changes import Pace
 from aperag_common.work.documents import lock, lock_all
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+    from aperag_api.uploads.arrivals import Arrivals
     from aperag_api.uploads.intake import Limits
     from aperag_api.uploads.multipart import MultipartBody
     from aperag_common.objects import ObjectStore
@@ -43,10 +46,11 @@ class UploadService:
     limits: Limits
     interactive_documents: int
     work: WorkSettings
+    arrivals: Arrivals
 
     async def accept(self, owner: str, collection_id: str, body: MultipartBody) -> DocumentList:
         """All of the request's documents, or none."""
-        async with self._intake(owner, collection_id, body) as intake:
+        async with self.arrivals.one(owner), self._intake(owner, collection_id, body) as intake:
             kinds = await self._kinds(owner, collection_id)
             received = await intake.receive("files", at_most=self.limits.documents)
             if not received:
@@ -62,7 +66,7 @@ class UploadService:
 
     async def stage(self, owner: str, collection_id: str, body: MultipartBody) -> UploadedDocument:
         """The first half of the two-step upload; unconfirmed documents expire."""
-        async with self._intake(owner, collection_id, body) as intake:
+        async with self.arrivals.one(owner), self._intake(owner, collection_id, body) as intake:
             await self._kinds(owner, collection_id)
             received = await intake.receive("file", at_most=1)
             if not received:
@@ -91,8 +95,11 @@ class UploadService:
         changed: list[Change] = []
         failed: list[FailedConfirmation] = []
         async with self.engine.begin() as conn:
+            allowance = await hold(conn, owner, QuotaType.DOCUMENTS)
             await changes.share_collection(conn, collection_id, owner)
-            await lock_all(conn, wanted)
+            locked = await lock_all(conn, wanted)
+            confirmable = sum(is_confirmable(document, owner, collection_id) for document in locked.values())
+            await allowance.take(conn, confirmable, collection_id=collection_id)
             for document_id in wanted:
                 outcome = await self._confirm(conn, owner, collection_id, document_id, kinds, pace)
                 if isinstance(outcome, FailedConfirmation):
@@ -119,14 +126,16 @@ class UploadService:
         self, conn: AsyncConnection, received: Sequence[NewDocument], kinds: Sequence[StepKind]
     ) -> tuple[Sorted, list[Change]]:
         collection_id, owner = received[0].collection_id, received[0].owner
+        allowance = await hold(conn, owner, QuotaType.DOCUMENTS)
         await changes.share_collection(conn, collection_id, owner)
         taken = await repository.lock_names(conn, collection_id, [document.name for document in received])
         sorted_ = sort_received(received, taken)
         pace = self._pace(len(received))
-        changed = await changes.upload(conn, sorted_.new, kinds=kinds, pace=pace)
         # Posting bytes that wait for their confirmation asks for them to be indexed.
         posted = set(sorted_.ids)
         unconfirmed = [d.id for d in taken.values() if d.status == DocumentStatus.UPLOADED and d.id in posted]
+        await allowance.take(conn, len(sorted_.new) + len(unconfirmed), collection_id=collection_id)
+        changed = await changes.upload(conn, sorted_.new, kinds=kinds, pace=pace)
         await lock_all(conn, unconfirmed)
         for document_id in unconfirmed:
             outcome = await self._confirm(conn, owner, collection_id, document_id, kinds, pace)
@@ -144,9 +153,9 @@ class UploadService:
         pace: Pace,
     ) -> Change | FailedConfirmation:
         document = await lock(conn, document_id)
-        if document is None or document.deleted or (document.owner, document.collection_id) != (owner, collection_id):
+        if document is None or not is_here(document, owner, collection_id):
             return FailedConfirmation(document_id=document_id, error=ConfirmError.DOCUMENT_NOT_FOUND)
-        if document.status == DocumentStatus.UPLOADED:
+        if is_confirmable(document, owner, collection_id):
             return await changes.confirm(conn, document, kinds=kinds, pace=pace)
         expired = document.status == DocumentStatus.EXPIRED
         error = ConfirmError.DOCUMENT_EXPIRED if expired else ConfirmError.DOCUMENT_NOT_UPLOADED

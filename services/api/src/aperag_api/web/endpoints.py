@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from aperag_api.auth import Reader
+from aperag_api.auth import ScopedReader
 from aperag_api.gateway import Services
 from aperag_api.web.schemas import WebReadIn, WebReadOut, WebSearchIn, WebSearchOut
 
@@ -12,10 +12,10 @@ router = APIRouter(prefix="/web", tags=["web"])
 
 
 @router.post("/search")
-async def search_web(body: WebSearchIn, _: Reader, services: Services) -> WebSearchOut:
+async def search_web(body: WebSearchIn, _: ScopedReader, services: Services) -> WebSearchOut:
     return await services.web.searches.search(body)
 
 
 @router.post("/read")
-async def read_web(body: WebReadIn, _: Reader, services: Services) -> WebReadOut:
+async def read_web(body: WebReadIn, _: ScopedReader, services: Services) -> WebReadOut:
     return await services.web.pages.read(body)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from aperag_common import errors
 from aperag_indexer.adapters import extraction
+from aperag_indexer.adapters.memory import at_most
 from aperag_indexer.adapters.recognition import Recognition, installed_recognition
 from aperag_indexer.reading import office
 from aperag_indexer.reading.archives import check_unpacked
@@ -35,11 +36,12 @@ _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class ReadLimits:
-    """``unpacked`` in bytes; ``recognised_pages`` bounds the time, since each page of a scan takes seconds."""
+    """``unpacked`` and ``memory`` in bytes; ``recognised_pages`` bounds the time, since each page of a scan takes seconds."""
 
     unpacked: int = 256 * 1024 * 1024
     pixels: int = 80_000_000
     recognised_pages: int = 80
+    memory: int = 1024 * 1024 * 1024
 
 
 class KreuzbergParser:
@@ -95,7 +97,8 @@ def read(
     source = _Source(bytes_at, suffix, limits or ReadLimits(), recognition or Recognition())
     if suffix in ZIPPED:
         check_unpacked(bytes_at, largest=source.limits.unpacked)
-    parsed = _READERS.get(suffix, _other)(source)
+    with at_most(source.limits.memory):
+        parsed = _READERS.get(suffix, _other)(source)
     return ParsedDocument(_CONTROL.sub(" ", parsed.markdown), parsed.pages, parsed.title)
 
 

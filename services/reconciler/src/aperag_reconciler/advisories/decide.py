@@ -22,6 +22,7 @@ REASON_CHARACTERS = 1000
 
 _TABLES = {
     commands.PurgeCollection.type_name: driven_tables.PURGE.name,
+    commands.PurgeUser.type_name: driven_tables.USER_PURGE.name,
     commands.SummarizeCollection.type_name: driven_tables.SUMMARY.name,
 }
 """Driven rows that are no document steps, by their command's type: their letters name the table."""

@@ -56,9 +56,14 @@ class Forgettable(StrEnum):
     """Rows that are kept for a time only."""
 
     OUTBOX = "outbox"
+    AUDIT_LOG = "audit_log"
     WORKFLOW = "workflow"
     DEAD_LETTER = "dead_letter"
     TIMER = "timer"
+    SESSION = "session"
+    LOGIN_THROTTLE = "login_throttle"
+    INVITATION = "invitation"
+    IDEMPOTENCY_RECORD = "idempotency_record"
     SERVICE_INSTANCE = "service_instance"
 
 
@@ -75,11 +80,16 @@ def _older(table: str, key: str, since: str) -> TextClause:
 # A timer is gone when nobody has run it for long, by its own measure too.
 _FORGET = {
     Forgettable.OUTBOX: _older("outbox", "id", "created"),
+    Forgettable.AUDIT_LOG: _older("audit_log", "id", "created"),
     Forgettable.WORKFLOW: _older("workflow", "id", "finished"),
     Forgettable.DEAD_LETTER: _older("dead_letter", "id", "redriven_at"),
     Forgettable.TIMER: _older(
         "timer", "name", "greatest(started_at, finished_at) + 3 * period_seconds * interval '1 s'"
     ),
+    Forgettable.SESSION: _older("session", "id", "expires_at"),
+    Forgettable.LOGIN_THROTTLE: _older("login_throttle", "id", "greatest(failed_at, blocked_until)"),
+    Forgettable.INVITATION: _older("invitation", "id", "expires_at"),
+    Forgettable.IDEMPOTENCY_RECORD: _older("idempotency_record", "user_id, key", "created"),
     Forgettable.SERVICE_INSTANCE: _older("service_instance", "service, instance", "seen"),
 }
 
@@ -88,9 +98,14 @@ def forgettable(retention: RetentionSettings) -> dict[Forgettable, timedelta]:
     """What is forgotten, and after how long."""
     return {
         Forgettable.OUTBOX: retention.outbox,
+        Forgettable.AUDIT_LOG: retention.audit_log,
         Forgettable.WORKFLOW: retention.workflow,
         Forgettable.DEAD_LETTER: retention.dead_letter,
         Forgettable.TIMER: retention.unseen,
+        Forgettable.SESSION: retention.session,
+        Forgettable.LOGIN_THROTTLE: retention.login_throttle,
+        Forgettable.INVITATION: retention.invitation,
+        Forgettable.IDEMPOTENCY_RECORD: retention.idempotency_record,
         Forgettable.SERVICE_INSTANCE: retention.unseen,
     }
 

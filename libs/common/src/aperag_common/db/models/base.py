@@ -14,6 +14,9 @@ OPEN_STATUSES = ("PENDING", "CREATING", "DELETING", "DELETION_IN_PROGRESS")
 OPEN_SQL = "(" + ", ".join(f"'{status}'" for status in OPEN_STATUSES) + ")"
 """For ``status IN …``; written out, because the partial indexes match only the same list."""
 
+ENCRYPTED = {"encrypted": True}
+"""Marks a column that holds tokens of the vault, all or in part: ``aperag_common.auth.encrypted`` lists them."""
+
 
 class Base(DeclarativeBase):
     metadata = MetaData(

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, String, Text, func
 from sqlalchemy.orm import Mapped, mapped_column
 
-from aperag_common.db.models.base import Base
+from aperag_common.db.models.base import ENCRYPTED, Base
 
 
 class CollectionStatus(StrEnum):
@@ -22,7 +22,7 @@ class Collection(Base):
     """Created, changed and marked DELETED by the gateway; its row is removed by the reconciler's purge.
 
     ``analyzer`` and ``active_model`` are fixed at creation: what happens to be importable at query time
-    never decides how a collection is read.
+    never decides how a collection is read. ``config`` holds the credentials of the source, encrypted.
     """
 
     __tablename__ = "collection"
@@ -33,7 +33,7 @@ class Collection(Base):
     description: Mapped[str] = mapped_column(Text, default="")
     type: Mapped[str] = mapped_column(String(16), default="document")
     status: Mapped[str] = mapped_column(String(12), default=CollectionStatus.ACTIVE)
-    config: Mapped[dict[str, Any]]
+    config: Mapped[dict[str, Any]] = mapped_column(info=ENCRYPTED)
     analyzer: Mapped[str] = mapped_column(String(64))
     active_model: Mapped[str] = mapped_column(String(128))
     created: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -54,6 +54,13 @@ class Document(Base):
             unique=True,
             postgresql_where=text("deleted_at IS NULL AND status <> 'EXPIRED'"),
         ),
+        # What counts against its owner's quota, in the words of the gateway's count.
+        Index(
+            "ix_document_owned",
+            "owner",
+            "collection_id",
+            postgresql_where=text("deleted_at IS NULL AND status NOT IN ('UPLOADED', 'EXPIRED')"),
+        ),
         Index("ix_document_tombstone", "deleted_at", postgresql_where=text("deleted_at IS NOT NULL")),
         Index("ix_document_uploaded", "created", postgresql_where=text("status = 'UPLOADED'")),
     )

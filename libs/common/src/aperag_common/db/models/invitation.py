@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, String, func
 from sqlalchemy.orm import Mapped, mapped_column
 
-from aperag_common.db.models.base import Base
+from aperag_common.db.models.base import ENCRYPTED, Base
 
 
 class Invitation(Base):
@@ -19,7 +19,7 @@ class Invitation(Base):
     username: Mapped[str | None] = mapped_column(String(256))
     email: Mapped[str] = mapped_column(String(254), index=True)
     role: Mapped[str] = mapped_column(String(12))
-    token: Mapped[str] = mapped_column(String(512))
+    token: Mapped[str] = mapped_column(String(512), info=ENCRYPTED)
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
     created_by: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     created: Mapped[datetime] = mapped_column(server_default=func.now())

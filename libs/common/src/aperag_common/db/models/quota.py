@@ -23,8 +23,10 @@ class QuotaType(StrEnum):
 class UserQuota(Base):
     """``quota_limit`` is NULL where the defaults of the installation hold.
 
-    What is used is counted from the rows themselves, under this row's lock: a stored count could drift. Written by
-    the gateway only.
+    What is used is counted from the rows themselves, under this row's lock: a stored count could drift. ``at_most`` is
+    no count but a bound that what is used never exceeds: whatever adds raises it in its own transaction, deletes leave
+    it alone, each count brings it down again. While it is within the limit nothing need be counted. Written by the
+    gateway only.
     """
 
     __tablename__ = "user_quota"
@@ -32,4 +34,5 @@ class UserQuota(Base):
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
     quota_type: Mapped[str] = mapped_column(String(40), primary_key=True)
     quota_limit: Mapped[int | None] = mapped_column(BigInteger)
+    at_most: Mapped[int | None] = mapped_column(BigInteger)
     updated: Mapped[datetime] = mapped_column(server_default=func.now())

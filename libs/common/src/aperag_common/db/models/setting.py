@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import String, Text, func
 from sqlalchemy.orm import Mapped, mapped_column
 
-from aperag_common.db.models.base import Base
+from aperag_common.db.models.base import ENCRYPTED, Base
 
 
 class Setting(Base):
@@ -16,6 +16,6 @@ class Setting(Base):
     __tablename__ = "setting"
 
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
-    value: Mapped[str] = mapped_column(Text)
+    value: Mapped[str] = mapped_column(Text, info=ENCRYPTED)
     encrypted: Mapped[bool] = mapped_column(server_default="false")
     updated: Mapped[datetime] = mapped_column(server_default=func.now())

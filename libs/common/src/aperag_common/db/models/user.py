@@ -14,6 +14,7 @@ class User(Base):
     """Written by the gateway; the row of a deleted user is removed by the reconciler's purge.
 
     ``password_hash`` is Argon2's encoded form and missing where the user comes from an OAuth provider only.
+    ``username_key`` is the name as it is compared, without case; ``email`` stands here as it is compared.
     ``registration_source`` is ``local`` or the name of that provider.
     """
 
@@ -21,6 +22,7 @@ class User(Base):
 
     id: Mapped[str] = mapped_column(String(24), primary_key=True)
     username: Mapped[str] = mapped_column(String(256), unique=True)
+    username_key: Mapped[str | None] = mapped_column(String(512), unique=True)
     email: Mapped[str | None] = mapped_column(String(254), unique=True)
     role: Mapped[str] = mapped_column(String(12))
     is_active: Mapped[bool] = mapped_column(Boolean, default=True)

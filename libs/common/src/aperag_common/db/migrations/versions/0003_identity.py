@@ -180,15 +180,14 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_session_user_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_session")),
     )
-    op.create_index(
-        "ix_session_expires", "session", ["expires_at"], unique=False, postgresql_where=sa.text("revoked_at IS NULL")
-    )
+    op.create_index(op.f("ix_session_expires_at"), "session", ["expires_at"], unique=False)
     op.create_index(op.f("ix_session_user_id"), "session", ["user_id"], unique=False)
     op.create_table(
         "user_quota",
         sa.Column("user_id", sa.String(length=24), nullable=False),
         sa.Column("quota_type", sa.String(length=40), nullable=False),
         sa.Column("quota_limit", sa.BigInteger(), nullable=True),
+        sa.Column("at_most", sa.BigInteger(), nullable=True),
         sa.Column("updated", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_user_quota_user_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("user_id", "quota_type", name=op.f("pk_user_quota")),
@@ -221,6 +220,13 @@ def upgrade() -> None:
         sa.UniqueConstraint("collection_id", "user_id", name=op.f("uq_collection_subscription_collection_id_user_id")),
     )
     op.create_index(op.f("ix_collection_subscription_user_id"), "collection_subscription", ["user_id"], unique=False)
+    op.create_index(
+        "ix_document_owned",
+        "document",
+        ["owner", "collection_id"],
+        unique=False,
+        postgresql_where=sa.text("deleted_at IS NULL AND status NOT IN ('UPLOADED', 'EXPIRED')"),
+    )
     op.add_column("api_key", sa.Column("scope", sa.String(length=8), server_default="all", nullable=False))
     op.add_column("api_key", sa.Column("collection_ids", postgresql.ARRAY(sa.String(length=24)), nullable=True))
     op.add_column("api_key", sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True))
@@ -229,3 +235,6 @@ def upgrade() -> None:
         "users", sa.Column("registration_source", sa.String(length=32), server_default="local", nullable=False)
     )
     op.add_column("users", sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("users", sa.Column("username_key", sa.String(length=512), nullable=True))
+    op.execute("UPDATE users SET username_key = lower(normalize(username, NFKC))")
+    op.create_unique_constraint(op.f("uq_users_username_key"), "users", ["username_key"])

@@ -1,0 +1,30 @@
+"""Every place of the database that holds tokens of the vault: what a rotation of the secret has to encrypt again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Encrypted:
+    """A column of tokens, or, with ``inside``, of JSON objects whose member of that name maps fields to tokens.
+
+    ``where`` is the condition of rows that are encrypted, in SQL.
+    """
+
+    table: str
+    column: str
+    key: str
+    inside: str | None = None
+    where: str = "true"
+
+    def context(self, key: str, field: str | None = None) -> str:
+        """What the vault binds a token to: the one spelling that all writers use."""
+        return ".".join(part for part in (self.table, self.column, field) if part) + f":{key}"
+
+
+INVITATION_TOKEN = Encrypted("invitation", "token", "id")
+SETTING_VALUE = Encrypted("setting", "value", "name", where="encrypted")
+COLLECTION_CREDENTIALS = Encrypted("collection", "config", "id", inside="credentials")
+
+ENCRYPTED: tuple[Encrypted, ...] = (INVITATION_TOKEN, SETTING_VALUE, COLLECTION_CREDENTIALS)

@@ -1,0 +1,134 @@
+"""What each service may do with each table: nothing else is allowed to the role that it connects as.
+
+The owner of the tables migrates them and grants; the services' roles are made by whoever runs the server (the stack on
+one machine, or the init script of the form with containers), which knows their passwords.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+from sqlalchemy import bindparam, text
+
+from aperag_common.bus.topology import Service
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from sqlalchemy import Connection
+
+log = structlog.get_logger(__name__)
+
+READ = "SELECT"
+ADD = "SELECT, INSERT"
+CHANGE = "SELECT, UPDATE"
+KEEP = "SELECT, INSERT, UPDATE"
+WRITE = "SELECT, INSERT, UPDATE, DELETE"
+
+
+def _forgets(*columns: str, touches: str = "created") -> str:
+    """Find rows by ``columns`` and delete them. PostgreSQL locks rows only for who may change one of their columns."""
+    return f"SELECT (ctid, {', '.join(columns)}), UPDATE ({touches}), DELETE"
+
+
+API, INDEXER, RECONCILER = Service.API, Service.INDEXER, Service.RECONCILER
+
+GRANTS: Mapping[str, Mapping[Service, str]] = {
+    # Who someone is, and what they may do: the gateway's alone. The reconciler removes, and reads no hash for it.
+    "users": {API: KEEP, RECONCILER: _forgets("id", "is_active", "deleted_at", touches="updated")},
+    "user_purge": {API: KEEP, RECONCILER: WRITE},
+    "api_key": {API: KEEP},
+    "session": {API: KEEP, RECONCILER: _forgets("id", "user_id", "expires_at")},
+    "invitation": {API: KEEP, RECONCILER: _forgets("id", "expires_at")},
+    "oauth_account": {API: WRITE},
+    "login_throttle": {API: WRITE, RECONCILER: _forgets("id", "failed_at", "blocked_until", touches="failures")},
+    "user_quota": {API: KEEP},
+    "setting": {API: WRITE},
+    "prompt_template": {API: WRITE},
+    "bot": {API: WRITE},
+    # Removed by age or with its user; never read again by a service but the gateway.
+    "audit_log": {API: KEEP, RECONCILER: _forgets("id", "created")},
+    "idempotency_record": {API: WRITE, RECONCILER: _forgets("user_id", "key", "created")},
+    "search_history": {API: WRITE, RECONCILER: _forgets("id", "owner", "created")},
+    # What people keep here.
+    "collection": {
+        API: KEEP,
+        INDEXER: "SELECT, UPDATE (description, updated)",
+        RECONCILER: "SELECT, UPDATE (status, updated, deleted_at), DELETE",
+    },
+    "collection_sharing": {API: WRITE},
+    "collection_subscription": {API: WRITE},
+    "document": {API: KEEP, INDEXER: CHANGE, RECONCILER: "SELECT, UPDATE, DELETE"},
+    "chunk": {API: READ, INDEXER: WRITE},
+    "chunk_term": {API: READ, INDEXER: WRITE},
+    "chunk_vector": {API: READ, INDEXER: WRITE},
+    # Work: rows that are driven, what became of it, and what is told of it.
+    "document_step": {API: KEEP, INDEXER: WRITE, RECONCILER: CHANGE},
+    "collection_purge": {API: KEEP, RECONCILER: WRITE},
+    "collection_summary": {API: WRITE, INDEXER: "SELECT, UPDATE, DELETE", RECONCILER: WRITE},
+    "evaluation": {RECONCILER: "SELECT, UPDATE, DELETE"},
+    "evaluation_item": {RECONCILER: CHANGE},
+    "workflow": {API: KEEP, INDEXER: CHANGE, RECONCILER: "SELECT, UPDATE, DELETE"},
+    "workflow_step": {API: KEEP, INDEXER: CHANGE, RECONCILER: CHANGE},
+    "dead_letter": {API: "SELECT, UPDATE, DELETE", INDEXER: ADD, RECONCILER: WRITE},
+    "outbox": {API: KEEP, INDEXER: KEEP, RECONCILER: WRITE},
+    "stream_epoch": {API: READ, INDEXER: READ, RECONCILER: KEEP},
+    # Operations.
+    "service_instance": {API: WRITE, INDEXER: WRITE, RECONCILER: WRITE},
+    "timer": {API: READ, RECONCILER: WRITE},
+}
+
+_EXISTING = text("SELECT rolname FROM pg_roles WHERE rolname IN :roles").bindparams(bindparam("roles", expanding=True))
+_OURS = text(
+    """
+    SELECT quote_ident(datname) FROM pg_database
+    WHERE datname = current_database() AND pg_has_role(current_user, datdba, 'USAGE')
+    """
+)
+
+
+def role(service: Service) -> str:
+    """The PostgreSQL role that ``service`` connects as."""
+    return f"aperag_{service}"
+
+
+def apply(connection: Connection) -> None:
+    """Make privileges agree with ``GRANTS``; what is not listed is revoked. Safe to repeat.
+
+    A role that does not exist is passed over: its service connects as the owner, or not at all.
+    """
+    wanted = {role(service): service for service in Service}
+    existing = set(connection.execute(_EXISTING, {"roles": list(wanted)}).scalars())
+    for missing in sorted(wanted.keys() - existing):
+        log.warning("grants.role_missing", role=missing)
+    _run(connection, [line for name in sorted(existing) for line in _of_role(name, wanted[name])])
+    database = connection.execute(_OURS).scalar_one_or_none()
+    if database is not None:
+        _run(connection, _of_everybody(str(database), existing))
+
+
+def _of_role(name: str, service: Service) -> Iterable[str]:
+    yield f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {name}"
+    yield f"REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM {name}"
+    for table, privileges in GRANTS.items():
+        if service in privileges:
+            yield f"GRANT {privileges[service]} ON {table} TO {name}"
+
+
+def _of_everybody(database: str, roles: Collection[str]) -> Iterable[str]:
+    """A role that nothing was granted to sees nothing, and none makes tables, not even temporary ones."""
+    yield "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC"
+    yield "REVOKE ALL ON SCHEMA public FROM PUBLIC"
+    yield f"REVOKE ALL ON DATABASE {database} FROM PUBLIC"
+    for name in sorted(roles):
+        yield f"REVOKE ALL ON SCHEMA public FROM {name}"
+        yield f"GRANT USAGE ON SCHEMA public TO {name}"
+        yield f"GRANT CONNECT ON DATABASE {database} TO {name}"
+
+
+def _run(connection: Connection, statements: Iterable[str]) -> None:
+    """In one round trip."""
+    body = "".join(f"{statement};\n" for statement in statements)
+    if body:
+        connection.exec_driver_sql(f"DO $grants$ BEGIN\n{body}END $grants$")

@@ -1,0 +1,58 @@
+"""``aperag secrets``."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from aperag_standalone.cli import launch
+from aperag_standalone.cli.environment import home
+from aperag_standalone.cli.exits import Exit
+from aperag_standalone.cli.output import Output, OutputOption, Printer, table
+from aperag_standalone.errors import NotRunning
+from aperag_standalone.renewal import Renewal
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Replace the secret that keys and credentials depend on."
+)
+
+COLUMNS = ("stored_in", "rotated", "unreadable")
+KEPT = (
+    "API keys and logins stay valid: a key is hashed anew when it is used next. The old secret is kept for that in"
+    " {path}; delete the file once every key has been used, and restart the stack."
+)
+UNREADABLE = "What is unreadable was encrypted under a secret that is not known any more: enter it again."
+
+
+@app.callback()
+def group() -> None:
+    """With one command only, Typer would take its name for an argument."""
+
+
+@app.command()
+def rotate(
+    *,
+    resume: Annotated[bool, typer.Option("--resume", help="Make no new secret; finish what was interrupted.")] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Make a new secret, and encrypt everything that is stored under it. The gateway is restarted for that."""
+    running = launch.running(home())
+    if running is None:
+        message = f"no stack runs on {home().directory}"
+        raise NotRunning(message, hint="start one with `aperag up`: its gateway and its database take part")
+    counts = Renewal(home(), running, os.environ).run(resume=resume)
+    printer = Printer(output)
+    printer.whole(counts, lambda: _table(counts))
+    printer.note(KEPT.format(path=home().previous_secret_keys))
+    if any(count["unreadable"] for count in counts.values()):
+        printer.note(UNREADABLE)
+        raise typer.Exit(Exit.FAILED)
+
+
+def _table(counts: dict[str, Any]) -> Table:
+    return table([{"stored_in": place, **count} for place, count in counts.items()], COLUMNS)

@@ -1,0 +1,112 @@
+"""A new secret for the installation on this machine: everything that depends on it goes over to it, step by step."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from aperag_common.bus.topology import Service
+from aperag_common.db import grants
+from aperag_standalone import files
+from aperag_standalone.errors import NotRunning, StandaloneError
+from aperag_standalone.postgres import PostgresServer
+from aperag_standalone.supervisor import state
+from aperag_standalone.supervisor.services import gateways, inherited
+from aperag_standalone.supervisor.stack import DATABASE
+from aperag_standalone.supervisor.state import UnitStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from aperag_standalone.home import Home
+    from aperag_standalone.supervisor.state import StackState, UnitState
+
+POLL = 0.1
+RESTART_TIMEOUT = 120.0
+GATEWAY = str(Service.API)
+LEFT_UNREADABLE = 3
+RESUME = "the new secret is in force; once that is mended, go on with `aperag secrets rotate --resume`"
+
+
+class RenewalFailed(StandaloneError):
+    """A step did not succeed; what came before it holds, and may be repeated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """Each step may be repeated: a rotation that was interrupted goes on with ``resume``."""
+
+    home: Home
+    running: StackState
+    env: Mapping[str, str]
+
+    def run(self, *, resume: bool) -> dict[str, Any]:
+        """What was encrypted again, by table and column."""
+        with self._alone():
+            if not resume:
+                self._replace_secret()
+            self._restart_gateway()
+            return self._encrypt_again()
+
+    def _replace_secret(self) -> None:
+        """The old one is written down first: at no moment is what was made under it unreadable."""
+        old = files.secret(self.home.secret_key)
+        kept = [old, *(secret for secret in self.home.replaced_secrets() if secret != old)]
+        files.write_private(self.home.previous_secret_keys, "\n".join(kept) + "\n")
+        files.write_private(self.home.secret_key, secrets.token_hex(files.SECRET_BYTES))
+
+    def _restart_gateway(self) -> None:
+        """The only process that knows the secret; its supervisor starts it again, with the new one."""
+        before = self._gateway()
+        if before is None or before.pid is None:
+            message = "the gateway does not run"
+            raise NotRunning(message, hint="`aperag status` says why; then go on with `aperag secrets rotate --resume`")
+        with suppress(psutil.NoSuchProcess):  # one that died by itself comes back in the same way
+            psutil.Process(before.pid).send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + RESTART_TIMEOUT
+        while (now := self._gateway()) is None or now.pid == before.pid or now.status is not UnitStatus.READY:
+            if time.monotonic() > deadline:
+                message = f"the gateway was not ready again within {RESTART_TIMEOUT:.0f} s"
+                raise RenewalFailed(message, hint=f"see {self.home.log(GATEWAY)}; {RESUME}")
+            time.sleep(POLL)
+
+    def _encrypt_again(self) -> dict[str, Any]:
+        database = PostgresServer(self.home.postgres, port=self.running.postgres_port)
+        database_url = {"APERAG_POSTGRES__URL": database.url(DATABASE, role=grants.role(Service.API))}
+        done = subprocess.run(
+            [sys.executable, "-m", "aperag_api.secrets", "rotate"],
+            env=inherited(self.env) | gateways(self.env) | self.home.installation_secret() | database_url,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode not in {0, LEFT_UNREADABLE}:
+            message = f"the database's part ended with code {done.returncode}"
+            raise RenewalFailed(message, hint=f"{done.stderr.strip()}\n{RESUME}")
+        counts: dict[str, Any] = json.loads(done.stdout)
+        return counts
+
+    def _gateway(self) -> UnitState | None:
+        found = state.read(self.home.state)
+        return next((unit for unit in found.units if unit.name == GATEWAY), None) if found is not None else None
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """The lock goes with the process, however that ends."""
+        with (self.home.run / "rotation.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as err:
+                message = "another rotation is under way"
+                raise RenewalFailed(message, hint="wait for its end") from err
+            yield

@@ -1,0 +1,1 @@
+"""Who may do what with a collection: its owner, its subscribers, everybody."""

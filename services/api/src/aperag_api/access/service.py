@@ -1,0 +1,39 @@
+"""The one place where a collection is opened or refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aperag_api.access import repository
+from aperag_api.access.decide import Right, Verdict, decide
+from aperag_common import errors
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from aperag_api.collections.repository import CollectionRow
+
+
+async def collection_for(conn: AsyncConnection, user_id: str | None, collection_id: str, right: Right) -> CollectionRow:
+    """Raises ``CollectionNotFound`` where it does not exist for the user, ``Forbidden`` where they may not do this.
+
+    Whether it is published is seen anew each time, so that nobody reads what has just been taken back.
+    """
+    found = await repository.find(conn, collection_id, user_id)
+    verdict = Verdict.HIDDEN if found is None else decide(found.standing, right)
+    if found is not None and verdict is Verdict.GRANTED:
+        return found.collection
+    raise refusal(collection_id, verdict)
+
+
+async def living(conn: AsyncConnection, collection_id: str, user_id: str) -> CollectionRow:
+    """The user's own collection, to change it or what is in it."""
+    return await collection_for(conn, user_id, collection_id, Right.CHANGE)
+
+
+def refusal(collection_id: str, verdict: Verdict) -> errors.ClientError:
+    if verdict is Verdict.FORBIDDEN:
+        message = f"Collection {collection_id} is published by another user: read and search it, but leave it as it is"
+        return errors.Forbidden(message)
+    message = f"Collection {collection_id} not found"
+    return errors.CollectionNotFound(message)

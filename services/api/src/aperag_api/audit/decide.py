@@ -1,0 +1,126 @@
+"""What a call is about, and whether it is one that is audited."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class ResourceType(StrEnum):
+    """What calls are about; the filter of the log knows no other."""
+
+    API_KEY = "api_key"
+    BOT = "bot"
+    CHAT = "chat"
+    COLLECTION = "collection"
+    DEAD_LETTER = "dead_letter"
+    DOCUMENT = "document"
+    EVALUATION = "evaluation"
+    INVITATION = "invitation"
+    MESSAGE = "message"
+    PROMPT = "prompt"
+    PROVIDER = "llm_provider"
+    QUESTION_SET = "question_set"
+    QUOTA = "quota"
+    SEARCH = "search"
+    SESSION = "session"
+    SETTING = "setting"
+    TASK = "task"
+    TIMER = "timer"
+    USER = "user"
+
+
+_NOUNS: Mapping[str, ResourceType] = {
+    "apikeys": ResourceType.API_KEY,
+    "bots": ResourceType.BOT,
+    "chats": ResourceType.CHAT,
+    "collections": ResourceType.COLLECTION,
+    "dead-letters": ResourceType.DEAD_LETTER,
+    "documents": ResourceType.DOCUMENT,
+    "evaluations": ResourceType.EVALUATION,
+    "invite": ResourceType.INVITATION,
+    "invitations": ResourceType.INVITATION,
+    "messages": ResourceType.MESSAGE,
+    "prompts": ResourceType.PROMPT,
+    "llm_providers": ResourceType.PROVIDER,
+    "question-sets": ResourceType.QUESTION_SET,
+    "quotas": ResourceType.QUOTA,
+    "default-quotas": ResourceType.QUOTA,
+    "searches": ResourceType.SEARCH,
+    "auth": ResourceType.SESSION,
+    "login": ResourceType.SESSION,
+    "logout": ResourceType.SESSION,
+    "settings": ResourceType.SETTING,
+    "tasks": ResourceType.TASK,
+    "timers": ResourceType.TIMER,
+    "change-password": ResourceType.USER,
+    "register": ResourceType.USER,
+    "register_admin": ResourceType.USER,
+    "users": ResourceType.USER,
+}
+"""Segments of paths that name what a call is about; the last one of a path counts."""
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+READS_BY_POST = frozenset(
+    {
+        "/collections/{collection_id}/searches",
+        "/prompts/preview",
+        "/prompts/validate",
+        "/web/search",
+        "/web/read",
+    }
+)
+"""Questions that are too long for an address: they change nothing, and the search history keeps the searches."""
+
+_MUTATING_GETS = frozenset({"/auth/{provider}/callback"})
+"""A provider sends the browser of whoever it lets in to this address."""
+
+_ROOT = "/api/v1/"
+_CREATED = ("id", "document_id", "user_id")
+
+
+def is_audited(method: str, template: str) -> bool:
+    """``template`` is the route's path below /api/v1, parameters in braces."""
+    if method in _SAFE:
+        return method == "GET" and template in _MUTATING_GETS
+    return not (method == "POST" and template in READS_BY_POST)
+
+
+def never_audited(method: str, path: str) -> bool:
+    """What can be said before the route is known."""
+    return not path.startswith(_ROOT) or (method in _SAFE and not path.startswith(f"{_ROOT}auth/"))
+
+
+def resource_of(template: str, parameters: Mapping[str, Any]) -> tuple[ResourceType | None, str | None]:
+    """What the call is about, and which one where the path names it."""
+    segments = template.strip("/").split("/")
+    found: tuple[ResourceType | None, str | None] = (None, None)
+    for segment, following in zip(segments, [*segments[1:], ""], strict=True):
+        if segment in _NOUNS:
+            named = parameters.get(following[1:-1]) if following.startswith("{") else None
+            found = (_NOUNS[segment], None if named is None else str(named))
+    return found
+
+
+def created_in(answer: Any) -> str | None:
+    """The id of what the call made, where its answer tells of a single one."""
+    if isinstance(answer, dict) and isinstance(answer.get("items"), list) and len(answer["items"]) == 1:
+        answer = answer["items"][0]
+    if not isinstance(answer, dict):
+        return None
+    return next((answer[name] for name in _CREATED if isinstance(answer.get(name), str)), None)
+
+
+def complaint_of(answer: Any) -> str | None:
+    """What a refusal says, from any of the contract's forms; what it echoes of the request is left out."""
+    if not isinstance(answer, dict):
+        return None
+    told = answer.get("message") or answer.get("errors") or answer.get("detail")
+    if isinstance(told, list):
+        invalid = [error for error in told if isinstance(error, dict)]
+        return "; ".join(f"{'.'.join(map(str, error.get('loc', ())))}: {error.get('msg', '')}" for error in invalid)
+    return told if isinstance(told, str) else None

@@ -1,0 +1,1 @@
+"""What holds for every request and every answer, whatever the route."""

@@ -1,0 +1,1 @@
+"""What administrators set for the whole installation while it runs."""

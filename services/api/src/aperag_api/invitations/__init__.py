@@ -1,0 +1,1 @@
+"""Invitations to register, each for one person and one role."""

@@ -1,0 +1,1 @@
+"""Published collections: finding them, looking into them, subscribing to them."""

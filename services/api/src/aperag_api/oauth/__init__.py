@@ -1,0 +1,1 @@
+"""Signing in with an account at an OAuth or OpenID Connect provider."""

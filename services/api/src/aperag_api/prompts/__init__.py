@@ -1,0 +1,1 @@
+"""Texts that models are told, as templates that people may change."""

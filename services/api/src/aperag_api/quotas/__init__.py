@@ -1,0 +1,1 @@
+"""How much of something each user may own."""

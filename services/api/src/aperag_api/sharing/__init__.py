@@ -1,0 +1,1 @@
+"""Publishing one's own collections, and taking them back."""

@@ -1,0 +1,1 @@
+"""Who there is: registering, changing a password, being deleted."""

@@ -1,0 +1,143 @@
+"""Registering, changing one's password, and what administrators do with users."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from starlette.exceptions import HTTPException
+
+from aperag_api.auth import CredentialKind, Role
+from aperag_api.invitations.service import redeem
+from aperag_api.reading import reading
+from aperag_api.sessions import repository as sessions
+from aperag_api.users import repository
+from aperag_api.users.names import name_key
+from aperag_api.users.newcomers import Newcomer, admit
+from aperag_api.users.schemas import Registered, UserDeleted, UserList, UserOut
+from aperag_api.users.settings import RegisterMode
+from aperag_common.telemetry import propagate
+from aperag_common.work.change import Change
+from aperag_common.work.dispatch import user_purge_dispatch
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+    from aperag_api.auth import Caller
+    from aperag_api.sessions.throttle import Throttle
+    from aperag_api.users.newcomers import Admitted
+    from aperag_api.users.repository import UserRow
+    from aperag_api.users.schemas import PasswordChange, Registration
+    from aperag_common.auth.keys import KeyHasher
+    from aperag_common.auth.passwords import Passwords
+    from aperag_common.work.courier import Courier
+
+SOURCE = "api"
+CHANGE = "change-password"
+
+
+@dataclass(frozen=True, slots=True)
+class UserService:
+    engine: AsyncEngine
+    courier: Courier
+    hasher: KeyHasher
+    passwords: Passwords
+    throttle: Throttle
+    mode: RegisterMode
+    first_due: timedelta
+
+    async def register(self, body: Registration) -> Registered:
+        """The first user is an administrator; others are what their invitation says, or may read and write."""
+        self._check_new(body.password)
+        encoded = await self.passwords.hash(body.password or "")
+        async with self.engine.begin() as conn:
+            role, username, email = await self._role(conn, body)
+            if username is None:
+                raise HTTPException(400, "Username is required")
+            return _registered(await admit(conn, self.hasher, Newcomer(username, role, email, encoded)))
+
+    async def register_admin(self, body: Registration) -> Registered:
+        """For development only."""
+        self._check_new(body.password)
+        if body.username is None:
+            raise HTTPException(400, "Username is required")
+        encoded = await self.passwords.hash(body.password or "")
+        async with self.engine.begin() as conn:
+            made = await admit(conn, self.hasher, Newcomer(body.username, Role.ADMIN, body.email, encoded))
+        return _registered(made)
+
+    async def get(self, user_id: str) -> UserOut:
+        return UserOut.model_validate(await self._user(user_id))
+
+    async def list(self, caller: Caller, *, page: int, page_size: int) -> UserList:
+        """All for an administrator; everybody else sees themselves."""
+        only = None if caller.role is Role.ADMIN else caller.user_id
+        async with reading(self.engine) as conn:
+            rows = await repository.list_users(conn, only=only, limit=page_size, offset=(page - 1) * page_size)
+        return UserList(items=[UserOut.model_validate(row) for row in rows])
+
+    async def change_password(self, caller: Caller, body: PasswordChange) -> UserOut:
+        """Ends the user's other sessions; keys go on working until they are revoked."""
+        user = await self._user(caller.user_id)
+        if name_key(body.username) != name_key(user.username):
+            raise HTTPException(403, "A password is changed by its own user: log in as that user")
+        self._check_new(body.new_password)
+        async with self.throttle.attempt(CHANGE, user.id) as attempt:
+            attempt.right = (await self.passwords.verify(body.old_password, user.password_hash)).right
+        if not attempt.right:
+            raise HTTPException(400, "The current password is wrong")
+        encoded = await self.passwords.hash(body.new_password)
+        kept = caller.credential.id if caller.credential.kind is CredentialKind.SESSION else None
+        async with self.engine.begin() as conn:
+            if not await repository.set_password(conn, user.id, old=user.password_hash, new=encoded):
+                raise HTTPException(400, "The current password is wrong")
+            await sessions.revoke_all(conn, user.id, but=kept)
+        return UserOut.model_validate(user)
+
+    async def delete(self, caller: Caller, user_id: str) -> UserDeleted:
+        """From the answer on no session and no key of the user works; the reconciler removes what they own."""
+        if user_id == caller.user_id:
+            raise HTTPException(400, "Nobody deletes themselves: ask another administrator")
+        traceparent = propagate.current_traceparent()
+        async with self.engine.begin() as conn:
+            if await repository.lock_admins(conn) == {user_id}:
+                raise HTTPException(400, "This is the last administrator: make another one first")
+            marked = await repository.mark_deleted(conn, user_id, first_due=self.first_due, traceparent=traceparent)
+            if not marked:
+                raise HTTPException(404, "User not found")
+            await sessions.revoke_all(conn, user_id)
+        self.courier.deliver(Change((user_purge_dispatch(user_id, user_id, 1, 1, traceparent, source=SOURCE),)))
+        return UserDeleted(message="The user is deleted; what they own is being removed")
+
+    async def _role(self, conn: AsyncConnection, body: Registration) -> tuple[Role, str | None, str | None]:
+        """Role, name and address of who registers."""
+        if await repository.is_first(conn):
+            return Role.ADMIN, body.username, body.email
+        if body.token is None and self.mode is RegisterMode.UNLIMITED:
+            return Role.RW, body.username, body.email
+        if not body.token:
+            raise HTTPException(400, "An invitation token is required")
+        if body.email is None:
+            raise HTTPException(400, "An email address is required: that of the invitation")
+        invitation = await redeem(conn, body.token, body.email)
+        return Role(invitation.role), body.username or invitation.username, body.email
+
+    async def _user(self, user_id: str) -> UserRow:
+        async with reading(self.engine) as conn:
+            user = await repository.by_id(conn, user_id)
+        if user is None:
+            raise HTTPException(404, "User not found")
+        return user
+
+    def _check_new(self, password: str | None) -> None:
+        if not password:
+            raise HTTPException(400, "A password is required")
+        if not self.passwords.fits(password):
+            limits = self.passwords.settings
+            raise HTTPException(400, f"A password has {limits.shortest} to {limits.longest} characters")
+
+
+def _registered(made: Admitted) -> Registered:
+    return Registered(**UserOut.model_validate(made.user).model_dump(), api_key=made.api_key)

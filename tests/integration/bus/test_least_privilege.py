@@ -1,0 +1,301 @@
+"""Every subject of the system × every service: the server refuses whatever is not that service's own work."""
+
+from __future__ import annotations
+
+import re
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import nats
+import pytest
+import pytest_asyncio
+
+from aperag_api.events.reader import OrderedReader
+from aperag_common.bus import subjects, topology
+from aperag_common.bus.connection import Bus, connect_options
+from aperag_common.bus.permissions import inbox_prefix
+from aperag_common.bus.pull import Pull
+from aperag_common.bus.topology import ADVISED, BUILT_KINDS, STREAMS, Service
+from aperag_common.settings import NatsSettings
+from aperag_common.telemetry.reader import read_trace
+from aperag_common.testing.waiting import until
+from aperag_standalone.nats import NatsServer, make_keys, users_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+API, INDEXER, RECONCILER = Service.API, Service.INDEXER, Service.RECONCILER
+ALL = frozenset(Service)
+NOBODY: frozenset[Service] = frozenset()
+JS = "$JS.API"
+SENTINEL = "nobody.may.publish.this"
+REFUSED = re.compile(r'permissions violation for (publish|subscription) to "([^"]+)"', re.IGNORECASE)
+
+Table = dict[str, frozenset[Service]]
+
+
+@dataclass(slots=True)
+class Line:
+    """One service's connection, and every violation that the server told it of."""
+
+    bus: Bus
+    refused: set[tuple[str, str]] = field(default_factory=set)
+
+    async def told_of(self, verb: str, subject: str) -> None:
+        """Violations come in the order of what was forbidden: all before this one are known then."""
+
+        async def told() -> bool:
+            return (verb, subject) in self.refused
+
+        await until(told, every=0.01)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[NatsServer]:
+    (tmp_path / "keys").mkdir()
+    with NatsServer(tmp_path / "nats", users=users_of(make_keys(tmp_path / "keys"))) as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def lines(server: NatsServer, tmp_path: Path) -> AsyncIterator[dict[Service, Line]]:
+    async with AsyncExitStack() as stack:
+        made: dict[Service, Line] = {}
+        for service in Service:
+            refused: set[tuple[str, str]] = set()
+
+            async def on_error(err: Exception, refused: set[tuple[str, str]] = refused) -> None:
+                found = REFUSED.search(str(err))
+                assert found is not None, err
+                refused.add((found[1].lower(), found[2]))
+
+            settings = NatsSettings(url=server.url, seed_file=tmp_path / "keys" / f"{service}.nk")
+            nc = await nats.connect(**connect_options(settings, service=service, instance="t"), error_cb=on_error)
+            stack.push_async_callback(nc.close)
+            made[service] = Line(Bus(nc, nc.jetstream(timeout=5)), refused)
+        await topology.apply(made[RECONCILER].bus.js)
+        yield made
+
+
+def messages() -> Table:
+    """What travels on streams, and what does not."""
+    table: Table = {"aperag.cmd.document.unheard-of": NOBODY, "aperag.turn.run": NOBODY, "elsewhere.subject": NOBODY}
+    for spec in topology.stream(subjects.COMMANDS).consumers:
+        for command in spec.filters:
+            built = command in {subjects.build_index(kind) for kind in BUILT_KINDS}
+            table[command] = ALL if built else frozenset({API, RECONCILER})
+    table[subjects.tick("outbox")] = frozenset({API, RECONCILER})
+    table[subjects.event("user1", "document", "uploaded")] = ALL
+    table[subjects.span("0" * 32)] = ALL
+    table[subjects.cancel_task("wf1")] = frozenset({API})
+    table[subjects.wake(RECONCILER)] = ALL
+    table |= dict.fromkeys((subjects.wake(API), subjects.wake(INDEXER), "aperag.live.turn.t1.event"), NOBODY)
+    for kind in subjects.AdvisoryKind:
+        table[f"$JS.EVENT.ADVISORY.CONSUMER.{kind}.{subjects.COMMANDS}.indexer-parse"] = NOBODY
+    return table
+
+
+def streams() -> Table:
+    table: Table = {}
+    for name in [spec.name for spec in STREAMS]:
+        table[f"{JS}.STREAM.INFO.{name}"] = frozenset({API, RECONCILER})
+        table |= {f"{JS}.STREAM.{verb}.{name}": frozenset({RECONCILER}) for verb in ("CREATE", "UPDATE")}
+        forbidden = ("DELETE", "PURGE", "SNAPSHOT", "RESTORE", "LEADER.STEPDOWN", "PEER.REMOVE")
+        table |= {f"{JS}.STREAM.{verb}.{name}": NOBODY for verb in forbidden}
+        advised = name in {spec.name for spec in ADVISED}
+        for verb in ("GET", "DELETE"):
+            table[f"{JS}.STREAM.MSG.{verb}.{name}"] = frozenset({RECONCILER}) if advised else NOBODY
+        table[f"{JS}.DIRECT.GET.{name}"] = frozenset({API}) if name == subjects.SPANS else NOBODY
+        table[f"{JS}.DIRECT.GET.{name}.aperag.anything"] = NOBODY
+        table |= {f"{JS}.CONSUMER.{verb}.{name}": NOBODY for verb in ("NAMES", "LIST", "CREATE")}
+    for verb in ("INFO", "CREATE", "UPDATE", "DELETE", "PURGE"):
+        table[f"{JS}.STREAM.{verb}.ELSEWHERE"] = NOBODY
+    server_wide = ("INFO", "STREAM.NAMES", "STREAM.LIST", "META.LEADER.STEPDOWN", "ACCOUNT.PURGE.$G")
+    return table | {f"{JS}.{verb}": NOBODY for verb in server_wide}
+
+
+def consumers() -> Table:
+    table: Table = {}
+    for spec in (it for stream in STREAMS for it in stream.consumers):
+        own, where = frozenset({spec.service}), f"{spec.stream}.{spec.name}"
+        table[f"{JS}.CONSUMER.MSG.NEXT.{where}"] = own
+        table[f"$JS.ACK.{where}.1.1.1.1.0"] = own
+        table[f"{JS}.CONSUMER.INFO.{where}"] = own | {API, RECONCILER}
+        table[f"{JS}.CONSUMER.DURABLE.CREATE.{where}"] = frozenset({RECONCILER})
+        forbidden = ("CREATE", "DELETE", "PAUSE", "UNPIN", "LEADER.STEPDOWN", "RESET")
+        table |= {f"{JS}.CONSUMER.{verb}.{where}": NOBODY for verb in forbidden}
+        table[f"{JS}.CONSUMER.CREATE.{where}.{spec.filters[0]}"] = NOBODY
+    return table
+
+
+def readers() -> Table:
+    """Named consumers that come and go: the gateway's on the events, nobody's on anything else."""
+    table: Table = {}
+    for name in [spec.name for spec in STREAMS]:
+        allowed = frozenset({API}) if name == subjects.EVENTS else NOBODY
+        table[f"{JS}.CONSUMER.MSG.NEXT.{name}.read-1"] = allowed
+        table[f"{JS}.CONSUMER.DELETE.{name}.read-1"] = allowed
+        table[f"{JS}.CONSUMER.CREATE.{name}.read-1.{subjects.owner_events('user1')}"] = allowed
+        table |= {f"{JS}.CONSUMER.{verb}.{name}.read-1": NOBODY for verb in ("CREATE", "INFO", "DURABLE.CREATE")}
+        table[f"{JS}.CONSUMER.CREATE.{name}.read-1.aperag.cmd.document.parse"] = NOBODY
+        table[f"$JS.ACK.{name}.read-1.1.1.1.1.0"] = NOBODY
+        table[f"$JS.FC.{name}.read-1.x"] = NOBODY
+    return table
+
+
+def system() -> Table:
+    inboxes = [f"{inbox_prefix(service)}.stolen" for service in Service]
+    return dict.fromkeys(("$SYS.REQ.USER.INFO", "$SYS.REQ.SERVER.PING", "$KV.x.y", *inboxes, "_INBOX.x"), NOBODY)
+
+
+def subscriptions() -> Table:
+    table: Table = {f"{inbox_prefix(service)}.>": frozenset({service}) for service in Service}
+    table[subjects.ALL_TASK_CANCELS] = frozenset({INDEXER})
+    table[subjects.wake(RECONCILER)] = frozenset({RECONCILER})
+    everything = (">", "*.>", "aperag.>", "aperag.live.>", "_INBOX.>", "$SYS.>", "$JS.>", "$JS.API.>", "$JS.ACK.>")
+    table |= dict.fromkeys((*everything, "$JS.EVENT.>", "$KV.>", subjects.wake(API), "aperag.live.task.>"), NOBODY)
+    for stream in STREAMS:
+        table |= dict.fromkeys(stream.accepts, NOBODY)
+        for spec in stream.consumers:
+            table |= dict.fromkeys(spec.filters, NOBODY)
+    return table
+
+
+def wrong(line: Line, table: Table, service: Service) -> list[str]:
+    """The client tells subjects in lower case; no two of ours differ in their case only."""
+    refused = {subject for _, subject in line.refused}
+    return [
+        f"{subject} was {'refused' if subject.lower() in refused else 'allowed'}"
+        for subject, allowed in table.items()
+        if (subject.lower() in refused) is (service in allowed)
+    ]
+
+
+PUBLISHES = {
+    name: table()
+    for name, table in (
+        ("messages", messages),
+        ("streams", streams),
+        ("consumers", consumers),
+        ("readers", readers),
+        ("system", system),
+    )
+}
+
+
+@pytest.mark.parametrize("service", Service)
+@pytest.mark.parametrize("kind", PUBLISHES)
+async def test_a_service_publishes_what_it_must_and_nothing_else(
+    lines: dict[Service, Line], kind: str, service: Service
+) -> None:
+    line, table = lines[service], PUBLISHES[kind]
+    for subject in table:
+        # Empty: what is allowed is looked at by the server, found to be no request, and changes nothing.
+        await line.bus.nc.publish(subject, b"")
+    await line.bus.nc.publish(SENTINEL, b"")
+    await line.told_of("publish", SENTINEL)
+    assert wrong(line, table, service) == []
+
+
+@pytest.mark.parametrize("service", Service)
+async def test_a_service_subscribes_to_what_it_must_and_nothing_else(
+    lines: dict[Service, Line], service: Service
+) -> None:
+    line, table = lines[service], subscriptions()
+    for subject in table:
+        await line.bus.nc.subscribe(subject)
+    await line.bus.nc.subscribe(SENTINEL)
+    await line.told_of("subscription", SENTINEL)
+    assert wrong(line, table, service) == []
+
+
+async def sample(lines: dict[Service, Line], spec: topology.ConsumerSpec) -> None:
+    """A message that this consumer gets."""
+    if spec.stream == subjects.ADVISORIES:
+        parse = topology.consumer("indexer-parse")
+        await lines[API].bus.js.publish(subjects.PARSE_DOCUMENT, b"{}", stream=parse.stream)
+        message = await pulled(lines[INDEXER].bus, parse)
+        await message.term()
+    else:
+        await lines[API].bus.js.publish(spec.filters[0].replace(">", "outbox"), b"{}", stream=spec.stream)
+
+
+async def pulled(bus: Bus, spec: topology.ConsumerSpec) -> nats.aio.msg.Msg:
+    pull = await Pull.open(bus, spec.stream, spec.name)
+    try:
+        for _ in range(30):
+            if (message := await pull.next(1)) is not None:
+                return message
+    finally:
+        await pull.close()
+    pytest.fail(f"{spec.name} brought nothing")
+
+
+CONSUMERS = {spec.name: spec for stream in STREAMS for spec in stream.consumers}
+
+
+@pytest.mark.parametrize("name", CONSUMERS)
+async def test_every_consumer_feeds_its_service_which_can_beat_and_ack(lines: dict[Service, Line], name: str) -> None:
+    spec = CONSUMERS[name]
+    await sample(lines, spec)
+    line = lines[spec.service]
+    message = await pulled(line.bus, spec)
+    await message.in_progress()
+    await message.ack_sync(timeout=30)
+    assert (await line.bus.js.consumer_info(spec.stream, spec.name)).num_ack_pending == 0
+    assert line.refused == set()
+
+
+async def test_the_gateway_reads_events_and_spans_and_watches_every_queue(lines: dict[Service, Line]) -> None:
+    bus = lines[API].bus
+    for owner in ("user1", "user2", "user1"):
+        await lines[INDEXER].bus.js.publish(subjects.event(owner, "document", "indexed"), b"{}", stream=subjects.EVENTS)
+    for subject, expected in ((subjects.ALL_EVENTS, 3), (subjects.owner_events("user1"), 2)):
+        reader = OrderedReader(bus, subjects.EVENTS, subject)
+        assert await reader.open(1) == expected
+        async with aclosing(reader.read()) as read:
+            assert [(await anext(read)).subject for _ in range(expected)]
+        await reader.close()
+    assert await read_trace(bus.js, "0" * 32) == []
+    for stream in STREAMS:
+        await bus.js.stream_info(stream.name)
+        for spec in stream.consumers:
+            await bus.js.consumer_info(spec.stream, spec.name)
+    assert lines[API].refused == set()
+
+
+async def test_the_reconciler_owns_the_topology_and_takes_out_what_was_given_up(lines: dict[Service, Line]) -> None:
+    bus = lines[RECONCILER].bus
+    assert (await topology.apply(bus.js)).keys() == {stream.name for stream in STREAMS}
+    for stream in STREAMS:
+        await bus.js.update_stream(stream.config())
+    for stream, subject in ((subjects.COMMANDS, subjects.PARSE_DOCUMENT), (subjects.TICKS, subjects.tick("outbox"))):
+        ack = await lines[API].bus.js.publish(subject, b"{}", stream=stream)
+        assert (await bus.js.get_msg(stream, ack.seq)).data == b"{}"
+        assert await bus.js.delete_msg(stream, ack.seq)
+    assert lines[RECONCILER].refused == set()
+
+
+async def test_a_cancel_reaches_the_indexer_and_a_wake_the_reconciler(lines: dict[Service, Line]) -> None:
+    cancels = await lines[INDEXER].bus.nc.subscribe(subjects.ALL_TASK_CANCELS)
+    wakes = await lines[RECONCILER].bus.nc.subscribe(subjects.wake(RECONCILER), queue="reconciler")
+    for line in (lines[INDEXER], lines[RECONCILER]):
+        await line.bus.nc.flush()
+    await lines[API].bus.nc.publish(subjects.cancel_task("wf1"), b"{}")
+    assert (await cancels.next_msg(timeout=30)).subject == subjects.cancel_task("wf1")
+    for service in Service:
+        await lines[service].bus.nc.publish(subjects.wake(RECONCILER))
+        await wakes.next_msg(timeout=30)
+
+
+async def test_whoever_has_no_identity_or_another_installations_gets_in_nowhere(
+    server: NatsServer, tmp_path: Path
+) -> None:
+    (tmp_path / "foreign").mkdir()
+    foreign = make_keys(tmp_path / "foreign")[API]
+    for seed in (None, foreign):
+        options = connect_options(NatsSettings(url=server.url, seed_file=seed), service="mcp", instance="t")
+        with pytest.raises(nats.errors.Error, match=r"(?i)authorization"):
+            await nats.connect(**(options | {"allow_reconnect": False, "max_reconnect_attempts": 1}))

@@ -1,0 +1,48 @@
+"""Which process of the stack is given which secret."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from aperag_standalone import files
+from aperag_standalone.home import Home
+from aperag_standalone.supervisor.services import ServiceProcess, gateways, mcp_environment, shared_environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CALLERS = {
+    "PATH": "/bin",
+    "APERAG_WORK__LEASE": "PT5S",
+    "APERAG_API_KEY": "sk-of-the-caller",
+    "APERAG_SECRET_KEY": "of the caller",
+    "APERAG_SECRET_KEY_PREVIOUS": "[]",
+    "APERAG_POSTGRES__PASSWORD": "of the caller",
+    "APERAG_NATS__SEED_FILE": "of the caller",
+    "APERAG_OAUTH__PROVIDERS__STUB__CLIENT_SECRET": "of the gateway",
+}
+
+
+def test_what_a_shell_exports_reaches_no_service_where_it_is_a_secret(tmp_path: Path) -> None:
+    for made in (
+        shared_environment(CALLERS, Home(tmp_path), nats_url="nats://n"),
+        mcp_environment(CALLERS, api_url="http://a"),
+    ):
+        assert made["APERAG_WORK__LEASE"] == "PT5S"
+        assert not [name for name, value in made.items() if value.startswith(("of the", "sk-"))]
+    assert gateways(CALLERS) == {"APERAG_OAUTH__PROVIDERS__STUB__CLIENT_SECRET": "of the gateway"}
+
+
+def test_only_who_holds_the_secret_is_given_it_and_always_the_present_one(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    holder = ServiceProcess("api", "aperag_api", home, {}, holds_secret=True)
+    first = holder.environment()["APERAG_SECRET_KEY"]
+    assert "APERAG_SECRET_KEY" not in ServiceProcess("indexer", "aperag_indexer", home, {}).environment()
+    files.write_private(home.previous_secret_keys, f"{first}\nolder\n")
+    # A rotation that stopped here has replaced nothing yet.
+    assert json.loads(holder.environment()["APERAG_SECRET_KEY_PREVIOUS"]) == ["older"]
+    files.write_private(home.secret_key, "next\n")
+    environment = holder.environment()
+    assert environment["APERAG_SECRET_KEY"] == "next"
+    assert json.loads(environment["APERAG_SECRET_KEY_PREVIOUS"]) == [first, "older"]
