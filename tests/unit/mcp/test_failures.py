@@ -31,8 +31,10 @@ PROBLEM_INVALID = {
         (
             404,
             {"detail": "Not Found"},
-            "This gateway does not offer that: its version has no such route, or its address (APERAG_API_URL) is wrong."
-            " Do without this tool.",
+            (
+                "This gateway does not offer that: its version has no such route, or its address (APERAG_API_URL) is wrong."
+                " Do without this tool."
+            ),
         ),
         (401, {"detail": "Unauthorized"}, "The API key is not accepted. Send a valid one: keys can be revoked."),
         (
