@@ -13,7 +13,7 @@ from fastmcp import Client
 from fastmcp.client.transports import StdioTransport
 from jsonschema import validate
 
-from aperag_common.testing.site import head
+from aperag_common.testing.site import head, open_site
 
 if TYPE_CHECKING:
     from tests.integration.mcp.conftest import Person
@@ -66,9 +66,10 @@ async def refusal(client: Client[Any], tool: str, **arguments: Any) -> str:
 @pytest.mark.parametrize("way", WAYS)
 async def test_the_web_is_searched_and_read(stack: Stack, alice: Person, site: Site, way: str) -> None:
     site.page("/duckduckgo", HIT.format("oolong") + HIT.format("pu-erh"))
-    site.page("/robots.txt", "User-agent: *\nDisallow: /private", "text/plain")
-    pages = [site.page("/oolong", PAGE), f"{site.url}/private", "http://localhost/", f"{site.url}/missing"]
-    async with client_of(way, stack, alice) as client:
+    # A site of its own: the gateway remembers what robots.txt said.
+    async with open_site() as shop, client_of(way, stack, alice) as client:
+        shop.page("/robots.txt", "User-agent: *\nDisallow: /private", "text/plain")
+        pages = [shop.page("/oolong", PAGE), f"{shop.url}/private", "http://localhost/", f"{shop.url}/missing"]
         found = await call(client, "web_search", query="oolong", max_results=1, source="example.org")
         read = await call(client, "web_read", url_list=pages)
     (hit,) = found["results"]
