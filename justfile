@@ -56,7 +56,7 @@ aperag *arguments:
 # Everything that must hold: check, then every test that does not take minutes by design
 [group('work')]
 test *options: check
-    pytest tests -n 2 -m "not long" {{ options }}
+    pytest tests -n 3 --dist worksteal -m "not long" {{ options }}
 
 # The tests that take minutes by design: a NATS server that is away for five
 [group('work')]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,8 @@ class CeleryLane:
 
     def close(self) -> None:
         self._threads.shutdown()
+        # Results that are collected later would each look twenty seconds for a server that has ended by then.
+        gc.collect()
         self._redis.close()
         self.app.close()
 

@@ -82,6 +82,7 @@ async def test_running_a_timer_publishes_one_tick_and_says_when_one_waits(
 async def test_an_unknown_timer_is_not_found_and_nothing_is_published(admin: Person, bus: Bus) -> None:
     answer = await admin.http.post("/admin/timers/midnight/run")
     assert (answer.status_code, answer.json()["error_code"]) == (404, "RESOURCE_NOT_FOUND")
+    assert answer.json()["message"].startswith("Timer midnight not found; there are: ")
     assert "collection-gc" in answer.json()["message"]
     assert (await bus.js.stream_info(subjects.TICKS)).state.messages == 0
 

@@ -59,3 +59,22 @@ async def test_a_request_that_nothing_answers_ends_with_none(bus: Bus, monkeypat
     asked = await Pull.open(bus, subjects.COMMANDS, CONSUMER)
     assert await asked.next(1) is None
     assert not asked.under_way
+
+
+async def test_the_late_end_of_an_earlier_request_is_not_taken_for_that_of_the_present_one(bus: Bus) -> None:
+    """A server that stood still tells it when nobody waits any more; two requests would be under way from then on."""
+    asked = await Pull.open(bus, subjects.COMMANDS, CONSUMER)
+    await publish(bus, 1)
+    await take(asked, 1)
+    await tell_the_end(bus, f"{asked._inbox}1")
+    await publish(bus, 1)
+    await take(asked, 1)
+    await tell_the_end(bus, f"{asked._inbox}3")
+    assert await asked.next(1) is None
+    assert not asked.under_way
+
+
+async def tell_the_end(bus: Bus, reply: str) -> None:
+    """As the server does; it is here when this returns."""
+    await bus.nc.publish(reply, headers={"Status": "408", "Description": "Request Timeout"})
+    await bus.nc.flush()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from aperag_retrieval.chunking import ParsedDocument
 
 DATA = Path(__file__).parents[2] / "data"
-SOON = 30.0
+SOON = 60.0
 MINUTE = timedelta(seconds=60)
 needs_tesseract = pytest.mark.skipif(
     "eng" not in installed_recognition().languages, reason="tesseract with English is not installed"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from aperag_common.bus.delivery import Ack, Settled
 from aperag_common.objects import LocalObjectStore
@@ -241,6 +242,25 @@ async def test_missing_bytes_end_the_document_with_a_reason(indexer: Indexer) ->
     assert await indexer.column("SELECT DISTINCT status FROM document_step") == ["FAILED"]
     [message] = await indexer.column("SELECT DISTINCT error_message FROM document_step")
     assert "missing" in message
+
+
+async def test_bytes_that_a_delete_takes_from_under_a_parse_are_no_error(
+    indexer: Indexer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document_id = await indexer.upload()
+
+    async def overtaken(path: Path, *, name: str) -> ParsedDocument:
+        async with indexer.engine.begin() as conn:
+            assert await changes.delete(conn, document_id, first_due=PACE.first_due)
+        path.unlink()
+        return ParsedDocument(path.read_text(encoding="utf-8"))
+
+    monkeypatch.setattr(indexer.parser, "parse", overtaken)
+    with capture_logs() as lines, pytest.raises(Settled) as settled:
+        await indexer.run(document_id, "parse")
+    assert settled.value.settlement == Ack(outcome="superseded")
+    assert [(it["event"], it["log_level"]) for it in lines] == [("step.failed_in_vain", "info")]
+    assert await indexer.column("SELECT 1 FROM dead_letter") == []
 
 
 async def test_a_removal_leaves_no_row_and_no_object(indexer: Indexer) -> None:

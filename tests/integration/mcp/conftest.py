@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import uuid
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -27,6 +29,7 @@ from aperag_common.health import Health, HttpServer
 from aperag_common.metrics import Metrics
 from aperag_common.settings import HttpSettings, PostgresSettings
 from aperag_common.telemetry import Telemetry
+from aperag_common.testing.site import open_site
 from aperag_common.testing.stack import Stack
 from aperag_mcp.app import make_app, make_server
 from aperag_mcp.gateway.client import connect
@@ -38,13 +41,36 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import ReadableSpan
 
+    from aperag_common.testing.site import Site
+
 GREEN = "# Tea\n\nGreen tea is not oxidised; it is steeped at seventy degrees.\n"
 
 
 @pytest.fixture(scope="package")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    # A key in the shell is the command line's: the service must not act with it.
-    environment = {**os.environ, "APERAG_API_KEY": "sk-" + "0" * 32}  # noqa: TID251  the caller's own settings
+def engine_port() -> Iterator[int]:
+    """Where the search engine of the tests will listen; held, so that nobody else is given it before."""
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
+@pytest_asyncio.fixture
+async def site(engine_port: int) -> AsyncIterator[Site]:
+    """The web of the tests: its search engine is at ``/duckduckgo``, its pages are what a test says."""
+    async with open_site(port=engine_port) as site:
+        yield site
+
+
+@pytest.fixture(scope="package")
+def stack(tmp_path_factory: pytest.TempPathFactory, engine_port: int) -> Iterator[Stack]:
+    environment = {
+        **os.environ,  # noqa: TID251  the caller's own settings
+        # A key in the shell is the command line's: the service must not act with it.
+        "APERAG_API_KEY": "sk-" + "0" * 32,
+        "APERAG_WEB__DUCKDUCKGO_URL": f"http://127.0.0.1:{engine_port}/duckduckgo",
+        "APERAG_OUTBOUND__ALLOW": json.dumps(["127.0.0.1"]),
+    }
     stack = Stack(tmp_path_factory.mktemp("mcp") / "home", environment)
     started = stack.up()
     assert started.returncode == 0, started.stdout + started.stderr

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
     from tests.integration.mcp.conftest import Person, Shelf
 
+    from aperag_common.testing.site import Site
     from aperag_common.testing.stack import Stack
 
 APERAG = str(Path(sys.executable).with_name("aperag"))
+NOTHING_FOUND = "<html><body><div class='no-results'>No results.</div></body></html>"
 MODES = ["legacy", "auto"]
 """The handshake of earlier revisions, and the newest that both sides know."""
 
@@ -38,7 +40,7 @@ def ways(stack: Stack) -> list[str]:
     return [str(stack.state()["mcp_url"]), f"{stack.url}/mcp/", f"{stack.url}/mcp"]
 
 
-async def tour(client: SdkClient, shelf: Shelf) -> dict[str, Any]:
+async def tour(client: SdkClient, shelf: Shelf, site: Site) -> dict[str, Any]:
     """Everything there is, once; what the search found."""
     await client.list_resources()
     await client.list_resource_templates()
@@ -46,6 +48,7 @@ async def tour(client: SdkClient, shelf: Shelf) -> dict[str, Any]:
     assert (await client.get_prompt("search_assistant")).messages
     assert (await client.read_resource("aperag://usage-guide")).contents
     target = {"collection_id": shelf.collection, "document_id": shelf.document}
+    site.page("/duckduckgo", NOTHING_FOUND)
     calls: dict[str, dict[str, Any]] = {
         "list_collections": {},
         "list_documents": {"collection_id": shelf.collection},
@@ -53,6 +56,8 @@ async def tour(client: SdkClient, shelf: Shelf) -> dict[str, Any]:
         "document_status": target,
         "add_document": {"collection_id": shelf.collection, "text": shelf.text, "name": shelf.name},
         "search_collection": {"collection_id": shelf.collection, "query": "oxidised tea"},
+        "web_search": {"query": "tea"},
+        "web_read": {"url_list": [site.page("/tea", "Green tea", "text/plain")]},
     }
     found: dict[str, Any] = {}
     for name, arguments in calls.items():
@@ -61,28 +66,34 @@ async def tour(client: SdkClient, shelf: Shelf) -> dict[str, Any]:
         found[name] = answer.structured_content
     refused = await client.call_tool("search_chat_files", {"chat_id": "chat0123456789abcdef", "query": "x"})
     assert refused.is_error
+    (said,) = refused.content
+    assert said.text.endswith(("Do without this tool.", "Use the id of a chat of yours."))
     listed = {it.name for it in (await client.list_tools()).tools}
-    assert set(found) | {"search_chat_files", "web_search", "web_read"} == listed
+    assert set(found) | {"search_chat_files"} == listed
+    assert found["web_search"]["results"] == []
+    assert found["web_read"]["results"][0]["content"] == "Green tea"
     return dict(found["search_collection"])
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("way", [0, 1, 2], ids=["service", "gateway", "gateway-without-slash"])
-async def test_the_official_client_over_http(stack: Stack, alice: Person, shelf: Shelf, way: int, mode: str) -> None:
+async def test_the_official_client_over_http(
+    stack: Stack, alice: Person, shelf: Shelf, site: Site, way: int, mode: str
+) -> None:
     headers = {"Authorization": f"Bearer {alice.key}"}
     async with httpx2.AsyncClient(headers=headers, timeout=60, trust_env=False) as http:
         transport = streamable_http_client(ways(stack)[way], http_client=http)
         async with SdkClient(transport, mode=mode, read_timeout_seconds=60) as client:
-            found = await tour(client, shelf)
+            found = await tour(client, shelf, site)
     assert found["items"][0]["metadata"]["document_id"] == shelf.document
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_the_official_client_over_stdio(stack: Stack, alice: Person, shelf: Shelf, mode: str) -> None:
+async def test_the_official_client_over_stdio(stack: Stack, alice: Person, shelf: Shelf, site: Site, mode: str) -> None:
     env = environment(stack) | {"APERAG_API_KEY": alice.key}
     server = StdioServerParameters(command=APERAG, args=["mcp"], env=env)
     async with SdkClient(server, mode=mode, read_timeout_seconds=60) as client:
-        found = await tour(client, shelf)
+        found = await tour(client, shelf, site)
     assert found["items"][0]["metadata"]["document_id"] == shelf.document
 
 
@@ -142,7 +153,9 @@ async def test_nothing_but_the_protocol_is_on_standard_output(stack: Stack) -> N
     assert rest.strip() == b""
     assert process.returncode == 0
     assert errors is not None
-    assert b"search_collection" in await errors, "the logs are on standard error"
+    logged = await errors
+    assert b"search_collection" in logged, "the logs are on standard error"
+    assert stack.api_key.encode() not in logged
 
 
 async def test_a_server_that_cannot_know_its_gateway_says_so(tmp_path: Path) -> None:
@@ -181,7 +194,9 @@ async def test_people_never_see_each_others_collections(
         await asyncio.gather(*(look(person, url) for person in (alice, mallory) for url in urls for _ in range(2)))
 
 
-async def test_two_replicas_serve_one_client_in_turns(alice: Person, shelf: Shelf, replica: Callable[..., Any]) -> None:
+async def test_two_replicas_serve_one_client_in_turns(
+    alice: Person, shelf: Shelf, site: Site, replica: Callable[..., Any]
+) -> None:
     """No request needs what another one left behind: not even the handshake."""
     async with replica() as first, replica() as second, httpx2.AsyncClient(timeout=60, trust_env=False) as http:
         turn = 0
@@ -196,7 +211,7 @@ async def test_two_replicas_serve_one_client_in_turns(alice: Person, shelf: Shel
         http.headers["Authorization"] = f"Bearer {alice.key}"
         http.event_hooks = {"request": [alternate]}
         async with SdkClient(streamable_http_client(f"{first.url}/mcp/", http_client=http), mode="legacy") as client:
-            found = await tour(client, shelf)
+            found = await tour(client, shelf, site)
         assert found["items"]
         served = [sum(span.name.startswith("tools/call") for span in it.spans()) for it in (first, second)]
     assert min(served) > 0

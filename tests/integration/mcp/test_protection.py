@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -80,6 +82,22 @@ async def test_a_key_that_is_not_known_is_told_so(stack: Stack, key: str) -> Non
     assert key not in answer.text
 
 
+async def test_no_key_is_in_any_log(
+    stack: Stack, alice: Person, replica: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where everything is logged that the libraries have to say."""
+    caplog.set_level(logging.DEBUG)
+    wrong = f"sk-{uuid.uuid4().hex}"
+    async with replica() as other:
+        for url in (f"{other.url}/mcp/", *addresses(stack)):
+            for key in (alice.key, wrong):
+                await post(url, key=key)
+    assert {"mcp", "fastmcp"} & {record.name.partition(".")[0] for record in caplog.records}
+    for logged in (caplog.text, stack.log("mcp"), stack.log("api")):
+        assert alice.key not in logged
+        assert wrong not in logged
+
+
 async def test_a_cookie_is_no_credential(stack: Stack) -> None:
     assert "No API key was sent" in (await post(addresses(stack)[1], Cookie="session=x")).text
 
@@ -129,7 +147,7 @@ async def test_a_gateway_that_is_away_makes_it_unready_and_its_calls_fail_clearl
         answer = await post(f"{lonely.url}/mcp/", key="sk-x")
     assert ready.status_code == 503
     assert ready.json()["checks"]["gateway"]["detail"] == "no answer"
-    assert "The gateway does not answer. Try again later." in answer.text
+    assert "The gateway does not answer. Try again later; if it stays so, it is not running" in answer.text
 
 
 async def test_the_gateway_is_ready_whatever_becomes_of_the_mcp_service(stack: Stack) -> None:

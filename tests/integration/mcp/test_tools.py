@@ -26,7 +26,7 @@ CONTRACT = {
         "use_graph_index": True,
         "use_summary_index": True,
         "use_vision_index": True,
-        "rerank": False,
+        "rerank": True,
         "topk": 5,
         "query_keywords": None,
     },

@@ -155,3 +155,27 @@ async def test_kept_answers_are_forgotten_after_a_day(engine: AsyncEngine, colle
         )
     await collect.run()
     assert await rows(engine, "SELECT key FROM idempotency_record") == [("new",)]
+
+
+async def test_objects_that_cannot_be_removed_keep_no_others_from_it_and_are_told_of(
+    engine: AsyncEngine, objects: LocalObjectStore, collect: Collect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await staged(engine, objects, 7)
+    await collect.run()
+    await rows(engine, "UPDATE document SET updated = updated - interval '11 min'")
+    ids = sorted(row.id for row in await rows(engine, "SELECT id FROM document"))
+    stuck = ids[:3]  # more than a batch, and before all others
+    remove = objects.delete_prefix
+
+    async def refuse(prefix: str) -> None:
+        if prefix.rpartition("/")[2] in stuck:
+            raise PermissionError(prefix)
+        await remove(prefix)
+
+    monkeypatch.setattr(objects, "delete_prefix", refuse)
+    with pytest.raises(PermissionError):
+        await collect.run()
+    assert sorted(row.id for row in await rows(engine, "SELECT id FROM document")) == stuck
+    monkeypatch.undo()
+    await collect.run()
+    assert await statuses(engine) == []

@@ -104,3 +104,36 @@ async def test_a_purge_that_loses_its_lease_between_batches_removes_no_more(
     assert await told(Purge(rows, LocalObjectStore(tmp_path)), command) == Ack(outcome="superseded")
     assert len(await found(engine, "SELECT 1 FROM document")) == 2
     assert len(await found(engine, "SELECT 1 FROM collection")) == 1
+
+
+async def test_a_purge_removes_large_documents_in_smaller_batches_and_tasks_in_batches_too(
+    engine: AsyncEngine, rows: DrivenRows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(purge_module, "BATCH", 4)
+    monkeypatch.setattr(purge_module, "WORKFLOW_BATCH", 2)
+    monkeypatch.setattr(purge_module.repository, "MOST_CHUNKS", 10)
+    command = await doomed(engine, documents=6)
+    async with engine.begin() as conn:
+        ids = list((await conn.execute(text("SELECT id FROM document ORDER BY id"))).scalars())
+        for document_id, chunks in zip(ids, (99, 6, 6, None, 1, 1), strict=True):
+            await conn.execute(
+                text("UPDATE document_step SET data = CAST(:d AS jsonb) WHERE document_id = :id AND kind = 'parse'"),
+                {"id": document_id, "d": "{}" if chunks is None else f'{{"chunks": {chunks}}}'},
+            )
+    removed: dict[str, list[int]] = {"remove_documents": [], "remove_workflows": []}
+
+    def noted(name: str) -> Any:
+        remove = getattr(purge_module.repository, name)
+
+        async def note(conn: Any, collection_id: str, *, limit: int) -> int:
+            removed[name].append(await remove(conn, collection_id, limit=limit))
+            return removed[name][-1]
+
+        return note
+
+    for name in removed:
+        monkeypatch.setattr(purge_module.repository, name, noted(name))
+    assert await told(Purge(rows, LocalObjectStore(tmp_path)), command) == Ack()
+    assert removed == {"remove_documents": [1, 2, 3, 0], "remove_workflows": [2, 2, 2, 0]}
+    for table in ("document", "document_step", "workflow", "workflow_step", "collection", "collection_purge"):
+        assert await found(engine, f"SELECT 1 FROM {table}") == []

@@ -105,6 +105,13 @@ async def test_a_redirect_to_a_private_host_is_not_followed(web: Web, site: Site
         assert inner.asked == []
 
 
+@pytest.mark.parametrize("to", ["http://xn--a.org/", "http://127.0.0.1:65536/", "http://[::1"])
+async def test_a_redirect_to_what_is_no_address_spoils_no_other_page(web: Web, site: Site, to: str) -> None:
+    pages = await read(web, site.redirect("/broken", to), site.page("/good", PAGE), to)
+    assert [page.status for page in pages] == ["error", "success", "error"]
+    assert {page.error_code for page in pages if page.error_code} <= {"INVALID_URL", "BROKEN_RESPONSE"}
+
+
 async def test_redirects_are_followed_and_circles_end(web: Web, site: Site) -> None:
     site.page("/new", PAGE)
     assert await code(web, site.redirect("/old", "/new")) is None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from aperag_common import errors
 from aperag_common.bus.delivery import Ack, Nak, Settled
@@ -115,6 +116,25 @@ async def test_success_settles_the_row_or_removes_it(engine: AsyncEngine, worker
         assert (after.attempt, after.worker) == (1, "worker-1")
     again = await work(worker(), table, message)
     assert again == Ack(outcome="superseded" if after is None else "settled")
+
+
+@pytest.mark.parametrize("superseded", [False, True])
+async def test_an_unforeseen_error_is_logged_with_its_stack_unless_the_work_was_in_vain(
+    engine: AsyncEngine, worker: Workers, table: DrivenTable, *, superseded: bool
+) -> None:
+    row_id = await made(engine, table)
+    message = await command(engine, table, row_id)
+
+    async def supersede(_: Any) -> None:
+        if superseded:
+            await rows(engine, f"UPDATE {table.name} SET generation = generation + 1, lease_token = NULL")
+
+    with capture_logs() as lines:
+        answer = await work(worker(), table, message, during=supersede, error=RuntimeError("gone"))
+    assert answer.outcome == ("superseded" if superseded else "retry")
+    events = {it["event"]: it["log_level"] for it in lines}
+    assert ("row.failed_unexpectedly" in events) is not superseded
+    assert events.get("row.failed_in_vain") == ("info" if superseded else None)
 
 
 async def test_a_live_lease_puts_a_second_worker_off_and_counts_no_attempt(

@@ -106,6 +106,7 @@ def test_there_is_one_rerun_per_document() -> None:
         (rb'{"a": "\u0000"}', {"undecodable": '{"a": "\\u0000"}'}),
         (rb'{"a": "\ud800"}', {"undecodable": '{"a": "\\ud800"}'}),
         (b'{"a": NaN}', {"undecodable": '{"a": NaN}'}),
+        (b'{"a": 1e400}', {"undecodable": '{"a": 1e400}'}),
         (b"[" * 20_000, {"undecodable": "[" * 20_000}),
         (b"a\x00b\xff", {"undecodable": "a\ufffdb\ufffd"}),
     ],

@@ -192,6 +192,8 @@ async def test_where_nobody_listens_is_unreachable(client: OutboundClient) -> No
         ("http://me@127.0.0.1/", InvalidUrl),
         ("file:///etc/passwd", InvalidUrl),
         ("ftp://example.org/", InvalidUrl),
+        ("http://xn--a.org/", InvalidUrl),
+        ("http://127.0.0.1:65536/", InvalidUrl),
     ],
 )
 async def test_a_redirect_is_checked_like_the_first_address(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from aperag_common.outbound.settings import OutboundSettings
 from aperag_common.testing.site import open_site
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from aperag_common.testing.site import Site
@@ -126,6 +127,12 @@ async def test_an_address_as_only_some_resolvers_read_it_is_refused(host: str) -
         "http://127%2e0%2e0%2e1/",
         "http://exa mple.org/",
         "http://ex%00ample.org/",
+        "http://xn--/",
+        "http://xn--a.org/",
+        "http://[2606:4700::1111%25\uff0eeth0]/",
+        "http://example.org:65536/",
+        "http://example.org:-1/",
+        "http://example.org:0/",
         "http://-example.org/",
         f"http://{'a' * 64}.org/",
         pytest.param(f"http://{'a.' * 127}org/", id="long host"),
@@ -255,6 +262,36 @@ async def test_an_address_that_does_not_answer_is_passed_over(site: Site) -> Non
 
     client = OutboundClient(OutboundSettings(allow=("127.0.0.0/8",)), user_agent="tests", resolver=resolve)
     assert await fetched(client, f"http://two.example.org:{site.port}/") == b"hello"
+    await client.close()
+
+
+@contextmanager
+def swallowing(host: str, port: int) -> Iterator[None]:
+    """A listener that answers no knock at all, as a network does that drops packets."""
+    with ExitStack() as opened:
+        listener = opened.enter_context(socket.socket())
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(0)
+        for _ in range(4):  # more than wait for an accept: further ones are dropped
+            knocking = opened.enter_context(socket.socket())
+            knocking.setblocking(False)
+            knocking.connect_ex((host, port))
+        yield
+
+
+async def test_an_address_that_never_answers_leaves_time_for_the_next(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a host has an IPv6 address, and the way there swallows packets."""
+
+    async def resolve(_: str) -> list[str]:
+        return ["127.0.0.3", "127.0.0.1"]
+
+    monkeypatch.setattr("aperag_common.outbound.transport.CONNECT_SECONDS", 0.5)
+    client = OutboundClient(OutboundSettings(allow=("127.0.0.0/8",)), user_agent="tests", resolver=resolve)
+    with swallowing("127.0.0.3", site.port):
+        assert await fetched(client, f"http://two.example.org:{site.port}/") == b"hello"
     await client.close()
 
 

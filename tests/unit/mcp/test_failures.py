@@ -28,6 +28,14 @@ PROBLEM_INVALID = {
             PROBLEM,
             "Document doc1 not found. Call list_documents with the collection's id for those there are.",
         ),
+        (
+            404,
+            {"detail": "Not Found"},
+            (
+                "This gateway does not offer that: its version has no such route, or its address (APERAG_API_URL) is wrong."
+                " Do without this tool."
+            ),
+        ),
         (401, {"detail": "Unauthorized"}, "The API key is not accepted. Send a valid one: keys can be revoked."),
         (
             403,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 import typer
+from rich.console import Console
 
 from aperag_standalone.cli import dlq
 from aperag_standalone.client import dead_letters
@@ -79,3 +81,39 @@ async def test_more_ids_than_a_gateway_takes_at_once_are_asked_for_in_parts() ->
     told, bodies = await asked([part("redriven", "a"), part("redriven", "b")], {"ids": ids})
     assert [len(body["ids"]) for body in bodies] == [dead_letters.MOST_IDS, 1]
     assert told["letters"] == 2
+
+
+async def test_what_changes_very_many_rows_is_waited_for_longer_than_what_is_only_read() -> None:
+    waited: dict[str, float] = {}
+
+    def gateway(request: httpx.Request) -> httpx.Response:
+        waited[request.url.path.rpartition("/")[2]] = request.extensions["timeout"]["read"]
+        return httpx.Response(200, json={**part("redriven"), "purged": 1, "items": [], "total": 0, "has_next": False})
+
+    async with connect(Target("http://gateway", "sk-x"), transport=httpx.MockTransport(gateway)) as api:
+        await dead_letters.find(api.http, {}, limit=1)
+        await dead_letters.redrive(api.http, {"all": True}, dry_run=False)
+        await dead_letters.purge(api.http, {"all": True})
+        await api.cancel_collection("col1")
+        await api.rebuild_failed("col1")
+    read = waited.pop("dead-letters")
+    assert set(waited) == {"redrive", "purge", "cancel", "rebuild_failed_indexes"}
+    assert min(waited.values()) >= 10 * read
+
+
+@pytest.mark.parametrize(
+    ("dry_run", "said"),
+    [
+        (True, "3 dead letters looked at, nothing was changed: 1 already redriven, 2 would be redriven"),
+        (False, "3 dead letters looked at, 2 tasks begun: 1 already redriven, 2 redriven"),
+    ],
+)
+def test_a_dry_run_says_what_would_be_done_and_not_that_it_was(*, dry_run: bool, said: str) -> None:
+    told = {**part("redriven", "a", "b"), "dry_run": dry_run, "letters": 3}
+    told["outcomes"] = {"redriven": 2, "already_redriven": 1}
+    console = Console(width=200, file=io.StringIO(), color_system=None)
+    console.print(dlq._redriven(told))
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    assert said in shown
+    assert ("would be redriven" in shown.partition(said)[0]) is dry_run

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,26 @@ from aperag_standalone.home import Home, NotWritable
 def test_a_free_port_lies_below_the_range_of_outgoing_connections() -> None:
     first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
     assert all(ports.LOWEST <= ports.free_port() < first for _ in range(20))
+
+
+CHOOSE = """
+from aperag_standalone import ports
+print(ports.free_port(), flush=True)
+input()
+"""
+
+
+def test_a_port_that_another_process_chose_is_its_own_before_anyone_listens_there() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", CHOOSE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        port = int(other.stdout.readline())
+        assert ports.is_free(port)
+        assert not ports.reserve(port)
+        other.communicate("\n")
+    assert ports.reserve(port)
+    assert not ports.reserve(port), "a process chooses no port twice"
 
 
 def test_a_taken_port_names_its_holder_and_what_to_do() -> None:

@@ -96,7 +96,7 @@ class WorkSettings(Block):
     retry_jitter: float = Field(0.2, ge=0, le=1, description="largest share of a retry delay added at random")
     max_failures: PositiveInt = Field(4, description="reported failures until a step is FAILED")
     max_attempts: PositiveInt = Field(12, description="claims until a step is FAILED as WORKER_LOST")
-    in_flight_per_owner: PositiveInt = Field(32, description="documents of one owner released at a time")
+    in_flight_per_owner: PositiveInt = Field(16, description="documents of one owner released at a time")
     steps: dict[WorkStep, RetrySettings] = Field(
         default_factory=dict,
         description="retries of single steps (parse, vector, fulltext, remove, purge, summarize), as in"

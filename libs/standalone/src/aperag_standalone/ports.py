@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import functools
 import http.client
+import os
 import secrets
 import socket
+import tempfile
 from pathlib import Path
 
 import psutil
@@ -35,8 +40,41 @@ def is_free(port: int) -> bool:
     return True
 
 
+_given: set[int] = set()
+"""Ports that this process has chosen: its own locks do not keep it off them."""
+
+
+@functools.cache
+def _reservations() -> int | None:
+    """A file of this user's with a byte per port; None where there cannot be one.
+
+    Never closed: the locks on it are this process's for as long as it lives, and nobody else's.
+    """
+    name = Path(tempfile.gettempdir()) / f"aperag-ports-{os.getuid()}"
+    with contextlib.suppress(OSError):
+        return os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    return None
+
+
+def reserve(port: int) -> bool:
+    """Whether no other process of this user has chosen ``port``; then it is this one's until it ends.
+
+    Between the choice of a port and the server that listens on it seconds can pass, and after a crash again.
+    """
+    file = _reservations()
+    if port in _given:
+        return False
+    try:
+        if file is not None:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    _given.add(port)
+    return True
+
+
 def free_port() -> int:
-    """A free port below the ephemeral range.
+    """A free port below the ephemeral range that no other process of this user has chosen either.
 
     A server that is restarted on an ephemeral port can find it taken by an outgoing connection, even by a client
     that connects to itself while it waits for the server.
@@ -44,7 +82,7 @@ def free_port() -> int:
     span = max(_first_ephemeral() - LOWEST, 1_000)
     for _ in range(200):
         port = LOWEST + secrets.randbelow(span)
-        if is_free(port):
+        if is_free(port) and reserve(port):
             return port
     message = "no free TCP port found"
     raise PortTaken(message, hint=f"ports {LOWEST} to {LOWEST + span} all seem taken: see `ss -ltnp`")

@@ -36,12 +36,14 @@ class Pull:
         self._bus = bus
         self._subject = f"{JS}.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._subscription = subscription
+        self._inbox = subscription.subject.removesuffix("*")
+        self._requests = 0
         self._owed = 0
         self._until = 0.0
 
     @classmethod
     async def open(cls, bus: Bus, stream: str, consumer: str) -> Pull:
-        return cls(bus, stream, consumer, await bus.nc.subscribe(bus.nc.new_inbox()))
+        return cls(bus, stream, consumer, await bus.nc.subscribe(f"{bus.nc.new_inbox()}.*"))
 
     @property
     def under_way(self) -> bool:
@@ -53,7 +55,7 @@ class Pull:
         if not self.under_way:
             await self._ask(most)
         try:
-            message = await self._subscription.next_msg(timeout=max(self._until - time.monotonic(), 0.001))
+            message = await self._receive()
         except TimeoutError:
             self._owed = 0
             raise
@@ -69,8 +71,23 @@ class Pull:
     async def close(self) -> None:
         await self._subscription.unsubscribe()
 
+    async def _receive(self) -> Msg:
+        """What an earlier request still says of its end is passed over: taken for that of the one under way, there
+        would be two of them from then on.
+        """
+        while True:
+            message = await self._subscription.next_msg(timeout=max(self._until - time.monotonic(), 0.001))
+            # A message carries the subject of its publish, a status that of the request it answers.
+            if not message.subject.startswith(self._inbox) or message.subject == self._reply:
+                return message
+
+    @property
+    def _reply(self) -> str:
+        return f"{self._inbox}{self._requests}"
+
     async def _ask(self, most: int) -> None:
         request = {"batch": most, "expires": int(PULL_SECONDS * NANOSECONDS)}
-        await self._bus.nc.publish(self._subject, json.dumps(request).encode(), self._subscription.subject)
+        self._requests += 1
+        await self._bus.nc.publish(self._subject, json.dumps(request).encode(), self._reply)
         self._owed = most
         self._until = time.monotonic() + PULL_SECONDS + GRACE_SECONDS

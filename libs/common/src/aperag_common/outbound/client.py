@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
     from aperag_common.outbound.settings import OutboundSettings
 
+NO_ADDRESS = (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError)
+"""What httpx raises for an address that is none; the last for a host name that a redirect leads to."""
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -100,7 +103,7 @@ class OutboundClient:
         except (TimeoutError, httpx.TimeoutException) as err:
             message = f"No complete answer within {seconds:.0f} s"
             raise TimedOut(message) from err
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as err:
+        except NO_ADDRESS as err:
             message = f"{call.url[:100]!r} is not an http or https address, or leads to what is none"
             raise InvalidUrl(message) from err
         except (httpx.RemoteProtocolError, httpx.DecodingError) as err:

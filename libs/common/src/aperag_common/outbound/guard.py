@@ -26,6 +26,7 @@ SCHEMES = {"http": 80, "https": 443}
 LOOKUPS = 8
 LONGEST_URL = 8_000
 MOST_ADDRESSES = 4
+HIGHEST_PORT = 65_535
 
 _LAST_LABEL_IS_A_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
 
@@ -56,6 +57,9 @@ class Guard:
             raise InvalidUrl(message)
         if len(str(url)) > LONGEST_URL:
             message = f"The address is longer than {LONGEST_URL} characters"
+            raise InvalidUrl(message)
+        if url.port is not None and not 0 < url.port <= HIGHEST_PORT:
+            message = f"There is no port {url.port}: ports are numbers up to {HIGHEST_PORT}"
             raise InvalidUrl(message)
         self._check_host(host_of(url))
 
@@ -127,7 +131,12 @@ class Guard:
 
 def host_of(url: httpx.URL) -> str:
     """In ASCII, as it is looked up; a trailing dot names the same host."""
-    return url.raw_host.decode("ascii").lower().strip("[]").rstrip(".")
+    try:
+        str(url.host)  # only here httpx reads an international name, and finds that it is none
+        return url.raw_host.decode("ascii").lower().strip("[]").rstrip(".")
+    except UnicodeError as err:
+        message = f"{_shown(url)} has a host name that no host can have"
+        raise InvalidUrl(message) from err
 
 
 def _blocked(host: str) -> BlockedAddress:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from aperag_common.outbound.guard import Guard
 
 IDLE_SECONDS = 5.0
+CONNECT_SECONDS = 3.0
+"""For an address that does not answer, where there is another one to try."""
 
 
 class GuardedTransport(httpx.AsyncHTTPTransport):
@@ -63,7 +65,7 @@ class _CheckedConnections(httpcore.AsyncNetworkBackend):
             message = f"the lookup of {host} took too long"
             raise httpcore.ConnectTimeout(message) from err
         *others, last = addresses
-        share = timeout / len(addresses) if timeout else None
+        share = min(CONNECT_SECONDS, timeout / len(addresses)) if timeout else CONNECT_SECONDS
         for address in others:
             try:
                 return await self._connections.connect_tcp(address, port, share, local_address, socket_options)

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from sqlalchemy import insert
 from sqlalchemy.exc import SQLAlchemyError
 
 from aperag_common import errors
-from aperag_common.bus.delivery import Ack, Nak, Settlement, current_delivery
-from aperag_common.db.models import DeadLetter
-from aperag_common.events import facts
-from aperag_common.telemetry import propagate
-from aperag_common.work import outbox
+from aperag_common.bus.delivery import Ack, Nak, Settlement
+from aperag_common.work import dead_letters
 from aperag_common.work.change import Change
 from aperag_common.work.driven_sql import statements
-from aperag_common.work.failures import UNRECORDED_DELAY, as_failure
-from aperag_common.work.letters import payload_of
+from aperag_common.work.failures import SUPERSEDED, UNRECORDED_DELAY, as_failure
 from aperag_common.work.policy import LEASE_SLACK, NAK_UP_TO
 
 if TYPE_CHECKING:
@@ -35,16 +29,20 @@ async def record(claim: DrivenClaim, err: Exception) -> Settlement:
     failure = as_failure(err)
     failures = claim.failures + 1
     policy = claim.rows.policy.of_step(claim.table.step)
-    if failure is not err:
-        log.error("row.failed_unexpectedly", table=claim.table.name, row_id=claim.row.id, exc_info=err)
     try:
         if isinstance(failure, errors.Terminal) or failures >= policy.max_failures:
             values = {**claim.fence, "failures": failures, "attempt": claim.attempt}
-            return await _fail(claim.rows, claim.table, claim.row, failure, values)
-        return await _retry(claim, failure, failures, _delay(claim, failure, failures))
+            settlement = await _fail(claim.rows, claim.table, claim.row, failure, values)
+        else:
+            settlement = await _retry(claim, failure, failures, _delay(claim, failure, failures))
     except (SQLAlchemyError, OSError) as unrecorded:
         log.warning("failure.unrecorded", table=claim.table.name, row_id=claim.row.id, error=repr(unrecorded))
-        return Nak(UNRECORDED_DELAY, outcome="error")
+        settlement = Nak(UNRECORDED_DELAY, outcome="error")
+    if settlement == SUPERSEDED:
+        log.info("row.failed_in_vain", table=claim.table.name, row_id=claim.row.id, error=repr(err))
+    elif failure is not err:
+        log.error("row.failed_unexpectedly", table=claim.table.name, row_id=claim.row.id, exc_info=err)
+    return settlement
 
 
 async def record_lost(rows: DrivenRows, table: DrivenTable, row: DrivenRow, attempt: int, failures: int) -> Settlement:
@@ -87,55 +85,22 @@ async def _fail(
     async with rows.engine.begin() as conn:
         failed = (await conn.execute(statements(table.name).fail, {**values, **reason})).one_or_none()
         if failed is not None:
-            letter = _letter(table, row, failure, values, failed.worker)
-            await conn.execute(insert(DeadLetter), [letter])
-            told = outbox.fact(_lettered(letter, row, rows.source), propagate.current_traceparent())
-            await outbox.add(conn, [told])
+            letter = dead_letters.letter_of(
+                failure,
+                attempt=values["attempt"],
+                failures=values["failures"],
+                worker=failed.worker,
+                owner=row.owner,
+                row_id=row.id,
+                collection_id=row.id if table.of_collection else None,
+                kind=table.name,
+                generation=row.generation,
+            )
+            told = await dead_letters.add_and_tell(conn, letter, source=rows.source)
     if failed is None:
         rows.metrics.fence_rejects.labels(table.name).inc()
-        return Ack(outcome="superseded")
+        return SUPERSEDED
     rows.metrics.dead_letters.labels(failure.error_code).inc()
     rows.courier.deliver(Change((), (told,)))
     log.warning("row.failed", table=table.name, row_id=row.id, code=failure.error_code, error=failure.message)
     return Ack(outcome="failed")
-
-
-def _lettered(letter: dict[str, Any], row: DrivenRow, source: str) -> facts.StepDeadLettered:
-    return facts.StepDeadLettered(
-        source=source,
-        type=facts.StepDeadLettered.type_name,
-        subject=row.id,
-        owner=row.owner,
-        data=facts.DeadLetterData(
-            dead_letter_id=str(letter["id"]),
-            consumer=letter["consumer"],
-            row_id=row.id,
-            document_id=None,
-            code=letter["code"],
-            message=letter["message"],
-        ),
-    )
-
-
-def _letter(
-    table: DrivenTable, row: DrivenRow, failure: errors.ApeRAGError, values: dict[str, Any], worker: str | None
-) -> dict[str, Any]:
-    delivery = current_delivery.get()
-    return {
-        "id": uuid.uuid4(),
-        "owner": row.owner,
-        "consumer": delivery.consumer if delivery else "",
-        "subject": delivery.subject if delivery else "",
-        "row_id": row.id,
-        "collection_id": row.id if table.of_collection else None,
-        "kind": table.name,
-        "generation": row.generation,
-        "attempt": values["attempt"],
-        "failures": values["failures"],
-        "worker": worker,
-        "code": failure.error_code,
-        "message": failure.message,
-        "payload": payload_of(delivery.raw.data if delivery else b"{}"),
-        "headers": dict(delivery.headers) if delivery else {},
-        "traceparent": propagate.current_traceparent(),
-    }

@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import re
-import uuid
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from sqlalchemy import insert, text
+from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from aperag_common import errors
-from aperag_common.bus.delivery import Ack, Delivery, Nak, Settlement, current_delivery
-from aperag_common.db.models import DeadLetter
+from aperag_common.bus.delivery import Ack, Nak, Settlement
 from aperag_common.db.models.base import OPEN_SQL
 from aperag_common.db.models.document_step import StepKind
 from aperag_common.db.models.workflow import Outcome
 from aperag_common.events import facts
-from aperag_common.telemetry import propagate
-from aperag_common.work import outbox
+from aperag_common.work import dead_letters
 from aperag_common.work.change import Change
 from aperag_common.work.derive import is_open
 from aperag_common.work.dispatch import DELETING, STEP_COLUMNS, StepRow
 from aperag_common.work.documents import Closing, Conclusion, Draft, conclude, lock
 from aperag_common.work.finish import step_details
-from aperag_common.work.letters import payload_of
 from aperag_common.work.policy import LEASE_SLACK, NAK_UP_TO
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+    from aperag_common.bus.delivery import Delivery
     from aperag_common.events.commands import StepCommand
     from aperag_common.metrics import Metrics
     from aperag_common.work.claims import Claims, StepClaim
@@ -41,6 +38,8 @@ log = structlog.get_logger(__name__)
 
 UNRECORDED_DELAY = timedelta(seconds=5)
 LONGEST_MESSAGE = 4000
+SUPERSEDED = Ack(outcome="superseded")
+"""The work was in vain, and may have failed for that very reason: a delete takes a document's bytes from under it."""
 _UNSTORABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
 
 # What an operator reads later: the row's own error is that of the last attempt only.
@@ -88,17 +87,21 @@ async def record(claims: Claims, claim: StepClaim, err: Exception) -> Settlement
     count = claim.taken.failures + 1
     policy = claims.policy_of(claim.row.kind, removing=claim.row.status in DELETING)
     terminal = isinstance(failure, errors.Terminal) or count >= policy.max_failures
-    if failure is not err:
-        log.error("step.failed_unexpectedly", step_id=claim.row.id, exc_info=err)
     try:
         if terminal:
-            return await _fail(
+            settlement = await _fail(
                 claims, claim.row, claim.taken.token, failure, failures=count, attempt=claim.taken.attempt
             )
-        return await _retry(claims, claim, failure, count, policy.retry_delay(count))
+        else:
+            settlement = await _retry(claims, claim, failure, count, policy.retry_delay(count))
     except (SQLAlchemyError, OSError) as unrecorded:
         log.warning("failure.unrecorded", step_id=claim.row.id, error=repr(unrecorded))
-        return Nak(UNRECORDED_DELAY, outcome="error")
+        settlement = Nak(UNRECORDED_DELAY, outcome="error")
+    if settlement == SUPERSEDED:
+        log.info("step.failed_in_vain", step_id=claim.row.id, error=repr(err))
+    elif failure is not err:
+        log.error("step.failed_unexpectedly", step_id=claim.row.id, exc_info=err)
+    return settlement
 
 
 def as_failure(err: Exception) -> errors.ApeRAGError:
@@ -133,9 +136,9 @@ async def record_lost(claims: Claims, command: StepCommand) -> None:
 
 async def record_poison(engine: AsyncEngine, metrics: Metrics, delivery: Delivery, err: Exception) -> None:
     """A message that is no command at all: keep it where a person can look at it."""
-    letter = _letter(delivery, errors.InvalidMessage(storable(str(err))), attempt=delivery.number)
+    invalid = errors.InvalidMessage(storable(str(err)))
     async with engine.begin() as conn:
-        await conn.execute(insert(DeadLetter), [letter])
+        await dead_letters.add(conn, dead_letters.letter_of(invalid, delivery=delivery, attempt=delivery.number))
     metrics.dead_letters.labels(errors.InvalidMessage.code).inc()
     log.error("message.poison", consumer=delivery.consumer, subject=delivery.subject, error=str(err)[:500])
 
@@ -164,7 +167,7 @@ async def _retry(
         )
     if written.rowcount == 0:
         claims.metrics.fence_rejects.labels(claim.row.kind).inc()
-        return Ack(outcome="superseded")
+        return SUPERSEDED
     log.warning("step.retry", step_id=claim.row.id, failures=count, code=failure.error_code, error=failure.message)
     return Nak(delay, outcome="retry") if nak else Ack(outcome="retry_later")
 
@@ -176,7 +179,7 @@ async def _fail(
         change = await _fail_in(conn, claims, row, token, failure, failures=failures, attempt=attempt)
     if change is None:
         claims.metrics.fence_rejects.labels(row.kind).inc()
-        return Ack(outcome="superseded")
+        return SUPERSEDED
     claims.metrics.dead_letters.labels(failure.error_code).inc()
     claims.courier.deliver(change)
     log.warning("step.failed", step_id=row.id, code=failure.error_code, error=failure.message)
@@ -204,18 +207,14 @@ async def _fail_in(
         # Builds that wait for this parse can never start: they end with its reason instead of waiting for ever.
         found = await conn.execute(_FAIL_WAITING, {"document": row.document_id, **reason})
         waiting = [StepRow(**step._mapping) for step in found]
-    letter = _letter(
-        current_delivery.get(), failure, attempt=attempt, failures=failures, row=row, worker=failing.worker
-    )
-    await conn.execute(insert(DeadLetter), [letter])
     failed = [row, *waiting]
     closings = [Closing(step.workflow_id, step.kind, Outcome.FAILED) for step in failed]
     # Of a removal the dead letter and the task's end tell: nothing was to be parsed or built.
     drafts = [_failed(step, failure) for step in failed if step.status not in DELETING]
     [concluded] = await conclude(conn, Conclusion(document, closings, drafts), source=claims.source)
-    letters = (outbox.fact(_lettered_fact(letter, row, claims.source), propagate.current_traceparent()),)
-    await outbox.add(conn, letters)
-    return Change((), concluded.facts + letters, row.document_id, row.workflow_id, settled=True)
+    letter = dead_letters.letter_of(failure, attempt=attempt, failures=failures, worker=failing.worker, **_about(row))
+    told = await dead_letters.add_and_tell(conn, letter, source=claims.source)
+    return Change((), (*concluded.facts, told), row.document_id, row.workflow_id, settled=True)
 
 
 def _failed(row: StepRow, failure: errors.ApeRAGError) -> Draft:
@@ -224,50 +223,14 @@ def _failed(row: StepRow, failure: errors.ApeRAGError) -> Draft:
     return Draft(fact, {**step_details(row), **reason})
 
 
-def _lettered_fact(letter: dict[str, Any], row: StepRow, source: str) -> facts.StepDeadLettered:
-    return facts.StepDeadLettered(
-        source=source,
-        type=facts.StepDeadLettered.type_name,
-        subject=row.document_id,
-        owner=row.owner,
-        cause_id=row.workflow_id,
-        data=facts.DeadLetterData(
-            dead_letter_id=str(letter["id"]),
-            consumer=letter["consumer"],
-            row_id=row.id,
-            document_id=row.document_id,
-            code=letter["code"],
-            message=letter["message"],
-        ),
-    )
-
-
-def _letter(
-    delivery: Delivery | None,
-    failure: errors.ApeRAGError,
-    *,
-    attempt: int,
-    failures: int = 0,
-    row: StepRow | None = None,
-    worker: str | None = None,
-) -> dict[str, Any]:
+def _about(row: StepRow) -> dict[str, Any]:
+    """Columns of its dead letter."""
     return {
-        "id": uuid.uuid4(),
-        "owner": row.owner if row else None,
-        "consumer": delivery.consumer if delivery else "",
-        "subject": delivery.subject if delivery else "",
-        "row_id": row.id if row else None,
-        "document_id": row.document_id if row else None,
-        "collection_id": row.collection_id if row else None,
-        "workflow_id": row.workflow_id if row else None,
-        "kind": row.kind if row else None,
-        "generation": row.generation if row else None,
-        "attempt": attempt,
-        "failures": failures,
-        "worker": worker,
-        "code": failure.error_code,
-        "message": failure.message,
-        "payload": payload_of(delivery.raw.data if delivery else b"{}"),
-        "headers": dict(delivery.headers) if delivery else {},
-        "traceparent": propagate.current_traceparent(),
+        "owner": row.owner,
+        "row_id": row.id,
+        "document_id": row.document_id,
+        "collection_id": row.collection_id,
+        "workflow_id": row.workflow_id,
+        "kind": row.kind,
+        "generation": row.generation,
     }

@@ -132,7 +132,7 @@ def payload_of(body: bytes) -> dict[str, Any]:
     decoded = body.decode(errors="replace")
     try:
         payload = None if "\\u0000" in decoded else json.loads(decoded, parse_constant=_refuse)
-        json.dumps(payload, ensure_ascii=False).encode()
+        json.dumps(payload, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         payload = None
     if isinstance(payload, dict):

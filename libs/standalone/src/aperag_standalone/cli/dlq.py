@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -180,15 +181,18 @@ def _row(letter: dict[str, Any]) -> dict[str, Any]:
 
 
 def _redriven(told: dict[str, Any]) -> RenderableType:
-    counts = ", ".join(
-        f"{letters} {outcome.replace('_', ' ')}" for outcome, letters in sorted(told["outcomes"].items())
-    )
-    done = "would be looked at" if told["dry_run"] else f"looked at, {told['tasks']} tasks begun"
-    summary = plain(f"{_letters(told['letters'])} {done}" + (f": {counts}" if counts else ""))
-    results = told["results"][:SHOWN]
+    said = partial(_outcome, dry_run=told["dry_run"])
+    counts = ", ".join(f"{letters} {said(outcome)}" for outcome, letters in sorted(told["outcomes"].items()))
+    done = "nothing was changed" if told["dry_run"] else f"{told['tasks']} tasks begun"
+    summary = plain(f"{_letters(told['letters'])} looked at, {done}" + (f": {counts}" if counts else ""))
+    results = [{**it, "outcome": said(it["outcome"])} for it in told["results"][:SHOWN]]
     left = told["letters"] - len(results)
     more = [plain(f"… and {left} more")] if left > 0 else []
     return Group(table(results, RESULTS), *more, summary) if results else summary
+
+
+def _outcome(outcome: str, *, dry_run: bool) -> str:
+    return "would be redriven" if dry_run and outcome == "redriven" else outcome.replace("_", " ")
 
 
 def _flat(letter: dict[str, Any]) -> dict[str, Any]:

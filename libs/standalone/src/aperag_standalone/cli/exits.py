@@ -29,7 +29,7 @@ MEANINGS = {
     Exit.FAILED: "failed, in whole or in part",
     Exit.USAGE: "wrong arguments",
     Exit.WRONG_STATE: "the stack is not running, or already is",
-    Exit.NOT_FOUND: "no such collection, document, task, key or user",
+    Exit.NOT_FOUND: "no such collection, document, task, key, user, dead letter or timer",
     Exit.NOT_AUTHORISED: "API key missing, wrong, revoked or not allowed to",
     Exit.INTERRUPTED: "interrupted (Ctrl-C)",
 }

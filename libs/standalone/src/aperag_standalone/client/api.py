@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from aperag_standalone.client.errors import Ambiguous, NotFound
 from aperag_standalone.client.events import subscribe
-from aperag_standalone.client.http import Http, segment
+from aperag_standalone.client.http import LONG, Http, segment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -115,14 +115,16 @@ class Api:
         return dict(await self.http.json("POST", f"{_documents(collection_id)}/{segment(document_id)}/cancel"))
 
     async def cancel_collection(self, collection_id: str) -> Json:
-        return dict(await self.http.json("POST", f"/collections/{segment(collection_id)}/cancel"))
+        path = f"/collections/{segment(collection_id)}/cancel"
+        return dict(await self.http.json("POST", path, timeout=LONG))
 
     async def rebuild(self, collection_id: str, document_id: str, indexes: Sequence[str]) -> Json:
         path = f"{_documents(collection_id)}/{segment(document_id)}/rebuild_indexes"
         return dict(await self.http.json("POST", path, json={"index_types": [it.upper() for it in indexes]}))
 
     async def rebuild_failed(self, collection_id: str) -> Json:
-        return dict(await self.http.json("POST", f"/collections/{segment(collection_id)}/rebuild_failed_indexes"))
+        path = f"/collections/{segment(collection_id)}/rebuild_failed_indexes"
+        return dict(await self.http.json("POST", path, timeout=LONG))
 
     async def sha256(self, collection_id: str, document_id: str) -> str | None:
         """Of a document's bytes, without fetching them; None where the gateway does not tell."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from aperag_standalone.client.http import segment
+from aperag_standalone.client.http import LONG, segment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,12 +47,12 @@ async def redrive(http: Http, chosen: Mapping[str, object], *, dry_run: bool) ->
 
 
 async def purge(http: Http, chosen: Mapping[str, object]) -> int:
-    answers = [await http.json("POST", f"{PATH}/purge", json=it) for it in _requests(chosen)]
+    answers = [await http.json("POST", f"{PATH}/purge", json=it, timeout=LONG) for it in _requests(chosen)]
     return sum(int(answer["purged"]) for answer in answers)
 
 
 async def _part(http: Http, body: Mapping[str, object]) -> Json:
-    return dict(await http.json("POST", f"{PATH}/redrive", json=body))
+    return dict(await http.json("POST", f"{PATH}/redrive", json=body, timeout=LONG))
 
 
 def _requests(chosen: Mapping[str, object]) -> list[Mapping[str, object]]:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 TIMEOUT = httpx.Timeout(30.0, read=60.0)
+LONG = httpx.Timeout(30.0, read=900.0)
+"""Of requests that change very many rows before they are answered."""
 ACCEPT = "application/json, application/problem+json"
 PASSING = frozenset((429, 502, 503, 504))
 """Statuses that say, also without a body of the gateway's, that the same request may succeed later."""

@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from aperag_common.work.courier import Courier
 
 BATCH = 25
-"""Documents of one transaction: who works on any of them waits for all."""
-"""Documents changed in one transaction: enough to be quick, few enough not to hold locks for long."""
+"""Documents changed in one transaction: who works on any of them waits for all."""
 
 _INDEXES = tuple(kind for kind in StepKind if kind is not StepKind.PARSE)
 

@@ -24,7 +24,8 @@ _TASK = text(
     """
 )
 
-# A step's own columns say something about this task only while they are of the generation it waits for.
+# A step's own columns say something about this task only while they are of the generation it waits for. ``due_at`` is
+# compared for the index of what waits for its release: without it all open rows of everybody would be read.
 _STEPS = text(
     """
     SELECT w.kind, w.outcome, w.generation, w.finished,
@@ -33,6 +34,7 @@ _STEPS = text(
         CASE WHEN s.dispatch = 0 AND s.kind = 'parse' AND s.status = 'PENDING' THEN (
             SELECT count(*) FROM document_step o
             WHERE o.owner = s.owner AND o.kind = 'parse' AND o.status = 'PENDING' AND o.dispatch = 0
+                AND o.due_at < 'infinity'
                 AND (o.lane = 'bulk', o.created, o.id) < (s.lane = 'bulk', s.created, s.id)) END AS position
     FROM workflow_step w
     JOIN workflow f ON f.id = w.workflow_id

@@ -13,7 +13,7 @@ import httpx
 
 from aperag_common.telemetry import propagate
 from aperag_mcp.gateway.credentials import Credentials
-from aperag_mcp.gateway.failures import GatewayFailure, failure_of
+from aperag_mcp.gateway.failures import NO_ANSWER, GatewayFailure, failure_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -66,8 +66,7 @@ class Gateway:
         try:
             answer = await self._twice(method, url, headers=headers, timeout=timeout, **request)
         except httpx.ConnectError as err:
-            message = "The gateway does not answer. Try again later."
-            raise GatewayFailure(message) from err
+            raise GatewayFailure(NO_ANSWER) from err
         except httpx.TimeoutException as err:
             message = f"The gateway did not answer within {seconds:g} s. Try again later, or ask for less."
             raise GatewayFailure(message) from err

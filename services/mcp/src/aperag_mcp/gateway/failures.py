@@ -18,6 +18,14 @@ NO_KEY = (
     "No API key was sent. Send one as the header `Authorization: Bearer sk-…` of the MCP connection,"
     " or start the server with APERAG_API_KEY."
 )
+NO_ANSWER = (
+    "The gateway does not answer. Try again later; if it stays so, it is not running, or its address (APERAG_API_URL)"
+    " is wrong."
+)
+NOT_OFFERED = (
+    "This gateway does not offer that: its version has no such route, or its address (APERAG_API_URL) is wrong."
+    " Do without this tool."
+)
 _LATER = "Try again later."
 _REMEDIES = {
     "COLLECTION_NOT_FOUND": "Call list_collections for the ids of those there are.",
@@ -76,7 +84,7 @@ def failure_of(status: int, body: bytes, headers: Mapping[str, str]) -> GatewayF
 
 def _explain(answer: _Answer) -> str:
     if answer.code == _Answer.NO_ROUTE:
-        return "This gateway does not offer that: its version has no such route. Do without this tool."
+        return NOT_OFFERED
     said = answer.said.rstrip(". ")
     if answer.status == HTTPStatus.UNAUTHORIZED:
         said = "The API key is not accepted"

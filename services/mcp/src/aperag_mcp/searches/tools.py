@@ -22,6 +22,7 @@ READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_
 
 Query = Annotated[str, Field(min_length=1, max_length=10_000, description="What to find, in natural language.")]
 TopK = Annotated[int, Field(ge=1, le=MAX_TOPK, description="Most passages to return, over all kinds of search.")]
+Rerank = Annotated[bool, Field(description="Let a model order what was found, where there is one for that.")]
 Keywords = Annotated[
     list[str] | None, Field(max_length=100, description="Words for the full-text search; default: those of the query.")
 ]
@@ -42,7 +43,7 @@ class SearchTools:
         use_graph_index: Annotated[bool, Field(description="Search the knowledge graph.")] = True,  # noqa: FBT002
         use_summary_index: Annotated[bool, Field(description="Search summaries of documents.")] = True,  # noqa: FBT002
         use_vision_index: Annotated[bool, Field(description="Search pictures.")] = True,  # noqa: FBT002
-        rerank: Annotated[bool, Field(description="Let a model order what was found.")] = False,  # noqa: FBT002
+        rerank: Rerank = True,  # noqa: FBT002
         topk: TopK = 5,
         query_keywords: Keywords = None,
     ) -> SearchResult:
@@ -75,7 +76,7 @@ class SearchTools:
         query: Query,
         use_vector_index: Annotated[bool, Field(description="Search by meaning.")] = True,  # noqa: FBT002  the contract's
         use_fulltext_index: Annotated[bool, Field(description="Search by words.")] = True,  # noqa: FBT002  parameters
-        rerank: Annotated[bool, Field(description="Let a model order what was found.")] = True,  # noqa: FBT002
+        rerank: Rerank = True,  # noqa: FBT002
         topk: TopK = 5,
     ) -> SearchResult:
         """Search the files that were uploaded into one chat."""

@@ -21,11 +21,12 @@ class WebSearchResponse(Answer):
     results: list[WebHit]
     total_results: int | None = None
     search_time: float | None = None
+    errors: dict[str, str] = Field({}, description="Who was asked in vain, and why; the others answered.")
     notes: list[str] = Field([], description="What was left out or shortened.")
 
 
 class WebPage(Answer):
-    """``status`` is success or error; ``error_code`` says which error."""
+    """``content`` is Markdown. ``status`` is success or error; ``error_code`` says which error."""
 
     url: str
     status: str
@@ -34,6 +35,7 @@ class WebPage(Answer):
     extracted_at: str | None = None
     word_count: int | None = None
     token_count: int | None = None
+    truncated: bool = Field(False, description="Whether the page holds more than the gateway keeps of one.")
     error: str | None = None
     error_code: str | None = None
 

@@ -35,7 +35,7 @@ class WebTools:
         ctx: Context,
         query: Annotated[str, Field(max_length=2_000, description="What to look for.")] = "",
         max_results: Annotated[int, Field(ge=1, le=100, description="Most results to return.")] = 5,
-        timeout: Annotated[int, Field(ge=1, description="Seconds that search engines get.")] = 30,  # noqa: ASYNC109
+        timeout: Annotated[int, Field(ge=1, description=f"Seconds to search, {MOST_SEARCH_SECONDS} at most.")] = 30,  # noqa: ASYNC109
         locale: Locale = "en-US",
         source: Annotated[str, Field(description="Only results of these sites, separated by commas.")] = "",
         search_llms_txt: Annotated[str, Field(description="A domain whose llms.txt is looked up as well.")] = "",
@@ -68,11 +68,11 @@ class WebTools:
         self,
         ctx: Context,
         url_list: Annotated[list[str], Field(min_length=1, max_length=MAX_URLS, description="Addresses to read.")],
-        timeout: Annotated[int, Field(ge=1, description="Seconds that each page gets.")] = 30,  # noqa: ASYNC109
+        timeout: Annotated[int, Field(ge=1, description=f"Seconds for all pages, {MOST_READ_SECONDS} at most.")] = 30,  # noqa: ASYNC109
         locale: Locale = "en-US",
         max_concurrent: Annotated[int, Field(ge=1, le=MAX_URLS, description="Pages read at a time.")] = 5,
     ) -> WebReadResponse:
-        """Read web pages as plain text.
+        """Read web pages as Markdown: their main text, without menus.
 
         A page that cannot be read has `status` error with the reason, beside those that could. Only public addresses
         are read, and only what robots.txt allows.

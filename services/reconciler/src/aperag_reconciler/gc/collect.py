@@ -14,7 +14,7 @@ from aperag_common.objects import layout
 from aperag_reconciler.gc import repository
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -78,39 +78,64 @@ class Collect:
 
     async def _bury(self) -> int:
         """Objects first: a row that outlives its objects is found again, an object without a row only by the sweep."""
-        total = 0
+        total, after = 0, ""
+        failures: list[Exception] = []
         while True:
             async with self.engine.connect() as conn:
-                found = await repository.tombstones(conn, self.retention.tombstone, limit=BATCH)
-            for document_id, collection_id, owner in found:
-                await self.objects.delete_prefix(layout.document_prefix(owner, collection_id, document_id))
+                found = await repository.tombstones(conn, self.retention.tombstone, after=after, limit=BATCH)
+            prefixes = {id_: layout.document_prefix(owner, collection_id, id_) for id_, collection_id, owner in found}
+            emptied = await self._emptied(prefixes, failures)
             async with self.engine.begin() as conn:
-                await repository.remove_documents(conn, [document_id for document_id, _, _ in found])
-            total += len(found)
+                await repository.remove_documents(conn, emptied)
+            total += len(emptied)
             if len(found) < BATCH:
-                return total
+                break
+            after = found[-1][0]
+        _raise_first(failures)
+        return total
 
     async def _sweep_orphans(self) -> int:
         removed = 0
+        failures: list[Exception] = []
         for owner in await self.objects.prefixes():
             for collection in await self.objects.prefixes(owner):
                 prefixes = await self.objects.prefixes(collection)
-                removed += await self._remove_orphans(prefixes)
+                removed += await self._remove_orphans(prefixes, failures)
+        _raise_first(failures)
         return removed
 
-    async def _remove_orphans(self, prefixes: list[str]) -> int:
+    async def _remove_orphans(self, prefixes: list[str], failures: list[Exception]) -> int:
         """An upload's bytes come before its row, so only what is older than any request may be judged."""
         by_document = {prefix.rpartition("/")[2]: prefix for prefix in prefixes}
         async with self.engine.connect() as conn:
             living = await repository.living(conn, list(by_document))
         oldest = datetime.now(UTC) - self.retention.orphan_object
-        removed = 0
-        for document_id, prefix in by_document.items():
-            if document_id not in living and await self._untouched_since(prefix, oldest):
+        orphans = {
+            document_id: prefix
+            for document_id, prefix in by_document.items()
+            if document_id not in living and await self._untouched_since(prefix, oldest)
+        }
+        return len(await self._emptied(orphans, failures))
+
+    async def _emptied(self, prefixes: Mapping[str, str], failures: list[Exception]) -> list[str]:
+        """Documents whose objects are gone; where those of one cannot be removed, the others' are all the same."""
+        emptied: list[str] = []
+        for document_id, prefix in prefixes.items():
+            try:
                 await self.objects.delete_prefix(prefix)
-                removed += 1
-        return removed
+            except (OSError, errors.ApeRAGError) as err:
+                log.warning("objects.undeleted", prefix=prefix, error=repr(err))
+                failures.append(err)
+            else:
+                emptied.append(document_id)
+        return emptied
 
     async def _untouched_since(self, prefix: str, oldest: datetime) -> bool:
         changed = await self.objects.last_change(prefix)
         return changed is not None and changed <= oldest
+
+
+def _raise_first(failures: list[Exception]) -> None:
+    """At the end of a part, so that its timer tells of it."""
+    if failures:
+        raise failures[0]

@@ -39,6 +39,7 @@ _TOMBSTONES = text(
     SELECT id, collection_id, owner FROM document
     WHERE ((deleted_at < clock_timestamp() - CAST(:age AS interval))
         OR (status = 'EXPIRED' AND updated < clock_timestamp() - CAST(:age AS interval))) AND NOT {_OPEN_STEP}
+        AND id > :after
     ORDER BY id LIMIT :limit
     """
 )
@@ -68,10 +69,11 @@ class Forgettable(StrEnum):
 
 
 def _older(table: str, key: str, since: str) -> TextClause:
+    # now(), unlike clock_timestamp(), lets PostgreSQL use the index on ``since``.
     return text(
         f"""
         DELETE FROM {table} WHERE ({key}) IN (
-            SELECT {key} FROM {table} WHERE {since} < clock_timestamp() - CAST(:age AS interval)
+            SELECT {key} FROM {table} WHERE {since} < now() - CAST(:age AS interval)
             LIMIT :limit FOR UPDATE SKIP LOCKED)
         """
     )
@@ -114,9 +116,9 @@ async def expire_uploads(conn: AsyncConnection, age: timedelta, *, limit: int) -
     return (await conn.execute(_EXPIRE, {"age": age, "limit": limit})).rowcount
 
 
-async def tombstones(conn: AsyncConnection, age: timedelta, *, limit: int) -> list[tuple[str, str, str]]:
-    """(document, collection, owner) of rows that nobody reads any more."""
-    rows = await conn.execute(_TOMBSTONES, {"age": age, "limit": limit})
+async def tombstones(conn: AsyncConnection, age: timedelta, *, after: str, limit: int) -> list[tuple[str, str, str]]:
+    """(document, collection, owner) of rows that nobody reads any more, behind ``after`` in the order of their ids."""
+    rows = await conn.execute(_TOMBSTONES, {"age": age, "after": after, "limit": limit})
     return [(row.id, row.collection_id, row.owner) for row in rows]
 
 

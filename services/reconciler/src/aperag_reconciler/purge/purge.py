@@ -12,6 +12,8 @@ from aperag_common.work.driven_tables import PURGE
 from aperag_reconciler.purge import repository
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from aperag_common.events.commands import PurgeCollection
     from aperag_common.objects.port import ObjectStore
     from aperag_common.work.driven import DrivenClaim, DrivenRows
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 BATCH = 200
+WORKFLOW_BATCH = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +34,20 @@ class Purge:
     async def handle(self, command: PurgeCollection) -> None:
         collection_id = command.data.collection_id
         async with self.rows.claim(PURGE, command) as held:
-            removed = 0
-            while batch := await self._remove_documents(held, collection_id):
-                removed += batch
+            removed = await self._remove_all(held, repository.remove_documents, BATCH)
+            await self._remove_all(held, repository.remove_workflows, WORKFLOW_BATCH)
             await self.objects.delete_prefix(layout.collection_prefix(command.owner, collection_id))
             async with held.finish() as ending:
                 await repository.remove_collection(ending.conn, collection_id)
         log.info("collection.purged", collection_id=collection_id, documents=removed)
 
-    async def _remove_documents(self, held: DrivenClaim, collection_id: str) -> int:
-        """Documents first, then the row of the purge: everybody locks in that order."""
-        async with self.rows.engine.begin() as conn:
-            removed = await repository.remove_documents(conn, collection_id, limit=BATCH)
-            await held.hold(conn)
-        return removed
+    async def _remove_all(self, held: DrivenClaim, remove: Callable[..., Awaitable[int]], limit: int) -> int:
+        """In transactions of at most ``limit``: rows first, then that of the purge, for everybody locks in that order."""
+        total = 0
+        while True:
+            async with self.rows.engine.begin() as conn:
+                removed = await remove(conn, held.row.id, limit=limit)
+                await held.hold(conn)
+            if not removed:
+                return total
+            total += removed
