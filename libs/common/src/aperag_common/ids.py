@@ -67,6 +67,14 @@ def new_bot_id() -> str:
     return _new("bot")
 
 
+def new_chat_id() -> str:
+    return _new("chat")
+
+
+def new_turn_id() -> str:
+    return _new("turn")
+
+
 def new_prompt_id() -> str:
     return _new("pt")
 

@@ -72,6 +72,7 @@ class WorkStep(StrEnum):
     REMOVE = "remove"
     PURGE = "purge"
     SUMMARIZE = "summarize"
+    TURN = "turn"
 
 
 class RetrySettings(Block):
@@ -99,7 +100,7 @@ class WorkSettings(Block):
     in_flight_per_owner: PositiveInt = Field(16, description="documents of one owner released at a time")
     steps: dict[WorkStep, RetrySettings] = Field(
         default_factory=dict,
-        description="retries of single steps (parse, vector, fulltext, remove, purge, summarize), as in"
+        description="retries of single steps (parse, vector, fulltext, remove, purge, summarize, turn), as in"
         " APERAG_WORK__STEPS__PARSE__MAX_FAILURES=2",
     )
 

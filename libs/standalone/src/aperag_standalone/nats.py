@@ -148,10 +148,10 @@ def tls_block(certificate: Path, key: Path) -> dict[str, Any]:
 
 
 def _user(user: NkeyUser) -> dict[str, Any]:
-    return {
-        "nkey": user.public,
-        "permissions": {
-            "publish": {"allow": list(user.permissions.publish)},
-            "subscribe": {"allow": list(user.permissions.subscribe)},
-        },
+    permissions: dict[str, Any] = {
+        "publish": {"allow": list(user.permissions.publish)},
+        "subscribe": {"allow": list(user.permissions.subscribe)},
     }
+    if user.permissions.answers:
+        permissions["allow_responses"] = {"max": 1, "ttl": "10s"}
+    return {"nkey": user.public, "permissions": permissions}

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 async def write_revision(url: str, message: str) -> None:
     """Brings the database to the newest schema first."""
-    await migrate.upgrade(url)
+    await migrate.upgrade(url, grant=False)
     engine = create_async_engine(url, poolclass=pool.NullPool)
 
     def compare(connection: Connection) -> None:

@@ -12,10 +12,11 @@ JS = "$JS.API"
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """Allow-lists for one NATS user."""
+    """Allow-lists for one NATS user; ``answers``: may also publish to where a request that it was sent asks for it."""
 
     publish: tuple[str, ...]
     subscribe: tuple[str, ...]
+    answers: bool = False
 
 
 def inbox_prefix(service: str) -> str:
@@ -82,16 +83,22 @@ def permissions_for(service: Service) -> Permissions:
     subscribe = [f"{inbox_prefix(service)}.>"]
     publish.append(subjects.wake(Service.RECONCILER))
     match service:
+        case Service.AGENT:
+            publish.append(subjects.ALL_TURN_EVENTS)
+            subscribe += [subjects.ALL_TURN_CANCELS, subjects.ALL_TURN_SNAPSHOTS]
         case Service.API:
             publish += [
                 *_watches(),
                 *_reads_events(),
                 f"{JS}.DIRECT.GET.{subjects.SPANS}",
                 subjects.ALL_TASK_CANCELS,
+                subjects.ALL_TURN_CANCELS,
+                subjects.ALL_TURN_SNAPSHOTS,
             ]
+            subscribe.append(subjects.ALL_TURN_EVENTS)
         case Service.INDEXER:
             subscribe.append(subjects.ALL_TASK_CANCELS)
         case Service.RECONCILER:
             publish += [*_watches(), *_owns_topology(), *_takes_out()]
             subscribe.append(subjects.wake(Service.RECONCILER))
-    return Permissions(tuple(dict.fromkeys(publish)), tuple(subscribe))
+    return Permissions(tuple(dict.fromkeys(publish)), tuple(subscribe), answers=service is Service.AGENT)

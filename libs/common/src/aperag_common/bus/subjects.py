@@ -24,6 +24,7 @@ Subject = NewType("Subject", str)
 ROOT = "aperag"
 
 COMMANDS = "APERAG_COMMANDS"
+TURNS = "APERAG_TURNS"
 TICKS = "APERAG_TICKS"
 EVENTS = "APERAG_EVENTS"
 SPANS = "APERAG_SPANS"
@@ -40,6 +41,11 @@ REMOVE_DOCUMENT = Subject(f"{ROOT}.cmd.document.remove")
 PURGE_COLLECTION = Subject(f"{ROOT}.cmd.collection.purge")
 PURGE_USER = Subject(f"{ROOT}.cmd.user.purge")
 SUMMARIZE_COLLECTION = Subject(f"{ROOT}.cmd.collection.summarize")
+RUN_TURN = Subject(f"{ROOT}.turn.run")
+
+ALL_TURN_EVENTS = Subject(f"{ROOT}.live.turn.*.event")
+ALL_TURN_CANCELS = Subject(f"{ROOT}.live.turn.*.cancel")
+ALL_TURN_SNAPSHOTS = Subject(f"{ROOT}.live.turn.*.snapshot")
 
 
 class AdvisoryKind(StrEnum):
@@ -125,6 +131,29 @@ def parse_cancel_task(subject: str) -> str:
         message = f"not a task cancel: {subject!r}"
         raise ValueError(message)
     return parts[3]
+
+
+def turn_event(turn: str) -> Subject:
+    """What happens in a turn, told by its agent to whoever listens."""
+    return Subject(f"{ROOT}.live.turn.{_token(turn)}.event")
+
+
+def cancel_turn(turn: str) -> Subject:
+    return Subject(f"{ROOT}.live.turn.{_token(turn)}.cancel")
+
+
+def turn_snapshot(turn: str) -> Subject:
+    """Request and reply: what has happened in a turn so far, answered by its agent."""
+    return Subject(f"{ROOT}.live.turn.{_token(turn)}.snapshot")
+
+
+def parse_live_turn(subject: str) -> tuple[str, str]:
+    """The turn and the last token; raises ValueError for what is no live subject of a turn."""
+    parts = subject.split(".")
+    if len(parts) != 5 or parts[:3] != [ROOT, "live", "turn"]:
+        message = f"not a live subject of a turn: {subject!r}"
+        raise ValueError(message)
+    return parts[3], parts[4]
 
 
 def wake(service: str) -> Subject:

@@ -32,6 +32,8 @@ ACK_WAIT = 30.0
 TICK_ACK_WAIT = 6.0
 """A tick that a killed reconciler held stops its timer for so long: no later tick is taken in before."""
 BEATS_PER_ACK_WAIT = 3
+TURN_ACK_WAIT = 12.0
+"""Somebody waits for the answer: a turn whose agent died comes back soon after its lease has ended."""
 MAX_ACK_PENDING = 10_000
 MAX_DELIVER = 100
 """Far above the retry budget of a driven row: the database decides when work is given up, not the server."""
@@ -40,6 +42,7 @@ MAX_DELIVER = 100
 class Service(StrEnum):
     """Services with a NATS identity."""
 
+    AGENT = "agent"
     API = "api"
     INDEXER = "indexer"
     RECONCILER = "reconciler"
@@ -142,6 +145,18 @@ _CARRYING: tuple[StreamSpec, ...] = (
         ),
     ),
     StreamSpec(
+        subjects.TURNS,
+        "chat turns, apart from commands: documents that wait delay no answer",
+        (subjects.RUN_TURN,),
+        publishers=(Service.API, Service.RECONCILER),
+        retention=RetentionPolicy.WORK_QUEUE,
+        discard=DiscardPolicy.NEW,
+        max_bytes=256 * MIB,
+        consumers=(
+            ConsumerSpec("agent-turn", Service.AGENT, subjects.TURNS, (subjects.RUN_TURN,), ack_wait=TURN_ACK_WAIT),
+        ),
+    ),
+    StreamSpec(
         subjects.TICKS,
         "timers; a tick is dropped while an earlier one of its timer is unconsumed",
         (subjects.ALL_TICKS,),
@@ -164,7 +179,7 @@ _CARRYING: tuple[StreamSpec, ...] = (
         subjects.EVENTS,
         "facts for anyone who may read them, kept 7 days",
         (subjects.ALL_EVENTS,),
-        publishers=(Service.API, Service.INDEXER, Service.RECONCILER),
+        publishers=(Service.AGENT, Service.API, Service.INDEXER, Service.RECONCILER),
         max_age=7 * DAY,
         max_bytes=4 * 1024 * MIB,
     ),
@@ -172,7 +187,7 @@ _CARRYING: tuple[StreamSpec, ...] = (
         subjects.SPANS,
         "spans for whoever runs no collector",
         (subjects.ALL_SPANS,),
-        publishers=(Service.API, Service.INDEXER, Service.RECONCILER),
+        publishers=(Service.AGENT, Service.API, Service.INDEXER, Service.RECONCILER),
         storage=StorageType.MEMORY,
         max_age=DAY,
         max_bytes=64 * MIB,

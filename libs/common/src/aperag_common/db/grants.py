@@ -32,7 +32,7 @@ def _forgets(*columns: str, touches: str = "created") -> str:
     return f"SELECT (ctid, {', '.join(columns)}), UPDATE ({touches}), DELETE"
 
 
-API, INDEXER, RECONCILER = Service.API, Service.INDEXER, Service.RECONCILER
+AGENT, API, INDEXER, RECONCILER = Service.AGENT, Service.API, Service.INDEXER, Service.RECONCILER
 
 GRANTS: Mapping[str, Mapping[Service, str]] = {
     # Who someone is, and what they may do: the gateway's alone. The reconciler removes, and reads no hash for it.
@@ -46,7 +46,19 @@ GRANTS: Mapping[str, Mapping[Service, str]] = {
     "user_quota": {API: KEEP},
     "setting": {API: WRITE},
     "prompt_template": {API: WRITE},
+    # Chats, and the models that answer in them. What an agent needs of documents it asks the gateway for.
     "bot": {API: WRITE},
+    "chat": {API: WRITE},
+    "turn": {API: KEEP, AGENT: CHANGE, RECONCILER: CHANGE},
+    "llm_provider": {
+        API: WRITE,
+        AGENT: "SELECT, UPDATE (paused_until)",
+        INDEXER: "SELECT, UPDATE (paused_until)",
+        RECONCILER: _forgets("name", "user_id"),
+    },
+    "llm_model": {API: WRITE, AGENT: READ, INDEXER: "SELECT, UPDATE (dimensions)"},
+    "default_model": {API: WRITE, AGENT: READ},
+    "provider_slot": {API: WRITE, AGENT: WRITE, INDEXER: WRITE},
     # Removed by age or with its user; never read again by a service but the gateway.
     "audit_log": {API: KEEP, RECONCILER: _forgets("id", "created")},
     "idempotency_record": {API: WRITE, RECONCILER: _forgets("user_id", "key", "created")},
@@ -55,7 +67,7 @@ GRANTS: Mapping[str, Mapping[Service, str]] = {
     "collection": {
         API: KEEP,
         INDEXER: "SELECT, UPDATE (description, updated)",
-        RECONCILER: "SELECT, UPDATE (status, updated, deleted_at), DELETE",
+        RECONCILER: "SELECT, UPDATE (status, updated, deleted_at, active_model, wanted_model), DELETE",
     },
     "collection_sharing": {API: WRITE},
     "collection_subscription": {API: WRITE},
@@ -71,11 +83,11 @@ GRANTS: Mapping[str, Mapping[Service, str]] = {
     "evaluation_item": {RECONCILER: CHANGE},
     "workflow": {API: KEEP, INDEXER: CHANGE, RECONCILER: "SELECT, UPDATE, DELETE"},
     "workflow_step": {API: KEEP, INDEXER: CHANGE, RECONCILER: CHANGE},
-    "dead_letter": {API: "SELECT, UPDATE, DELETE", INDEXER: ADD, RECONCILER: WRITE},
-    "outbox": {API: KEEP, INDEXER: KEEP, RECONCILER: WRITE},
-    "stream_epoch": {API: READ, INDEXER: READ, RECONCILER: KEEP},
+    "dead_letter": {AGENT: ADD, API: "SELECT, UPDATE, DELETE", INDEXER: ADD, RECONCILER: WRITE},
+    "outbox": {AGENT: KEEP, API: KEEP, INDEXER: KEEP, RECONCILER: WRITE},
+    "stream_epoch": {AGENT: READ, API: READ, INDEXER: READ, RECONCILER: KEEP},
     # Operations.
-    "service_instance": {API: WRITE, INDEXER: WRITE, RECONCILER: WRITE},
+    "service_instance": {AGENT: WRITE, API: WRITE, INDEXER: WRITE, RECONCILER: WRITE},
     "timer": {API: READ, RECONCILER: WRITE},
 }
 

@@ -29,10 +29,11 @@ def config() -> Config:
     return settings
 
 
-async def upgrade(url: URL | str, revision: str = NEWEST) -> None:
+async def upgrade(url: URL | str, revision: str = NEWEST, *, grant: bool = True) -> None:
     """Idempotent; two at once wait for each other (an advisory lock in ``migrations/env.py``).
 
-    The services' roles get what they need of the newest schema in the same transaction.
+    The services' roles get what they need of the newest schema in the same transaction; not without ``grant``, where
+    the models are ahead of the migrations.
     """
     engine = create_async_engine(url, poolclass=pool.NullPool, hide_parameters=True)
 
@@ -40,7 +41,7 @@ async def upgrade(url: URL | str, revision: str = NEWEST) -> None:
         settings = config()
         settings.attributes["connection"] = connection
         command.upgrade(settings, revision)
-        if revision == NEWEST:
+        if grant and revision == NEWEST:
             grants.apply(connection)
 
     async with engine.begin() as connection:

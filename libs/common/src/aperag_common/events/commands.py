@@ -41,6 +41,11 @@ class SummaryData(Data):
     collection_id: str
 
 
+class TurnData(Data):
+    row_id: str
+    generation: Generation
+
+
 class ParseDocument(Message):
     type_name: ClassVar[str] = "document.parse"
     data: StepData
@@ -79,7 +84,14 @@ class SummarizeCollection(Message):
 
 
 StepCommand = ParseDocument | RemoveDocument | BuildIndex | RemoveIndex
-RowCommand = PurgeCollection | PurgeUser | SummarizeCollection
+
+
+class RunTurn(Message):
+    type_name: ClassVar[str] = "turn.run"
+    data: TurnData
+
+
+RowCommand = PurgeCollection | PurgeUser | SummarizeCollection | RunTurn
 """Of driven rows that are no document steps."""
 COMMANDS: tuple[type[Message], ...] = (
     ParseDocument,

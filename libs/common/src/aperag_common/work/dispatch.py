@@ -116,3 +116,16 @@ def summary_dispatch(
         data=commands.SummaryData(row_id=collection_id, generation=generation, collection_id=collection_id),
     )
     return Dispatch(subjects.SUMMARIZE_COLLECTION, message, collection_id, generation, dispatch, traceparent)
+
+
+def turn_dispatch(
+    turn_id: str, owner: str, generation: int, dispatch: int, traceparent: str | None, *, source: str
+) -> Dispatch:
+    message = commands.RunTurn(
+        source=source,
+        type=commands.RunTurn.type_name,
+        subject=turn_id,
+        owner=owner,
+        data=commands.TurnData(row_id=turn_id, generation=generation),
+    )
+    return Dispatch(subjects.RUN_TURN, message, turn_id, generation, dispatch, traceparent)

@@ -1,4 +1,4 @@
-"""Driven tables whose rows are no document steps: the purges of collections and users, summaries; later chat turns."""
+"""Driven tables whose rows are no document steps: the purges of collections and users, summaries, turns."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from aperag_common.db.models.base import StepStatus
 from aperag_common.settings import WorkStep
-from aperag_common.work.dispatch import Dispatch, purge_dispatch, summary_dispatch, user_purge_dispatch
+from aperag_common.work.dispatch import Dispatch, purge_dispatch, summary_dispatch, turn_dispatch, user_purge_dispatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,9 +44,9 @@ class DrivenTable:
 
 
 PURGE = DrivenTable("collection_purge", WorkStep.PURGE, StepStatus.DELETING, purge_dispatch)
-USER_PURGE = DrivenTable(
-    "user_purge", WorkStep.PURGE, StepStatus.DELETING, user_purge_dispatch, of_collection=False
-)
+USER_PURGE = DrivenTable("user_purge", WorkStep.PURGE, StepStatus.DELETING, user_purge_dispatch, of_collection=False)
 SUMMARY = DrivenTable("collection_summary", WorkStep.SUMMARIZE, StepStatus.PENDING, summary_dispatch)
 
-TABLES = {table.name: table for table in (PURGE, USER_PURGE, SUMMARY)}
+TURN = DrivenTable("turn", WorkStep.TURN, StepStatus.PENDING, turn_dispatch, of_collection=False)
+
+TABLES = {table.name: table for table in (PURGE, USER_PURGE, SUMMARY, TURN)}

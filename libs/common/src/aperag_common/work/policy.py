@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from aperag_common.settings import WorkStep
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -50,7 +52,11 @@ class WorkPolicy:
             max_failures=settings.max_failures,
             max_attempts=settings.max_attempts,
         )
-        return replace(common, steps={step: common._with(own) for step, own in settings.steps.items()})
+        # Somebody waits for the answer of a turn: it is run once more, then it is over.
+        turn = replace(common, max_failures=min(2, common.max_failures), max_attempts=2)
+        steps: dict[str, WorkPolicy] = {WorkStep.TURN: turn}
+        steps |= {step: _with(steps.get(step, common), own) for step, own in settings.steps.items()}
+        return replace(common, steps=steps)
 
     def of_step(self, step: str) -> WorkPolicy:
         """``step`` is a ``WorkStep``; the common policy where it has none of its own."""
@@ -73,15 +79,16 @@ class WorkPolicy:
         share = random.random() if luck is None else luck  # noqa: S311  # spreads load, guards nothing
         return plain * (1 + self.jitter * share)
 
-    def _with(self, own: RetrySettings) -> WorkPolicy:
-        return replace(
-            self,
-            retry_base=self.retry_base if own.retry_base is None else own.retry_base,
-            retry_cap=self.retry_cap if own.retry_cap is None else own.retry_cap,
-            jitter=self.jitter if own.retry_jitter is None else own.retry_jitter,
-            max_failures=own.max_failures or self.max_failures,
-            max_attempts=own.max_attempts or self.max_attempts,
-        )
+
+def _with(policy: WorkPolicy, own: RetrySettings) -> WorkPolicy:
+    return replace(
+        policy,
+        retry_base=policy.retry_base if own.retry_base is None else own.retry_base,
+        retry_cap=policy.retry_cap if own.retry_cap is None else own.retry_cap,
+        jitter=policy.jitter if own.retry_jitter is None else own.retry_jitter,
+        max_failures=own.max_failures or policy.max_failures,
+        max_attempts=own.max_attempts or policy.max_attempts,
+    )
 
 
 def _doubled(first: timedelta, count: int, largest: timedelta) -> timedelta:

@@ -56,14 +56,15 @@ _LOCK_ROWS = {
 _READ = text(
     """
     SELECT l.id, l.kind, l.row_id, l.generation, l.redriven_at IS NOT NULL AS redriven, s.document_id,
-        coalesce(s.status, p.status, u.status, m.status) AS status,
-        coalesce(s.generation, p.generation, u.generation, m.generation) AS current_generation,
+        coalesce(s.status, p.status, u.status, m.status, t.status) AS status,
+        coalesce(s.generation, p.generation, u.generation, m.generation, t.generation) AS current_generation,
         coalesce(c.status = 'DELETED', false) AS collection_deleted
     FROM dead_letter l
     LEFT JOIN document_step s ON s.id = l.row_id
     LEFT JOIN collection_purge p ON l.kind = 'collection_purge' AND p.id = l.row_id
     LEFT JOIN user_purge u ON l.kind = 'user_purge' AND u.id = l.row_id
     LEFT JOIN collection_summary m ON l.kind = 'collection_summary' AND m.id = l.row_id
+    LEFT JOIN turn t ON l.kind = 'turn' AND t.id = l.row_id
     LEFT JOIN collection c ON c.id = coalesce(s.collection_id, m.id)
     WHERE l.id = ANY(:ids)
     """

@@ -24,6 +24,7 @@ _TABLES = {
     commands.PurgeCollection.type_name: driven_tables.PURGE.name,
     commands.PurgeUser.type_name: driven_tables.USER_PURGE.name,
     commands.SummarizeCollection.type_name: driven_tables.SUMMARY.name,
+    commands.RunTurn.type_name: driven_tables.TURN.name,
 }
 """Driven rows that are no document steps, by their command's type: their letters name the table."""
 

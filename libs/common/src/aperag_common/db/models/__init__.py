@@ -4,6 +4,7 @@ from aperag_common.db.models.api_key import ApiKey
 from aperag_common.db.models.audit_log import AuditLog
 from aperag_common.db.models.base import Base, DrivenMixin, Lane, StepStatus
 from aperag_common.db.models.bot import Bot
+from aperag_common.db.models.chat import Chat
 from aperag_common.db.models.chunk import Chunk
 from aperag_common.db.models.chunk_term import ChunkTerm
 from aperag_common.db.models.chunk_vector import ChunkVector
@@ -17,6 +18,7 @@ from aperag_common.db.models.document_step import DocumentStep, StepKind
 from aperag_common.db.models.evaluation import Evaluation, EvaluationItem, EvaluationStatus
 from aperag_common.db.models.idempotency_record import IdempotencyRecord
 from aperag_common.db.models.invitation import Invitation
+from aperag_common.db.models.llm_provider import DefaultModel, LlmModel, LlmProvider, ProviderSlot
 from aperag_common.db.models.login_throttle import LoginThrottle
 from aperag_common.db.models.oauth_account import OAuthAccount
 from aperag_common.db.models.outbox import Outbox, StreamEpoch
@@ -27,6 +29,7 @@ from aperag_common.db.models.service_instance import ServiceInstance
 from aperag_common.db.models.session import Session
 from aperag_common.db.models.setting import Setting
 from aperag_common.db.models.timer import Timer
+from aperag_common.db.models.turn import Turn, TurnOutcome
 from aperag_common.db.models.user import User
 from aperag_common.db.models.user_purge import UserPurge
 from aperag_common.db.models.workflow import Outcome, Workflow, WorkflowKind, WorkflowStatus, WorkflowStep
@@ -36,6 +39,7 @@ __all__ = [
     "AuditLog",
     "Base",
     "Bot",
+    "Chat",
     "Chunk",
     "ChunkTerm",
     "ChunkVector",
@@ -46,6 +50,7 @@ __all__ = [
     "CollectionSubscription",
     "CollectionSummary",
     "DeadLetter",
+    "DefaultModel",
     "Document",
     "DocumentStatus",
     "DocumentStep",
@@ -56,11 +61,14 @@ __all__ = [
     "IdempotencyRecord",
     "Invitation",
     "Lane",
+    "LlmModel",
+    "LlmProvider",
     "LoginThrottle",
     "OAuthAccount",
     "Outbox",
     "Outcome",
     "PromptTemplate",
+    "ProviderSlot",
     "QuotaType",
     "SearchHistory",
     "ServiceInstance",
@@ -70,6 +78,8 @@ __all__ = [
     "StepStatus",
     "StreamEpoch",
     "Timer",
+    "Turn",
+    "TurnOutcome",
     "User",
     "UserPurge",
     "UserQuota",

@@ -21,7 +21,7 @@ class ChunkVector(Base):
     __tablename__ = "chunk_vector"
 
     chunk_id: Mapped[str] = mapped_column(ForeignKey("chunk.id", ondelete="CASCADE"), primary_key=True)
-    model: Mapped[str] = mapped_column(String(128), primary_key=True)
+    model: Mapped[str] = mapped_column(String(400), primary_key=True)
     generation: Mapped[int] = mapped_column(Integer, primary_key=True)
     document_id: Mapped[str] = mapped_column(String(24))
     collection_id: Mapped[str] = mapped_column(String(24))

@@ -21,8 +21,10 @@ class CollectionStatus(StrEnum):
 class Collection(Base):
     """Created, changed and marked DELETED by the gateway; its row is removed by the reconciler's purge.
 
-    ``analyzer`` and ``active_model`` are fixed at creation: what happens to be importable at query time
+    ``analyzer`` is fixed at creation: what happens to be importable at query time
     never decides how a collection is read. ``config`` holds the credentials of the source, encrypted.
+
+    ``wanted_model`` is the embedding model that is built beside ``active_model`` and takes its place once it is whole.
     """
 
     __tablename__ = "collection"
@@ -35,7 +37,8 @@ class Collection(Base):
     status: Mapped[str] = mapped_column(String(12), default=CollectionStatus.ACTIVE)
     config: Mapped[dict[str, Any]] = mapped_column(info=ENCRYPTED)
     analyzer: Mapped[str] = mapped_column(String(64))
-    active_model: Mapped[str] = mapped_column(String(128))
+    active_model: Mapped[str] = mapped_column(String(400))
+    wanted_model: Mapped[str | None] = mapped_column(String(400))
     created: Mapped[datetime] = mapped_column(server_default=func.now())
     updated: Mapped[datetime] = mapped_column(server_default=func.now())
     deleted_at: Mapped[datetime | None]

@@ -1,0 +1,57 @@
+"""The driven row of one question and its answer."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ForeignKey, Integer, String, Text, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from aperag_common.db.models.base import Base, DrivenMixin, due_index
+
+
+class TurnOutcome(StrEnum):
+    """How a turn that ran to its end ended; a row that the driver gave up is FAILED and has none."""
+
+    ANSWERED = "answered"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Turn(DrivenMixin, Base):
+    """Inserted by the gateway, claimed and ended by the agent service; ``ordinal`` counts within the chat, from 0.
+
+    ``message_id`` is the client's name for it. ``request`` is what was asked and with which model, collections and
+    language; ``rights`` is what the caller's credential reaches: the agent acts with no more (see
+    ``aperag_api.turns.credentials``). ``parts`` are the stored messages, in order. ``effects`` turns true before the
+    first tool that changes something is called: such a turn is never run twice. A request to cancel stands in
+    ``cancel_requested_at`` until the turn's holder has ended it.
+    """
+
+    __tablename__ = "turn"
+
+    id: Mapped[str] = mapped_column(String(24), primary_key=True)
+    owner: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    chat_id: Mapped[str] = mapped_column(ForeignKey("chat.id", ondelete="CASCADE"))
+    bot_id: Mapped[str] = mapped_column(String(24))
+    ordinal: Mapped[int] = mapped_column(Integer)
+    message_id: Mapped[str] = mapped_column(String(64))
+    request: Mapped[dict[str, Any]]
+    rights: Mapped[dict[str, Any]]
+    question: Mapped[str] = mapped_column(Text)
+    answer: Mapped[str | None] = mapped_column(Text)
+    parts: Mapped[list[dict[str, Any]]] = mapped_column(default=list, server_default=text("'[]'"))
+    usage: Mapped[dict[str, Any] | None]
+    outcome: Mapped[str | None] = mapped_column(String(12))
+    effects: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    cancel_requested_at: Mapped[datetime | None]
+    trace_id: Mapped[str | None] = mapped_column(String(32))
+    feedback: Mapped[dict[str, Any] | None]
+
+    __table_args__ = (
+        UniqueConstraint("chat_id", "ordinal"),
+        UniqueConstraint("chat_id", "message_id"),
+        due_index("turn"),
+    )
