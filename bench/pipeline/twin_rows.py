@@ -26,7 +26,7 @@ _CLAIM = text(
     FROM document d JOIN collection c ON c.id = d.collection_id
     WHERE s.document_id = :document AND s.kind = :kind AND s.status IN ('PENDING', 'CREATING') AND d.id = :document
     RETURNING {", ".join(f"s.{c}" for c in STEP_COLUMNS.split(", "))},
-        d.name, d.object_path, d.sha256, c.analyzer, c.active_model, c.config
+        d.name, d.object_path, d.sha256, c.analyzer, c.active_model, c.wanted_model, c.config
     """
 )
 

@@ -84,7 +84,7 @@ async def test_a_subscriber_reads_by_the_owners_own_routes(mallory: Person, subs
 
 
 async def test_a_subscriber_sees_no_more_of_the_config_than_what_is_indexed(alice: Person, mallory: Person) -> None:
-    secret = {"embedding": {"model": "secret model"}, "language": "ko-KR", "enable_vector": False}
+    secret = {"completion": {"model": "secret model"}, "language": "ko-KR", "enable_vector": False}
     collection = await alice.collection(**secret)
     await alice.http.post(f"/collections/{collection}/sharing")
     await mallory.http.post(f"/marketplace/collections/{collection}/subscribe")

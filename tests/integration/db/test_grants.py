@@ -39,7 +39,10 @@ PACKAGES = {
         "aperag_api",
         "aperag_retrieval.statistics",
         *_ALL,
-        *(f"{_WORK}.{it}" for it in ("backlog", "cancel", "changes", "opening", "redrives", "scheduler", "summaries")),
+        *(
+            f"{_WORK}.{it}"
+            for it in ("backlog", "cancel", "changes", "opening", "redrives", "scheduler", "summaries", "switching")
+        ),
     ),
     Service.INDEXER: (
         "aperag_indexer",
@@ -51,7 +54,7 @@ PACKAGES = {
     Service.RECONCILER: (
         "aperag_reconciler",
         *_ALL,
-        *(f"{_WORK}.{it}" for it in ("backlog", "changes", "failures", "letters", "summaries")),
+        *(f"{_WORK}.{it}" for it in ("backlog", "changes", "failures", "letters", "opening", "summaries", "switching")),
     ),
 }
 """Where the statements stand that a service runs."""

@@ -25,7 +25,7 @@ from aperag_indexer.parsing.handlers import ParseStep
 from aperag_indexer.removal.handlers import RemoveStep
 from aperag_retrieval.chunking import ChunkDraft, ChunkPolicy, ParsedDocument, chunk_document
 from aperag_retrieval.dense import PgVectorIndex
-from aperag_retrieval.embedding import LOCAL_MODEL
+from aperag_retrieval.embedding import LOCAL_MODEL, EmbeddersBesideLocal, NoEmbedders
 from aperag_retrieval.lexical import PgFulltextIndex
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Indexer:
         self.parse = ParseStep(claims, objects, self.parser, ChunkPolicy(20, 4), _chunk)
         self.steps: dict[str, Any] = {
             "parse": self.parse,
-            "vector": VectorStep(claims, vectors, self.embedder),
+            "vector": VectorStep(claims, vectors, EmbeddersBesideLocal(self.embedder, NoEmbedders())),
             "fulltext": FulltextStep(claims, fulltext),
         }
         self.remove = RemoveStep(claims, objects, vectors, fulltext)

@@ -26,7 +26,7 @@ from aperag_common.db.models import (
 from aperag_retrieval.analysis import DEFAULT_ANALYZER, analyzer_for, term_id
 from aperag_retrieval.chunking import text_hash
 from aperag_retrieval.dense import PgVectorIndex
-from aperag_retrieval.embedding import LOCAL_MODEL, InProcessEmbedder
+from aperag_retrieval.embedding import LOCAL_MODEL, EmbeddersBesideLocal, InProcessEmbedder, NoEmbedders
 from aperag_retrieval.lexical import PgFulltextIndex, weigh
 from aperag_retrieval.ports import Candidate, IndexTarget, TermQuery, TermRow, VectorQuery, VectorRow
 from aperag_retrieval.search import LegRequest, RecallType, Searcher, SearchOutcome, SearchRequest
@@ -112,7 +112,7 @@ class Library:
         model: str = LOCAL_MODEL,
         analyzer: str = DEFAULT_ANALYZER,
     ) -> SearchOutcome:
-        request = SearchRequest(COLLECTION, query, vector, fulltext)
+        request = SearchRequest(COLLECTION, "user1", query, vector, fulltext)
         return await self.searcher.search(request, analyzer=analyzer, model=model)
 
     async def names(self, query: str, *, vector: int = 0, fulltext: int = 0) -> list[str]:
@@ -128,7 +128,7 @@ class Library:
 @pytest_asyncio.fixture
 async def library(engine: AsyncEngine) -> AsyncIterator[Library]:
     embedder = InProcessEmbedder()
-    library = Library(engine, embedder, Searcher(engine, embedder))
+    library = Library(engine, embedder, Searcher(engine, EmbeddersBesideLocal(embedder, NoEmbedders())))
     async with engine.begin() as conn:
         await conn.execute(insert(User).values(id="user1", username="user1", role="admin"))
     await library.collection(COLLECTION)
@@ -270,8 +270,8 @@ class BrokenVectors(PgVectorIndex):
 
 
 async def test_a_failed_leg_is_named_and_the_other_one_answers(three: Library) -> None:
-    searcher = Searcher(three.engine, three.embedder, vectors=BrokenVectors())
-    request = SearchRequest(COLLECTION, "yeast", LegRequest(5), LegRequest(5))
+    searcher = Searcher(three.engine, EmbeddersBesideLocal(three.embedder, NoEmbedders()), vectors=BrokenVectors())
+    request = SearchRequest(COLLECTION, "user1", "yeast", LegRequest(5), LegRequest(5))
     outcome = await searcher.search(request, analyzer=DEFAULT_ANALYZER, model=LOCAL_MODEL)
     assert [hit.document_id for hit in outcome.items] == ["bread"]
     assert outcome.errors == {"vector_search": "this index could not be searched"}
@@ -431,7 +431,7 @@ async def test_an_error_of_ours_is_told_in_its_words(three: Library) -> None:
         async def search(self, conn: AsyncConnection, query: VectorQuery, limit: int) -> list[Candidate]:
             raise errors.Busy("the encoder is busy")
 
-    searcher = Searcher(three.engine, three.embedder, vectors=Busy())
-    request = SearchRequest(COLLECTION, "yeast", LegRequest(5))
+    searcher = Searcher(three.engine, EmbeddersBesideLocal(three.embedder, NoEmbedders()), vectors=Busy())
+    request = SearchRequest(COLLECTION, "user1", "yeast", LegRequest(5))
     outcome = await searcher.search(request, analyzer=DEFAULT_ANALYZER, model=LOCAL_MODEL)
     assert (outcome.items, outcome.errors) == ([], {"vector_search": "the encoder is busy"})

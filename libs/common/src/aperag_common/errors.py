@@ -153,8 +153,28 @@ class InvalidSourceConfig(ClientError):
     code, number, status = "INVALID_SOURCE_CONFIG", 1105, 400
 
 
+class BotNotFound(ClientError):
+    code, number, status = "BOT_NOT_FOUND", 1201, 404
+
+
 class BotQuotaExceeded(ClientError):
     code, number, status = "BOT_QUOTA_EXCEEDED", 1202, 403
+
+
+class BotConfigInvalid(ClientError):
+    code, number, status = "BOT_CONFIG_INVALID", 1203, 400
+
+
+class ProviderNotFound(ClientError):
+    code, number, status = "LLM_PROVIDER_NOT_FOUND", 1204, 400
+
+
+class ChatNotFound(ClientError):
+    code, number, status = "CHAT_NOT_FOUND", 1401, 404
+
+
+class MessageNotFound(ClientError):
+    code, number, status = "MESSAGE_NOT_FOUND", 1402, 404
 
 
 class DocumentNotFound(ClientError):

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from pgvector.sqlalchemy import HALFVEC
-from sqlalchemy import REAL, ColumnElement, Float, bindparam, cast, delete, event, select, text, type_coerce
+from sqlalchemy import REAL, ColumnElement, Float, String, bindparam, cast, delete, event, select, text, type_coerce
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from aperag_common.db.models import ChunkVector, StepKind
-from aperag_common.db.models.chunk_vector import DIMENSIONS
 from aperag_retrieval.ports import Candidate, IndexTarget, Vector, VectorQuery, VectorRow
 from aperag_retrieval.served import SURPLUS, candidates, kept, removal_of_other_generations, served
 
 # One flat array of floats for all rows: encoding it costs a tenth of pgvector's text form.
-_WRITE = text(f"""
+_WRITE = text("""
     INSERT INTO chunk_vector (chunk_id, model, generation, document_id, collection_id, text_hash, embedding)
     SELECT r.chunk_id, :model, r.generation, r.document_id, r.collection_id, r.text_hash,
-           CAST(f.flat[(r.n - 1) * {DIMENSIONS} + 1 : r.n * {DIMENSIONS}] AS halfvec({DIMENSIONS}))
+           CAST(f.flat[(r.n - 1) * CAST(:dimensions AS integer) + 1 : r.n * CAST(:dimensions AS integer)] AS halfvec)
     FROM (SELECT CAST(:flat AS real[]) AS flat) f,
          unnest(CAST(:chunk_ids AS text[]), CAST(:text_hashes AS text[]), CAST(:generations AS integer[]),
                 CAST(:document_ids AS text[]), CAST(:collection_ids AS text[]))
@@ -29,47 +30,45 @@ _WRITE = text(f"""
 """)
 EF_SEARCH = 160
 """Candidates of the first round of an HNSW scan: what a fused search asks for, and a few that count no more."""
+REMEMBERED_MODELS = 256
 
 _REMOVE_STALE = removal_of_other_generations(ChunkVector.__tablename__)
 
-_query = cast(bindparam("embedding", type_=ARRAY(REAL)), HALFVEC(DIMENSIONS))
-_distance: ColumnElement[float] = type_coerce(ChunkVector.embedding.op("<=>")(_query), Float)
+
+@dataclass(frozen=True)
+class _Statements:
+    nearest: Any
+    nearest_exact: Any
+    scores: Any
 
 
-def _nearest(order: ColumnElement[float]) -> Any:
-    found = (
-        select(
-            ChunkVector.chunk_id,
-            ChunkVector.document_id,
-            ChunkVector.collection_id,
-            ChunkVector.generation,
-            (1 - _distance).label("score"),
-        )
-        .where(ChunkVector.collection_id == bindparam("collection_id"), ChunkVector.model == bindparam("model"))
-        .order_by(order)
-        .limit(bindparam("reach"))
+@lru_cache(maxsize=REMEMBERED_MODELS)
+def _statements(model: str, dimensions: int) -> _Statements:
+    """Of one model: PostgreSQL uses an index over one model's vectors only where the model stands in the statement."""
+    query = cast(bindparam("embedding", type_=ARRAY(REAL)), HALFVEC(dimensions))
+    distance: ColumnElement[float] = type_coerce(
+        cast(ChunkVector.embedding, HALFVEC(dimensions)).op("<=>")(query), Float
     )
-    return served(found.subquery("found"), StepKind.VECTOR)
-
-
-_NEAREST = _nearest(_distance)
-# No index is ordered by this sum, so it is exact.
-_NEAREST_EXACT = _nearest(_distance + 0)
-_SCORES = served(
-    select(
+    of_model = ChunkVector.model == bindparam("model", model, type_=String, literal_execute=True)
+    found = select(
         ChunkVector.chunk_id,
         ChunkVector.document_id,
         ChunkVector.collection_id,
         ChunkVector.generation,
-        (1 - _distance).label("score"),
+        (1 - distance).label("score"),
+    ).where(of_model)
+    of_collection = found.where(ChunkVector.collection_id == bindparam("collection_id"))
+    named = ChunkVector.chunk_id == bindparam("chunk_ids", type_=ARRAY(ChunkVector.chunk_id.type)).any_()
+    return _Statements(
+        _nearest(of_collection, distance),
+        # No index is ordered by this sum, so it is exact.
+        _nearest(of_collection, distance + 0),
+        served(found.where(named).subquery("found"), StepKind.VECTOR),
     )
-    .where(
-        ChunkVector.chunk_id == bindparam("chunk_ids", type_=ARRAY(ChunkVector.chunk_id.type)).any_(),
-        ChunkVector.model == bindparam("model"),
-    )
-    .subquery("found"),
-    StepKind.VECTOR,
-)
+
+
+def _nearest(found: Any, order: ColumnElement[float]) -> Any:
+    return served(found.order_by(order).limit(bindparam("reach")).subquery("found"), StepKind.VECTOR)
 
 
 def tune_connections(engine: AsyncEngine) -> None:
@@ -98,12 +97,13 @@ class PgVectorIndex:
             _WRITE,
             {
                 "model": model,
+                "dimensions": rows[0].embedding.size,
                 "generations": [row.target.generation for row in rows],
                 "document_ids": [row.target.document_id for row in rows],
                 "collection_ids": [row.target.collection_id for row in rows],
                 "chunk_ids": [row.chunk_id for row in rows],
                 "text_hashes": [row.text_hash for row in rows],
-                "flat": np.concatenate([row.embedding for row in rows]).tolist(),
+                "flat": np.stack([row.embedding for row in rows]).ravel().tolist(),
             },
         )
 
@@ -123,17 +123,16 @@ class PgVectorIndex:
         await conn.execute(delete(ChunkVector).where(ChunkVector.document_id == document_id))
 
     async def search(self, conn: AsyncConnection, query: VectorQuery, limit: int) -> list[Candidate]:
-        parameters = {**_parameters(query), "collection_id": query.collection_id}
-        found, _ = await candidates(conn, _NEAREST, {**parameters, "reach": limit + SURPLUS})
+        statements = _statements(query.model, query.embedding.size)
+        parameters = {"embedding": query.embedding.tolist(), "collection_id": query.collection_id}
+        found, _ = await candidates(conn, statements.nearest, {**parameters, "reach": limit + SURPLUS})
         if len(found) < limit:
             # A small collection, for which this is cheap; or stale rows, or a scan of the index that gave up.
-            found, _ = await candidates(conn, _NEAREST_EXACT, {**parameters, "reach": None})
+            found, _ = await candidates(conn, statements.nearest_exact, {**parameters, "reach": None})
         return found[:limit]
 
     async def scores(self, conn: AsyncConnection, query: VectorQuery, chunk_ids: Sequence[str]) -> dict[str, float]:
-        found, _ = await candidates(conn, _SCORES, {**_parameters(query), "chunk_ids": list(chunk_ids)})
+        statement = _statements(query.model, query.embedding.size).scores
+        parameters = {"embedding": query.embedding.tolist(), "chunk_ids": list(chunk_ids)}
+        found, _ = await candidates(conn, statement, parameters)
         return {candidate.chunk_id: candidate.score for candidate in found}
-
-
-def _parameters(query: VectorQuery) -> dict[str, Any]:
-    return {"embedding": query.embedding.tolist(), "model": query.model}

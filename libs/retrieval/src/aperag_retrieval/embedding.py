@@ -11,15 +11,28 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from aperag_common import errors
+from aperag_common.db.models.chunk_vector import LOCAL_DIMENSIONS, LOCAL_MODEL
 from aperag_retrieval.ports import Vector
 
 if TYPE_CHECKING:
     from aperag_common.pool import ProcessPool
 
-LOCAL_MODEL = "local/use-multilingual-v3"
-LOCAL_DIMENSIONS = 512
+__all__ = [
+    "LOCAL_DIMENSIONS",
+    "LOCAL_MODEL",
+    "Embedder",
+    "Embedders",
+    "EmbeddersBesideLocal",
+    "InProcessEmbedder",
+    "LocalEmbedder",
+    "NoEmbedders",
+    "encode",
+]
+
 LARGEST_BATCH = 32
 REMEMBERED_QUERIES = 256
+MODEL_UNAVAILABLE = "MODEL_UNAVAILABLE"
 
 
 class Embedder(Protocol):
@@ -33,6 +46,33 @@ class Embedder(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+class Embedders(Protocol):
+    """Where the encoder of a collection comes from."""
+
+    async def embedder(self, user_id: str, model_id: str) -> Embedder:
+        """As ``user_id`` may use it; raises ``Retryable`` or ``Terminal`` with a reason for a person."""
+        ...
+
+
+class NoEmbedders:
+    """Where no providers are set up: there is the local encoder and nothing else."""
+
+    async def embedder(self, user_id: str, model_id: str) -> Embedder:  # noqa: ARG002  the port's
+        message = f"The embedding model {model_id} is not available here. Choose another one, or add its provider."
+        raise errors.Retryable(message, code=MODEL_UNAVAILABLE)
+
+
+class EmbeddersBesideLocal:
+    """The local encoder of this process, and of ``others`` everything else."""
+
+    def __init__(self, local: Embedder, others: Embedders) -> None:
+        self.local = local
+        self._others = others
+
+    async def embedder(self, user_id: str, model_id: str) -> Embedder:
+        return self.local if model_id == self.local.model else await self._others.embedder(user_id, model_id)
 
 
 class LocalEmbedder:

@@ -69,7 +69,7 @@ class VectorIndex(Protocol):
     """Embeddings; scores are cosine similarities."""
 
     async def write(self, conn: AsyncConnection, model: str, rows: Sequence[VectorRow]) -> None:
-        """Of any number of documents."""
+        """Of any number of documents; all of one length."""
         ...
 
     async def reusable(self, conn: AsyncConnection, document_id: str, model: str) -> dict[str, Vector]:

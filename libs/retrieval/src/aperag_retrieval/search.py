@@ -18,7 +18,7 @@ from aperag_common.db.models import Chunk, Collection, CollectionStatus, Documen
 from aperag_common.db.session import autocommit
 from aperag_retrieval.analysis import analyzer_for
 from aperag_retrieval.dense import PgVectorIndex, tune_connections
-from aperag_retrieval.embedding import Embedder
+from aperag_retrieval.embedding import Embedders
 from aperag_retrieval.fusion import DENSE_WEIGHT, DENSE_WEIGHT_ACROSS_SCRIPTS, fuse
 from aperag_retrieval.lexical import PgFulltextIndex, query_terms
 from aperag_retrieval.ports import Candidate, FulltextIndex, TermQuery, VectorIndex, VectorQuery
@@ -62,10 +62,22 @@ class LegRequest:
 
 @dataclass(frozen=True)
 class SearchRequest:
+    """``owner`` is the collection's: its encoder is used as they may use it.
+
+    ``at_least`` so many hits are given, where there are, though fewer were asked for: somebody reads them again.
+    """
+
     collection_id: str
+    owner: str
     query: str
     vector: LegRequest | None = None
     fulltext: LegRequest | None = None
+    at_least: int = 0
+
+    @property
+    def wanted(self) -> int:
+        """Hits that were asked for: the sum of the legs'."""
+        return sum(leg.topk for leg in (self.vector, self.fulltext) if leg is not None)
 
 
 @dataclass(frozen=True)
@@ -105,14 +117,14 @@ class Searcher:
     def __init__(
         self,
         engine: AsyncEngine,
-        embedder: Embedder,
+        embedders: Embedders,
         *,
         vectors: VectorIndex | None = None,
         fulltext: FulltextIndex | None = None,
     ) -> None:
         tune_connections(engine)
         self._engine = engine
-        self._embedder = embedder
+        self._embedders = embedders
         self._vectors = vectors or PgVectorIndex()
         self._fulltext = fulltext or PgFulltextIndex()
         self._scripts = CollectionScripts()
@@ -131,16 +143,15 @@ class Searcher:
             ranked = [_Ranked(found, found.score, RecallType.FULLTEXT) for found in lexical[1]]
         else:
             ranked = []
-        wanted = sum(leg.topk for leg in (request.vector, request.fulltext) if leg is not None)
+        wanted = max(request.wanted, request.at_least)
         return SearchOutcome(await self._read(_distinct(ranked, wanted)), failed)
 
     async def _dense(self, request: SearchRequest, model: str) -> tuple[VectorQuery, list[Candidate]] | None:
         leg = request.vector
         if leg is None:
             return None
-        if model != self._embedder.model:
-            raise errors.Terminal(f"no encoder for the model {model!r} of this collection", code="UNKNOWN_MODEL")
-        embedding = (await self._embedder.embed([request.query]))[0]
+        embedder = await self._embedders.embedder(request.owner, model)
+        embedding = (await embedder.embed([request.query]))[0]
         query = VectorQuery(request.collection_id, model, embedding)
         async with autocommit(self._engine) as conn:
             found = await self._vectors.search(conn, query, _depth(leg, request))
@@ -226,7 +237,7 @@ async def _leg(name: RecallType, answer: Awaitable[T], failed: dict[str, str]) -
 
 def _depth(leg: LegRequest, request: SearchRequest) -> int:
     fused = request.vector is not None and request.fulltext is not None
-    return max(FUSED_DEPTH if fused else 0, leg.topk + REPEATS)
+    return max(FUSED_DEPTH if fused else 0, max(leg.topk, request.at_least) + REPEATS)
 
 
 def _distinct(ranked: Iterable[_Ranked], wanted: int) -> list[_Ranked]:

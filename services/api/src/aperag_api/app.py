@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Depends
@@ -16,6 +17,10 @@ from aperag_api.audit.middleware import Audit, intended
 from aperag_api.audit.service import AuditService
 from aperag_api.audit.trail import AuditTrail
 from aperag_api.auth import Authenticator
+from aperag_api.bots import endpoints as bots
+from aperag_api.bots.service import BotService
+from aperag_api.chats import endpoints as chats
+from aperag_api.chats.service import ChatService
 from aperag_api.collections import endpoints as collections
 from aperag_api.collections.service import CollectionService
 from aperag_api.config import endpoints as config
@@ -54,8 +59,7 @@ from aperag_api.queues.service import QueueService
 from aperag_api.quotas import endpoints as quotas
 from aperag_api.quotas.service import QuotaService
 from aperag_api.searches import endpoints as searches
-from aperag_api.searches.service import SearchService
-from aperag_api.searches.waiting import Waiter
+from aperag_api.searches.assembly import embedding_models, search_service
 from aperag_api.sessions import endpoints as sessions
 from aperag_api.sharing import endpoints as sharing
 from aperag_api.sharing.service import SharingService
@@ -69,10 +73,10 @@ from aperag_api.timers import endpoints as timers
 from aperag_api.timers.service import TimerService
 from aperag_api.traces import endpoints as traces
 from aperag_api.traces.service import TraceService
+from aperag_api.turns import endpoints as turns
+from aperag_api.turns.service import TurnService, stored_turn
 from aperag_api.uploads import endpoints as uploads
-from aperag_api.uploads.arrivals import Arrivals
-from aperag_api.uploads.intake import Limits
-from aperag_api.uploads.service import UploadService
+from aperag_api.uploads.assembly import upload_service
 from aperag_api.users import endpoints as users
 from aperag_api.users.settings import DEVELOPMENT
 from aperag_api.web import endpoints as web
@@ -81,17 +85,18 @@ from aperag_common.auth.installation import InstallationSecret
 from aperag_common.auth.keys import KeyHasher
 from aperag_common.auth.vault import Vault
 from aperag_common.health import routes
+from aperag_common.live.relay import TurnRelays
 from aperag_common.objects import LocalObjectStore
 from aperag_common.telemetry.tracing import collector
 from aperag_common.work.policy import WorkPolicy
 from aperag_retrieval.embedding import InProcessEmbedder
-from aperag_retrieval.search import Searcher
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from fastapi import FastAPI
 
+    from aperag_api.searches.reranking import SearchModels
     from aperag_api.settings import Settings
     from aperag_common.runtime import Runtime
     from aperag_retrieval.embedding import Embedder
@@ -120,6 +125,9 @@ ROUTERS = (
     quotas.router,
     installation.router,
     prompts.router,
+    bots.router,
+    chats.router,
+    turns.router,
     timers.router,
     dead_letters.router,
     web.router,
@@ -128,10 +136,10 @@ ROUTERS = (
 
 @asynccontextmanager
 async def open_gateway(
-    runtime: Runtime, settings: Settings, *, embedder: Embedder | None = None
+    runtime: Runtime, settings: Settings, *, embedder: Embedder | None = None, models: SearchModels | None = None
 ) -> AsyncIterator[Gateway]:
     embedder = embedder or InProcessEmbedder()
-    gateway = _assemble(runtime, settings, embedder)
+    gateway = _assemble(runtime, settings, embedder, models)
     await gateway.quotas.keep_initial(settings.initial_quotas)
     gateway.feed.start()
     runtime.health.add("events", gateway.feed.check, critical=False)
@@ -139,6 +147,7 @@ async def open_gateway(
         yield gateway
     finally:
         await gateway.feed.close()
+        await gateway.turns.relays.close()
         await gateway.identity.close()
         await gateway.mcp.close()
         await gateway.prompts.templates.close()
@@ -198,23 +207,25 @@ async def _health() -> dict[str, str]:
     return {"status": "healthy", "service": "aperag-api"}
 
 
-def _assemble(runtime: Runtime, settings: Settings, embedder: Embedder) -> Gateway:
+def _assemble(runtime: Runtime, settings: Settings, embedder: Embedder, models: SearchModels | None) -> Gateway:
     secret = InstallationSecret.of(settings.secret_key, settings.secret_key_previous)
     engine, bus, courier = runtime.engine, runtime.bus, runtime.courier
     hasher = KeyHasher.of(secret.current, secret.previous)
     vault = Vault.of(secret.current, secret.previous)
-    objects = LocalObjectStore(settings.objects.directory)
     fanout = Fanout(settings.event_buffer)
     feed = Feed(bus, engine, fanout)
-    limits = Limits(settings.max_document_size, settings.max_documents_per_request)
     outside = open_web(settings.web, settings.outbound)
+    prompts_ = PromptService(engine, Templates())
+    embedding = embedding_models(engine, embedder, models)
     return Gateway(
         audit=AuditService(engine, AuditTrail(engine)),
         authenticator=Authenticator(engine, hasher, settings.key_touched_every),
         feed=feed,
         api_keys=ApiKeyService(engine, hasher),
-        collections=CollectionService(engine, courier, settings.work.first_due, vault),
-        contents=ContentService(engine, objects),
+        bots=BotService(engine),
+        chats=ChatService(engine, bus),
+        collections=CollectionService(engine, courier, settings.work.first_due, vault, embedding),
+        contents=ContentService(engine, LocalObjectStore(settings.objects.directory)),
         dead_letters=DeadLetterService(engine, courier, settings.work, settings.interactive_documents),
         documents=DocumentService(engine, courier, settings.work),
         events=EventService(engine, bus, feed, fanout, settings.event_heartbeat),
@@ -222,25 +233,33 @@ def _assemble(runtime: Runtime, settings: Settings, embedder: Embedder) -> Gatew
         installation=InstallationService(engine, vault, MinerU(outside.client, settings.mineru_url)),
         marketplace=MarketplaceService(engine),
         mcp=McpProxy(settings.mcp_url),
-        prompts=PromptService(engine, Templates()),
+        prompts=prompts_,
         queues=QueueService(engine, bus),
         quotas=QuotaService(engine),
-        searches=SearchService(engine, Searcher(engine, embedder), Waiter(engine, fanout), embedder),
+        searches=search_service(engine, fanout, embedder, models),
         sharing=SharingService(engine),
         summaries=SummaryService(engine, courier, settings.work.first_due),
         tasks=TaskService(engine, courier, settings.work.first_due),
         timelines=_timelines(runtime, settings),
         timers=TimerService(engine, courier.publisher),
         traces=TraceService(engine, bus),
-        uploads=UploadService(
-            engine, objects, courier, limits, settings.interactive_documents, settings.work, _arrivals(settings)
-        ),
+        turns=_turns(runtime, settings, prompts_),
+        uploads=upload_service(runtime, settings),
         web=outside,
     )
 
 
-def _arrivals(settings: Settings) -> Arrivals:
-    return Arrivals(settings.objects.directory, settings.max_uploads_per_user, settings.min_free_space)
+def _turns(runtime: Runtime, settings: Settings, prompts_: PromptService) -> TurnService:
+    return TurnService(
+        engine=runtime.engine,
+        courier=runtime.courier,
+        bus=runtime.bus,
+        relays=TurnRelays(runtime.bus.nc, partial(stored_turn, runtime.engine)),
+        prompts=prompts_,
+        settings=settings.turns,
+        first_due=settings.work.first_due,
+        heartbeat=settings.event_heartbeat,
+    )
 
 
 def _timelines(runtime: Runtime, settings: Settings) -> TimelineService:

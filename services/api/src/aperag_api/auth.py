@@ -13,6 +13,7 @@ from aperag_api.apikeys import repository
 from aperag_api.reading import reading
 from aperag_api.sessions.cookies import COOKIE
 from aperag_api.sessions.origins import same_origin
+from aperag_api.turns.credentials import TurnLease, find_lease, parse_turn_lease
 from aperag_common import errors
 from aperag_common.auth.keys import KeyHasher, is_api_key
 
@@ -36,6 +37,7 @@ class Role(StrEnum):
 class CredentialKind(StrEnum):
     SESSION = "session"
     API_KEY = "api_key"
+    TURN = "turn"
 
 
 class Scope(StrEnum):
@@ -47,7 +49,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What a caller showed: ``id`` is that of the session or key."""
+    """What a caller showed: ``id`` is that of the session, key or turn."""
 
     kind: CredentialKind
     id: str
@@ -88,7 +90,7 @@ def effective_role(role: Role, scope: Scope, *, some_collections: bool) -> Role:
 
 @dataclass(frozen=True, slots=True)
 class Authenticator:
-    """Finds the caller of a key; ``last_used_at`` is written at first use, then every ``touched_every``.
+    """Finds the caller of a key or of a turn's lease; ``last_used_at`` of a key is written at first use, then every ``touched_every``.
 
     Nothing is remembered between requests, so a key that is revoked here is revoked on every replica.
     """
@@ -98,6 +100,8 @@ class Authenticator:
     touched_every: timedelta
 
     async def caller_of(self, key: str) -> Caller | None:
+        if (lease := parse_turn_lease(key)) is not None:
+            return await self._holder_of(lease)
         if not is_api_key(key):
             return None
         hashes = self.hasher.candidates(key)
@@ -117,6 +121,21 @@ class Authenticator:
             credential=Credential(CredentialKind.API_KEY, found.id),
             scope=scope,
             collection_ids=collections,
+        )
+
+    async def _holder_of(self, lease: TurnLease) -> Caller | None:
+        """An agent, for as long as it holds the turn: it reads what the turn's asker may read, and changes nothing."""
+        async with reading(self.engine) as conn:
+            found = await find_lease(conn, lease)
+        if found is None:
+            return None
+        return Caller(
+            user_id=found.owner,
+            username=found.username,
+            role=Role.RO,
+            credential=Credential(CredentialKind.TURN, lease.turn_id),
+            scope=Scope.READ,
+            collection_ids=None if found.collection_ids is None else frozenset(found.collection_ids),
         )
 
 

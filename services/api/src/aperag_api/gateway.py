@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from aperag_api.apikeys.service import ApiKeyService
     from aperag_api.audit.service import AuditService
     from aperag_api.auth import Authenticator
+    from aperag_api.bots.service import BotService
+    from aperag_api.chats.service import ChatService
     from aperag_api.collections.service import CollectionService
     from aperag_api.contents.service import ContentService
     from aperag_api.dead_letters.service import DeadLetterService
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from aperag_api.timelines.service import TimelineService
     from aperag_api.timers.service import TimerService
     from aperag_api.traces.service import TraceService
+    from aperag_api.turns.service import TurnService
     from aperag_api.uploads.service import UploadService
     from aperag_api.web.assembly import Web
 
@@ -41,6 +44,8 @@ class Gateway:
     authenticator: Authenticator
     feed: Feed
     api_keys: ApiKeyService
+    bots: BotService
+    chats: ChatService
     collections: CollectionService
     contents: ContentService
     dead_letters: DeadLetterService
@@ -60,6 +65,7 @@ class Gateway:
     timelines: TimelineService
     timers: TimerService
     traces: TraceService
+    turns: TurnService
     uploads: UploadService
     web: Web
 

@@ -10,6 +10,7 @@ from pydantic import AliasChoices, Field, NonNegativeInt, PositiveInt, field_val
 from aperag_api.http.settings import CorsSettings, IdempotencySettings, RateSettings, RequestSettings
 from aperag_api.proxies import Proxies
 from aperag_api.quotas.decide import BUILT_IN
+from aperag_api.turns.settings import TurnSettings
 from aperag_api.users.settings import IdentitySettings
 from aperag_api.web.settings import WebSettings
 from aperag_common.db.models import QuotaType
@@ -73,6 +74,7 @@ class Settings(IdentitySettings):
     rates: RateSettings = Field(default_factory=RateSettings)
     idempotency: IdempotencySettings = Field(default_factory=IdempotencySettings)
     outbound: OutboundSettings = Field(default_factory=OutboundSettings)
+    turns: TurnSettings = Field(default_factory=TurnSettings)
     mineru_url: str = Field("https://mineru.net", description="address of MinerU, which is asked whether a token works")
     web: WebSettings = Field(default_factory=WebSettings)
     event_heartbeat: timedelta = Field(timedelta(seconds=15), description="a silent event stream sends a comment")

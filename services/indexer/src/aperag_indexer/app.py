@@ -30,7 +30,7 @@ from aperag_indexer.summarizing.handlers import SummarizeStep
 from aperag_indexer.summarizing.leads import ExtractiveSummarizer
 from aperag_retrieval.chunking import ChunkDraft, ChunkPolicy, ParsedDocument, chunk_document
 from aperag_retrieval.dense import PgVectorIndex
-from aperag_retrieval.embedding import LocalEmbedder
+from aperag_retrieval.embedding import EmbeddersBesideLocal, LocalEmbedder, NoEmbedders
 from aperag_retrieval.lexical import PgFulltextIndex
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def make_worker(runtime: Runtime, settings: Settings, claims: Claims, pool: Proc
     parser = KreuzbergParser(pool, timeout=bounds.timeout, limits=limits)
     policy = ChunkPolicy(settings.chunks.size, settings.chunks.overlap)
     parse = ParseStep(claims, objects, parser, policy, partial(_chunk, pool, bounds.timeout.total_seconds()))
-    vector = VectorStep(claims, vectors, LocalEmbedder(pool))
+    vector = VectorStep(claims, vectors, EmbeddersBesideLocal(LocalEmbedder(pool), NoEmbedders()))
     fulltext_step = FulltextStep(claims, fulltext)
     remove = RemoveStep(claims, objects, vectors, fulltext)
 

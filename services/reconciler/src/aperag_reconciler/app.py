@@ -11,6 +11,7 @@ from nats.errors import Error as NatsError
 
 from aperag_common.bus import subjects
 from aperag_common.bus.worker import Worker, make_broker
+from aperag_common.db.models import Lane
 from aperag_common.events.advisories import Advisory
 from aperag_common.events.commands import PurgeCollection, PurgeUser
 from aperag_common.events.ticks import Tick, TimerName
@@ -21,6 +22,7 @@ from aperag_common.runtime import Runtime, open_runtime
 from aperag_common.tasks import end_tasks
 from aperag_common.work.driven import DrivenRows
 from aperag_common.work.failures import record_poison
+from aperag_common.work.opening import Pace
 from aperag_common.work.policy import WorkPolicy
 from aperag_common.work.presence import present
 from aperag_reconciler.advisories.handlers import Advisories
@@ -33,6 +35,7 @@ from aperag_reconciler.redrive.redrive import Redrive
 from aperag_reconciler.release.release import FairRelease, Waker
 from aperag_reconciler.settings import Settings
 from aperag_reconciler.summaries.emit import Summaries
+from aperag_reconciler.switches.reconcile import Switches
 from aperag_reconciler.timers.clockwork import Clockwork, Timer
 from aperag_reconciler.topology.keeper import TopologyKeeper
 from aperag_reconciler.users.purge import UserPurge
@@ -55,6 +58,8 @@ def make_timers(runtime: Runtime, settings: Settings, release: FairRelease) -> d
     collect = Collect(runtime.engine, LocalObjectStore(settings.objects.directory), settings.retention)
     summaries = Summaries(runtime.engine, runtime.courier, policy.first_due, settings.summaries)
     evaluations = Evaluations(runtime.engine, runtime.metrics, settings.evaluations.stuck_after)
+    pace = Pace(Lane.BULK, settings.work.in_flight_per_owner, policy.first_due)
+    switches = Switches(runtime.engine, runtime.courier, pace, settings.switches.grace)
 
     async def reconcile_indexes() -> None:
         await redrive.run()
@@ -67,6 +72,7 @@ def make_timers(runtime: Runtime, settings: Settings, release: FairRelease) -> d
         Timer(TimerName.RECONCILE_COLLECTION_SUMMARIES, periods.reconcile_collection_summaries, summaries.run),
         Timer(TimerName.COLLECTION_GC, periods.collection_gc, collect.run),
         Timer(TimerName.RECONCILE_EVALUATIONS, periods.reconcile_evaluations, evaluations.run),
+        Timer(TimerName.RECONCILE_MODEL_SWITCHES, periods.reconcile_model_switches, switches.run),
     )
     return {timer.name: timer for timer in timers}
 

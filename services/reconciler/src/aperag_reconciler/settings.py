@@ -21,6 +21,9 @@ class TimerSettings(Block):
     reconcile_evaluations: timedelta = Field(
         timedelta(seconds=300), description="stuck questions of evaluations reset, evaluations' figures made to agree"
     )
+    reconcile_model_switches: timedelta = Field(
+        timedelta(seconds=5), description="collections' vectors made to agree with their embedding models"
+    )
     topology: timedelta = Field(timedelta(seconds=30), description="streams and consumers made to agree (local timer)")
 
 
@@ -58,8 +61,18 @@ class EvaluationSettings(Block):
     )
 
 
+class SwitchSettings(Block):
+    """Changes of collections' embedding models."""
+
+    grace: timedelta = Field(
+        timedelta(seconds=60),
+        description="vectors outlive their model's turn by this: longer than any search takes that began before",
+    )
+
+
 class Settings(ServiceSettings):
     timers: TimerSettings = Field(default_factory=TimerSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
     summaries: SummarySettings = Field(default_factory=SummarySettings)
     evaluations: EvaluationSettings = Field(default_factory=EvaluationSettings)
+    switches: SwitchSettings = Field(default_factory=SwitchSettings)

@@ -16,6 +16,7 @@ class TimerName(StrEnum):
     RECONCILE_COLLECTION_SUMMARIES = "reconcile-collection-summaries"
     COLLECTION_GC = "collection-gc"
     RECONCILE_EVALUATIONS = "reconcile-evaluations"
+    RECONCILE_MODEL_SWITCHES = "reconcile-model-switches"
 
 
 class Tick(BaseModel):

@@ -105,7 +105,7 @@ class Courier:
     async def _send_command(self, command: Dispatch) -> bool:
         try:
             ack = await self.publisher.publish(
-                subjects.COMMANDS,
+                command.stream,
                 command.subject,
                 command.message.encode(),
                 message_id=command.message_id,

@@ -28,6 +28,10 @@ class Dispatch:
     traceparent: str | None
 
     @property
+    def stream(self) -> str:
+        return subjects.TURNS if self.subject == subjects.RUN_TURN else subjects.COMMANDS
+
+    @property
     def message_id(self) -> str:
         """The server's dedup key is per stream, not per subject, and outlives the ack: it must name all four."""
         return f"{self.subject}:{self.row_id}:{self.generation}:{self.dispatch}"

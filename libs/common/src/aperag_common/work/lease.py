@@ -29,12 +29,13 @@ _TAKE = text(
         SELECT * FROM unnest(CAST(:ids AS text[]), CAST(:generations AS int[]), CAST(:documents AS text[]),
             CAST(:tokens AS text[]), CAST(:removing AS bool[])) AS w(id, generation, document_id, token, removing)
     ), alive AS (
-        SELECT w.id, w.generation, w.token, d.name, d.object_path, d.sha256, c.analyzer, c.active_model, c.config
+        SELECT w.id, w.generation, w.token, d.name, d.object_path, d.sha256, c.analyzer, c.active_model,
+            c.wanted_model, c.config
         FROM wanted w JOIN document d ON d.id = w.document_id JOIN collection c ON c.id = d.collection_id
         WHERE w.removing OR d.deleted_at IS NULL
     ), free AS (
         SELECT s.id, alive.token, alive.name, alive.object_path, alive.sha256, alive.analyzer, alive.active_model,
-            alive.config
+            alive.wanted_model, alive.config
         FROM document_step s JOIN alive ON s.id = alive.id AND s.generation = alive.generation
         WHERE s.status IN ('PENDING', 'CREATING', 'DELETING', 'DELETION_IN_PROGRESS')
             AND (s.lease_token = alive.token OR s.attempt < :max_attempts
@@ -54,7 +55,7 @@ _TAKE = text(
         FROM free WHERE s.id = free.id
         RETURNING {", ".join(f"s.{c}" for c in STEP_COLUMNS.split(", "))}, s.attempt, s.failures, s.served_generation,
             s.data, s.lease_token, free.name, free.object_path, free.sha256, free.analyzer, free.active_model,
-            free.config
+            free.wanted_model, free.config
     ), waiting AS (
         SELECT id FROM document
         WHERE id IN (SELECT document_id FROM taken WHERE status = 'CREATING')
@@ -109,13 +110,17 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a step works on: facts of its document and collection at the time of the claim."""
+    """What a step works on: facts of its document and collection at the time of the claim.
+
+    ``wanted_model`` is the embedding model that vectors are made for beside the active one's.
+    """
 
     name: str
     object_path: str
     sha256: str
     analyzer: str
     active_model: str
+    wanted_model: str | None
     config: dict[str, Any]
 
 

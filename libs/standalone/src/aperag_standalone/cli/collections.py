@@ -10,6 +10,7 @@ import typer
 from aperag_standalone.cli.arguments import Collection, Yes, confirm
 from aperag_standalone.cli.output import details, plain, table
 from aperag_standalone.cli.remote import Session, remote
+from aperag_standalone.client.api import Json
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -51,6 +52,10 @@ async def create(
     ] = None,
     vector: Annotated[bool, typer.Option("--vector/--no-vector", help="Search it by meaning.")] = True,
     fulltext: Annotated[bool, typer.Option("--fulltext/--no-fulltext", help="Search it by words.")] = True,
+    embedding: Annotated[
+        str | None,
+        typer.Option(metavar="PROVIDER/MODEL", help="Embedding model.", show_default="the installation's, or local"),
+    ] = None,
 ) -> None:
     """Make a collection.
 
@@ -59,6 +64,8 @@ async def create(
     config: dict[str, object] = {"source": "system", "enable_vector": vector, "enable_fulltext": fulltext}
     if language is not None:
         config["language"] = language.value
+    if embedding is not None:
+        config["embedding"] = _model(embedding, "--embedding")
     made = await session.api.create_collection(title, description=description, config=config)
     session.printer.whole(made, lambda: details(made))
 
@@ -69,6 +76,30 @@ async def show(session: Session, collection: Collection) -> None:
     """One collection with its settings."""
     found = await session.api.collection(await session.api.collection_id(collection))
     session.printer.whole(found, lambda: details(found))
+
+
+@app.command()
+@remote
+async def embedding(
+    session: Session,
+    collection: Collection,
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="[PROVIDER/MODEL]", help="What it shall be found with.", show_default="show it only"),
+    ] = None,
+) -> None:
+    """Which embedding model a collection is found with; or let another one take over.
+
+    Its vectors are built beside those that are there. Searches go on, and change to them once they are whole.
+
+    Example: aperag collections embedding Handbooks local/use-multilingual-v3
+    """
+    found = await session.api.collection(await session.api.collection_id(collection))
+    if model is not None:
+        found = await session.api.choose_embedding(found, _model(model, "PROVIDER/MODEL"))
+    told = {"id": found["id"], "embedding_model": found["embedding_model"]}
+    told |= {"embedding_switch": found["embedding_switch"]}
+    session.printer.whole(told, lambda: details(_switch_shown(told)))
 
 
 @app.command()
@@ -117,3 +148,20 @@ async def delete(session: Session, collection: Collection, *, yes: Yes = False) 
 async def _tell_sharing(session: Session, collection_id: str) -> None:
     told = {"id": collection_id, **await session.api.sharing(collection_id)}
     session.printer.whole(told, lambda: details(told))
+
+
+def _model(named: str, hint: str) -> dict[str, object]:
+    provider, slash, model = named.partition("/")
+    if not (provider and slash and model):
+        message = f"{named!r} is not PROVIDER/MODEL, as in local/use-multilingual-v3"
+        raise typer.BadParameter(message, param_hint=hint)
+    return {"model_service_provider": provider, "model": model}
+
+
+def _switch_shown(told: Json) -> Json:
+    """A person reads how far it is in one line."""
+    switch = told["embedding_switch"]
+    if switch is None:
+        return told
+    progress = f"{switch['done']} of {switch['total']} documents, {switch['failed']} failed"
+    return {**told, "embedding_switch": f"to {switch['wanted']}: {progress}", "reason": switch["reason"]}

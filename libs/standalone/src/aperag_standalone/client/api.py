@@ -62,6 +62,13 @@ class Api:
         body = {"title": title, "description": description, "type": "document", "config": dict(config)}
         return dict(await self.http.json("POST", "/collections", json=body))
 
+    async def choose_embedding(self, collection: Json, model: Json) -> Json:
+        """``collection`` as it was read; nothing else of it is changed."""
+        body = {"title": collection["title"], "description": collection["description"]}
+        config = {**collection["config"], "embedding": model}
+        path = f"/collections/{segment(collection['id'])}"
+        return dict(await self.http.json("PUT", path, json={**body, "config": config}, timeout=LONG))
+
     async def sharing(self, collection_id: str) -> Json:
         return dict(await self.http.json("GET", _sharing(collection_id)))
 

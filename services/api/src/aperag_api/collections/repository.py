@@ -28,9 +28,18 @@ class CollectionRow:
     config: dict[str, Any]
     analyzer: str
     active_model: str
+    wanted_model: str | None
     created: datetime
     updated: datetime
     published_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingOffer:
+    """Whether a user may use the provider, and whether it has the model."""
+
+    provider: bool
+    model: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +59,13 @@ class ListedCollection:
 
 
 COLUMNS = """
-    c.id, c.owner, c.title, c.description, c.type, c.status, c.config, c.analyzer, c.active_model, c.created, c.updated,
+    c.id, c.owner, c.title, c.description, c.type, c.status, c.config, c.analyzer, c.active_model,
+    c.wanted_model, c.created, c.updated,
     (SELECT published_at FROM collection_sharing WHERE collection_id = c.id) AS published_at
 """
 """Of ``collection c``."""
 
+_TITLES = text("SELECT id, title FROM collection WHERE id = ANY(:ids)")
 _INSERT = text(
     f"""
     INSERT INTO collection AS c (id, owner, title, description, type, status, config, analyzer, active_model)
@@ -87,6 +98,15 @@ _LIST = text(
     """
 )
 _COUNT = text(f"SELECT count(*) {_LISTED}")
+_DEFAULT_MODEL = text("SELECT provider_name || '/' || model FROM default_model WHERE scenario = :scenario")
+_OFFER = text(
+    """
+    SELECT count(*) > 0 AS provider, count(m.model) > 0 AS model
+    FROM llm_provider p
+    LEFT JOIN llm_model m ON m.provider_name = p.name AND m.api = 'embedding' AND m.model = :model
+    WHERE p.name = :provider AND p.user_id IN (:owner, 'public')
+    """
+)
 
 
 async def insert(
@@ -148,3 +168,20 @@ async def list_page(
     rows = await conn.execute(_LIST, {**values, "limit": limit, "offset": offset})
     listed = [ListedCollection(**row._mapping) for row in rows]
     return listed, int((await conn.execute(_COUNT, values)).scalar_one())
+
+
+async def default_model(conn: AsyncConnection, scenario: str) -> str | None:
+    """The id of what the installation uses where nobody has chosen."""
+    found: str | None = (await conn.execute(_DEFAULT_MODEL, {"scenario": scenario})).scalar_one_or_none()
+    return found
+
+
+async def embedding_offer(conn: AsyncConnection, provider: str, model: str, owner: str) -> EmbeddingOffer:
+    row = (await conn.execute(_OFFER, {"provider": provider, "model": model, "owner": owner})).one()
+    return EmbeddingOffer(**row._mapping)
+
+
+async def titles(conn: AsyncConnection, collection_ids: Sequence[str]) -> dict[str, str]:
+    """By id; whose they are the caller has seen."""
+    found = await conn.execute(_TITLES, {"ids": list(collection_ids)})
+    return {row.id: row.title for row in found}

@@ -106,8 +106,24 @@ class CollectionUpdate(RequestBody):
     source: Any = None
 
 
+class EmbeddingSwitch(BaseModel):
+    """A change of embedding model that is under way: documents ``done`` of all that searches find, or will.
+
+    Until the ``wanted`` model takes over, searches use the present one. Documents that ``failed`` keep it from that.
+    """
+
+    wanted: str
+    done: int
+    total: int
+    failed: int
+    reason: str | None = None
+
+
 class CollectionOut(BaseModel):
-    """A subscriber sees of ``config`` which indexes there are; the rest stands at its defaults."""
+    """A subscriber sees of ``config`` which indexes there are; the rest stands at its defaults.
+
+    ``embedding_model`` is what searches use now, whatever ``config`` asks for; shown to the owner.
+    """
 
     id: str
     title: str
@@ -120,6 +136,8 @@ class CollectionOut(BaseModel):
     updated: datetime
     is_published: bool = False
     published_at: datetime | None = None
+    embedding_model: str | None = None
+    embedding_switch: EmbeddingSwitch | None = None
 
 
 class CollectionView(BaseModel):

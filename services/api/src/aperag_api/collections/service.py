@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aperag_api.access.decide import Right
 from aperag_api.access.service import collection_for, living
 from aperag_api.collections import credentials, repository
-from aperag_api.collections.schemas import CollectionConfig, CollectionOut, CollectionView, SharedConfig
+from aperag_api.collections.embedding import chosen
+from aperag_api.collections.schemas import (
+    CollectionConfig,
+    CollectionOut,
+    CollectionView,
+    EmbeddingSwitch,
+    SharedConfig,
+)
 from aperag_api.paging import LegacyList, PageResult
 from aperag_api.quotas.service import take
 from aperag_api.reading import reading
 from aperag_common import errors, ids
 from aperag_common.db.models import CollectionStatus, QuotaType, StepKind
-from aperag_common.work import changes, summaries
+from aperag_common.work import changes, summaries, switching
 from aperag_common.work.change import Change
 from aperag_retrieval.analysis import DEFAULT_ANALYZER
-from aperag_retrieval.embedding import LOCAL_MODEL
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import timedelta
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from aperag_api.auth import Caller
+    from aperag_api.collections.embedding import EmbeddingModels
     from aperag_api.collections.repository import CollectionRow
     from aperag_api.collections.schemas import CollectionCreate, CollectionUpdate
     from aperag_common.auth.vault import Vault
     from aperag_common.work.courier import Courier
+    from aperag_common.work.switching import Progress
 
 DOCUMENT_TYPE = "document"
 SYSTEM_SOURCE = "system"
@@ -41,12 +50,15 @@ class CollectionService:
     courier: Courier
     first_due: timedelta
     vault: Vault
+    embedding: EmbeddingModels
 
     async def create(self, owner: str, body: CollectionCreate) -> CollectionOut:
         if body.type != DOCUMENT_TYPE:
             message = f"Collections of type {body.type!r} cannot be created"
             raise errors.InvalidParameter(message)
         _check_source(body.config)
+        model = chosen(body.config) or await self.embedding.default()
+        await self.embedding.try_out(owner, model)
         collection_id = ids.new_collection_id()
         async with self.engine.begin() as conn:
             await take(conn, owner, QuotaType.COLLECTIONS)
@@ -59,11 +71,11 @@ class CollectionService:
                 type=body.type,
                 config=credentials.stored(body.config, {}, self.vault, collection_id),
                 analyzer=DEFAULT_ANALYZER,
-                active_model=LOCAL_MODEL,
+                active_model=model,
             )
             commands = await summaries.follow(conn, row.id, first_due=self.first_due, source=SOURCE)
         self.courier.deliver(Change(commands))
-        return _view(row)
+        return _owned(row)
 
     async def list(self, caller: Caller, *, subscribed: bool, page: int, page_size: int) -> LegacyList[CollectionView]:
         """As far as the caller's key reaches."""
@@ -83,28 +95,38 @@ class CollectionService:
         """A subscriber is told what is indexed; how, and from where, remains the owner's."""
         async with reading(self.engine) as conn:
             row = await collection_for(conn, user_id, collection_id, Right.READ)
+            progress = await switching.progress(conn, collection_id) if row.wanted_model else None
         if row.owner == user_id:
-            return _view(row)
+            return _owned(row, progress)
         return _view(replace(row, config=SharedConfig.model_validate(row.config).model_dump()))
 
     async def update(self, owner: str, collection_id: str, body: CollectionUpdate) -> CollectionOut:
+        """An embedding model that is not named stays as it is; another one is built beside it and then takes over."""
         _check_source(body.config)
+        wanted = chosen(body.config)
+        async with reading(self.engine) as conn:
+            present = await living(conn, collection_id, owner)
+        if wanted is not None and wanted not in {present.active_model, present.wanted_model}:
+            await self.embedding.try_out(owner, wanted)
         async with self.engine.begin() as conn:
             await living(conn, collection_id, owner)
             before = await repository.lock_config(conn, collection_id, owner)
+            if wanted is not None:
+                await switching.want(conn, collection_id, wanted)
             row = await repository.update(
                 conn,
                 collection_id,
                 owner,
                 title=body.title,
                 description=body.description,
-                config=credentials.stored(body.config, before, self.vault, collection_id),
+                config=credentials.stored(_kept(body.config, before), before, self.vault, collection_id),
             )
             if row is None:
                 raise _not_found(collection_id)
             commands = await summaries.follow(conn, collection_id, first_due=self.first_due, source=SOURCE)
+            progress = await switching.progress(conn, collection_id)
         self.courier.deliver(Change(commands))
-        return _view(row)
+        return _owned(row, progress)
 
     async def delete(self, owner: str, collection_id: str) -> CollectionOut:
         """Idempotent for as long as the row is there; its contents go with the purge."""
@@ -125,6 +147,11 @@ def index_kinds(config: dict[str, object]) -> tuple[StepKind, ...]:
     return tuple(kind for kind, enabled in kinds if enabled)
 
 
+def _owned(row: CollectionRow, progress: Progress | None = None) -> CollectionOut:
+    switch = None if progress is None else EmbeddingSwitch(**asdict(progress))
+    return _view(row).model_copy(update={"embedding_model": row.active_model, "embedding_switch": switch})
+
+
 def _view(row: CollectionRow) -> CollectionOut:
     config = credentials.shown(row.config)
     return CollectionOut(
@@ -140,6 +167,13 @@ def _view(row: CollectionRow) -> CollectionOut:
         is_published=row.published_at is not None,
         published_at=row.published_at,
     )
+
+
+def _kept(config: CollectionConfig, before: Mapping[str, Any]) -> CollectionConfig:
+    """An embedding model that is not named stays: changing it costs time and money, so nobody does it by leaving it out."""
+    if chosen(config) is not None:
+        return config
+    return config.model_copy(update={"embedding": CollectionConfig.model_validate(before).embedding})
 
 
 def _check_source(config: CollectionConfig) -> None:

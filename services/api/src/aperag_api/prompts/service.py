@@ -22,11 +22,20 @@ from aperag_common import errors, ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import Any
 
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from aperag_api.prompts.rendering import Templates
     from aperag_api.prompts.schemas import Preview, PromptSource, Validation
+
+
+@dataclass(frozen=True, slots=True)
+class TurnPrompts:
+    """Rendered: what the model is, and the question as it is put to it."""
+
+    system: str
+    query: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +55,25 @@ class PromptService:
                 content=content, source=source, customized=type_ in own, description=built_in.description
             )
         return prompts
+
+    async def of_turn(
+        self, user_id: str, system: str | None, query: str | None, variables: Mapping[str, Any]
+    ) -> TurnPrompts:
+        """What a model is told: ``system`` and ``query`` are the bot's own templates, before the user's and the others.
+
+        Raises where one cannot be rendered. What stands in the documents comes later, and is never rendered.
+        """
+        async with reading(self.engine) as conn:
+            own, installed = await _written(conn, user_id)
+        told: list[str] = []
+        for type_, bots in ((PromptType.AGENT_SYSTEM, system), (PromptType.AGENT_QUERY, query)):
+            template = bots or prompt_of(type_, own, installed)[0]
+            rendered = await self.templates.render(template, variables)
+            if rendered.text is None:
+                message = f"The prompt {type_} cannot be rendered: {rendered.problem}"
+                raise errors.InvalidParameter(message)
+            told.append(rendered.text)
+        return TurnPrompts(*told)
 
     async def of_system(self) -> dict[PromptType, SystemPrompt]:
         async with reading(self.engine) as conn:

@@ -68,6 +68,13 @@ _READINESS = text(
     GROUP BY w.id
     """
 )
+_DEFAULT_MODEL = text("SELECT provider_name || '/' || model FROM default_model WHERE scenario = :scenario")
+
+
+async def default_model(conn: AsyncConnection, scenario: str) -> str | None:
+    """The id of what the installation uses where nobody has chosen."""
+    found: str | None = (await conn.execute(_DEFAULT_MODEL, {"scenario": scenario})).scalar_one_or_none()
+    return found
 
 
 async def insert(

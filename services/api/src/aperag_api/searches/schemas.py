@@ -47,7 +47,10 @@ class SearchSpec(BaseModel):
 
 
 class SearchIn(SearchSpec, RequestBody):
-    """``wait_for`` names documents or tasks, as an upload's answer does; ``rerank`` needs a provider that reranks."""
+    """``wait_for`` names documents or tasks, as an upload's answer does.
+
+    ``rerank`` reads the best hits again with the installation's rerank model; without one it changes nothing.
+    """
 
     save_to_history: bool = True
     rerank: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from aperag_api.access.decide import Right
@@ -11,6 +11,8 @@ from aperag_api.access.service import collection_for
 from aperag_api.collections.schemas import CollectionConfig
 from aperag_api.reading import reading
 from aperag_api.searches import repository
+from aperag_api.searches.reranking import CANDIDATES
+from aperag_api.searches.reranking import LEG as RERANK
 from aperag_api.searches.schemas import SearchItem, SearchList, SearchOut, SearchSpec
 from aperag_common import errors, ids
 from aperag_common.db.models import StepKind
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from aperag_api.collections.repository import CollectionRow
+    from aperag_api.searches.reranking import Reranker
     from aperag_api.searches.schemas import SearchIn
     from aperag_api.searches.waiting import Waiter
     from aperag_retrieval.embedding import Embedder
@@ -37,6 +40,7 @@ class SearchService:
     searcher: Searcher
     waiter: Waiter
     embedder: Embedder
+    reranker: Reranker
 
     async def search(self, user_id: str, collection_id: str, body: SearchIn) -> SearchOut:
         """As the collection's owner; what is kept of it is the user's."""
@@ -48,10 +52,10 @@ class SearchService:
         unseen: Sequence[str] = ()
         request = _request(collection, body)
         if body.wait_for:
-            unseen = await self._wait(collection.owner, request, body)
+            unseen = await self._wait(collection, request, body)
         outcome = SearchOutcome(items=[], errors={})
         if request.vector or request.fulltext:
-            outcome = await self.searcher.search(request, analyzer=collection.analyzer, model=collection.active_model)
+            outcome = await self._found(collection, request, rerank=body.rerank)
         answer = SearchOut(
             **body.model_dump(include=_ECHOED),
             items=[_item(rank, hit) for rank, hit in enumerate(outcome.items, start=1)],
@@ -75,12 +79,23 @@ class SearchService:
         async with self.engine.begin() as conn:
             return await repository.delete(conn, collection_id, search_id, user_id) or None
 
-    async def _wait(self, owner: str, request: SearchRequest, body: SearchIn) -> Sequence[str]:
-        """The encoder remembers the query, so the time of waiting is used to encode it."""
-        texts = [body.query] if request.vector else []
+    async def _found(self, collection: CollectionRow, request: SearchRequest, *, rerank: bool) -> SearchOutcome:
+        model = await self.reranker.model() if rerank else None
+        if model is not None:
+            request = replace(request, at_least=CANDIDATES)
+        outcome = await self.searcher.search(request, analyzer=collection.analyzer, model=collection.active_model)
+        if model is None:
+            return outcome
+        items, problem = await self.reranker.order(collection.owner, model, request.query, outcome.items)
+        problems = {} if problem is None else {RERANK: problem}
+        return SearchOutcome(items[: request.wanted], {**outcome.errors, **problems})
+
+    async def _wait(self, collection: CollectionRow, request: SearchRequest, body: SearchIn) -> Sequence[str]:
+        """The local encoder remembers the query, so the time of waiting is used to encode it."""
+        texts = [body.query] if request.vector and collection.active_model == self.embedder.model else []
         encoding = asyncio.gather(self.embedder.embed(texts), return_exceptions=True)  # the search names its failure
         unseen = await self.waiter.not_searchable(
-            owner, request.collection_id, body.wait_for, _kinds(body), seconds=body.wait_ms / 1000
+            collection.owner, request.collection_id, body.wait_for, _kinds(body), seconds=body.wait_ms / 1000
         )
         await encoding
         return unseen
@@ -111,6 +126,7 @@ def _request(collection: CollectionRow, body: SearchIn) -> SearchRequest:
     vector, fulltext = body.vector_search, body.fulltext_search
     return SearchRequest(
         collection_id=collection.id,
+        owner=collection.owner,
         query=body.query,
         vector=LegRequest(vector.topk, vector.similarity, None) if vector and config.enable_vector else None,
         fulltext=(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aperag_common import errors
 from aperag_common.db.session import autocommit
 from aperag_common.events.commands import BuildIndex
 from aperag_common.work.claims import Claims, StepClaim
@@ -17,9 +17,9 @@ from aperag_common.work.finisher import Finished, Finisher
 from aperag_indexer.indexing.repository import StoredChunk, served_chunks
 from aperag_indexer.parsing.repository import FIRST_GENERATION, remove_unused_chunks
 from aperag_retrieval.analysis import analyzer_for
-from aperag_retrieval.embedding import Embedder
+from aperag_retrieval.embedding import Embedders
 from aperag_retrieval.lexical import weigh
-from aperag_retrieval.ports import FulltextIndex, IndexTarget, TermRow, VectorIndex, VectorRow
+from aperag_retrieval.ports import FulltextIndex, IndexTarget, TermRow, Vector, VectorIndex, VectorRow
 
 Row = TypeVar("Row")
 
@@ -33,42 +33,65 @@ class _Built(Generic[Row]):
     rows: Sequence[Row]
 
 
-class VectorStep:
-    """Embeds chunks; a chunk whose text has been embedded before keeps its vector."""
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """A document's vectors of one model."""
 
-    def __init__(self, claims: Claims, index: VectorIndex, embedder: Embedder) -> None:
+    model: str
+    rows: Sequence[VectorRow]
+
+
+class VectorStep:
+    """Embeds chunks; a chunk whose text has been embedded before keeps its vector.
+
+    While a collection changes its embedding model, the rows of both are made: what is served goes on being found by the
+    one, and the other misses nothing when it takes over. The step's data says which models the served rows are of.
+    """
+
+    def __init__(self, claims: Claims, index: VectorIndex, embedders: Embedders) -> None:
         self._claims = claims
         self._index = index
-        self._embedder = embedder
+        self._embedders = embedders
         self._finisher = Finisher(claims, self._write)
 
     async def handle(self, command: BuildIndex) -> None:
         async with self._claims.claim(command) as step:
-            model = step.subject.active_model
-            if model != self._embedder.model:
-                message = f"The collection's embedding model {model} is not available in this indexer."
-                raise errors.Retryable(message, code="MODEL_UNAVAILABLE")
             built = await self._build(step)
-            data = {"chunks": len(built.rows), "model": model}
-            await self._finisher.finish(step, built, rows=len(built.rows), data=data)
+            models = [encoded.model for encoded in built.rows]
+            written = sum(len(encoded.rows) for encoded in built.rows)
+            data = {"chunks": written // len(models), "model": step.subject.active_model, "models": models}
+            await self._finisher.finish(step, built, rows=written, data=data)
 
-    async def _build(self, step: StepClaim) -> _Built[VectorRow]:
+    async def _build(self, step: StepClaim) -> _Built[_Encoded]:
         target = _target(step)
         async with autocommit(self._claims.engine) as conn:
             chunks = await served_chunks(conn, target.document_id)
-            vectors = {}
-            if step.served_generation is not None:
-                vectors = dict(await self._index.reusable(conn, target.document_id, self._embedder.model))
+        models = dict.fromkeys(m for m in (step.subject.active_model, step.subject.wanted_model) if m is not None)
+        return _Built(target, _parsed(chunks), [await self._encoded(step, target, chunks, model) for model in models])
+
+    async def _encoded(
+        self, step: StepClaim, target: IndexTarget, chunks: Sequence[StoredChunk], model: str
+    ) -> _Encoded:
+        embedder = await self._embedders.embedder(step.row.owner, model)
+        vectors: dict[str, Vector] = {}
+        if step.served_generation is not None:
+            async with autocommit(self._claims.engine) as conn:
+                known = await self._index.reusable(conn, target.document_id, model)
+            # A provider may offer something else under the same name since: vectors of two lengths never meet.
+            vectors = {text_hash: row for text_hash, row in known.items() if row.size == embedder.dimensions}
         fresh = list({c.text_hash: c.text for c in chunks if c.text_hash not in vectors}.items())
         if fresh:
-            embedded = await self._embedder.embed([text for _, text in fresh])
+            embedded = await embedder.embed([text for _, text in fresh])
             vectors.update(zip((text_hash for text_hash, _ in fresh), embedded, strict=True))
-        rows = [VectorRow(target, c.id, c.text_hash, vectors[c.text_hash]) for c in chunks]
-        return _Built(target, _parsed(chunks), rows)
+        return _Encoded(model, [VectorRow(target, c.id, c.text_hash, vectors[c.text_hash]) for c in chunks])
 
-    async def _write(self, conn: AsyncConnection, finished: Sequence[Finished[_Built[VectorRow]]]) -> None:
+    async def _write(self, conn: AsyncConnection, finished: Sequence[Finished[_Built[_Encoded]]]) -> None:
         built = [f.result for f in finished]
-        await self._index.write(conn, self._embedder.model, [row for b in built for row in b.rows])
+        by_model: dict[str, list[VectorRow]] = defaultdict(list)
+        for encoded in (encoded for b in built for encoded in b.rows):
+            by_model[encoded.model] += encoded.rows
+        for model, rows in by_model.items():
+            await self._index.write(conn, model, rows)
         await _remove_stale(conn, self._index, built)
 
 

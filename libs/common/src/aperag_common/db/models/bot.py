@@ -12,7 +12,10 @@ from aperag_common.db.models.base import Base
 
 
 class Bot(Base):
-    """Every user has one from the start. Written by the gateway only."""
+    """Every user has one from the start. Written by the gateway only.
+
+    ``config_text`` is the string that ``config`` was posted as, where it was: answers give back the form they got.
+    """
 
     __tablename__ = "bot"
 
@@ -22,6 +25,7 @@ class Bot(Base):
     description: Mapped[str] = mapped_column(Text, default="")
     type: Mapped[str] = mapped_column(String(16))
     config: Mapped[dict[str, Any]]
+    config_text: Mapped[str | None] = mapped_column(Text)
     created: Mapped[datetime] = mapped_column(server_default=func.now())
     updated: Mapped[datetime] = mapped_column(server_default=func.now())
     deleted_at: Mapped[datetime | None]

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from pgvector.sqlalchemy import HALFVEC
-from sqlalchemy import ForeignKey, Index, Integer, String
+from sqlalchemy import ForeignKey, Index, Integer, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from aperag_common.db.models.base import Base
 
-DIMENSIONS = 512
+LOCAL_MODEL = "local/use-multilingual-v3"
+LOCAL_DIMENSIONS = 512
+"""The encoder that is always there has an index of its own; an index over vectors is of one length and one model."""
+MOST_DIMENSIONS = 3584
+"""A row that is stored plainly has to fit on a page."""
 
 
 class ChunkVector(Base):
     """Written by the indexer's vector step; ``generation`` is that step's.
 
-    The embedding is unit length. The column's storage is PLAIN (a migration sets it): a TOASTed vector makes
-    an exact scan three times slower.
+    The embedding is unit length, and as long as its model makes them. The column's storage is PLAIN (a migration sets
+    it): a TOASTed vector makes an exact scan three times slower.
     """
 
     __tablename__ = "chunk_vector"
@@ -26,15 +30,15 @@ class ChunkVector(Base):
     document_id: Mapped[str] = mapped_column(String(24))
     collection_id: Mapped[str] = mapped_column(String(24))
     text_hash: Mapped[str] = mapped_column(String(32))
-    embedding: Mapped[object] = mapped_column(HALFVEC(DIMENSIONS))
+    embedding: Mapped[object] = mapped_column(HALFVEC())
 
     __table_args__ = (
         Index("ix_chunk_vector_collection", "collection_id", "model"),
         Index("ix_chunk_vector_document", "document_id", "generation"),
         Index(
             "ix_chunk_vector_hnsw",
-            "embedding",
+            text(f"(embedding::halfvec({LOCAL_DIMENSIONS})) halfvec_cosine_ops"),
             postgresql_using="hnsw",
-            postgresql_ops={"embedding": "halfvec_cosine_ops"},
+            postgresql_where=text(f"model = '{LOCAL_MODEL}'"),
         ),
     )

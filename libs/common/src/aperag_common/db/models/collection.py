@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ForeignKey, String, Text, func
+from sqlalchemy import ForeignKey, Index, String, Text, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from aperag_common.db.models.base import ENCRYPTED, Base
@@ -25,6 +25,7 @@ class Collection(Base):
     never decides how a collection is read. ``config`` holds the credentials of the source, encrypted.
 
     ``wanted_model`` is the embedding model that is built beside ``active_model`` and takes its place once it is whole.
+    ``switching_since`` is when these two were last changed; null once no vectors of other models are left.
     """
 
     __tablename__ = "collection"
@@ -39,6 +40,11 @@ class Collection(Base):
     analyzer: Mapped[str] = mapped_column(String(64))
     active_model: Mapped[str] = mapped_column(String(400))
     wanted_model: Mapped[str | None] = mapped_column(String(400))
+    switching_since: Mapped[datetime | None]
     created: Mapped[datetime] = mapped_column(server_default=func.now())
     updated: Mapped[datetime] = mapped_column(server_default=func.now())
     deleted_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        Index("ix_collection_switching", "switching_since", postgresql_where=text("switching_since IS NOT NULL")),
+    )

@@ -25,6 +25,8 @@ class StepKind(StrEnum):
 class DocumentStep(DrivenMixin, Base):
     """Generations are raised by the gateway, released and re-driven by the reconciler, claimed and settled by the indexer.
 
+    The reconciler raises them too, where a collection changes its embedding model.
+
     ``served_generation`` is the generation whose rows searches see (for ``parse``: whose chunks the builds read);
     it stays behind while a newer generation is being built. ``workflow_id`` is the change that wants ``generation``.
     """

@@ -23,7 +23,8 @@ class TurnOutcome(StrEnum):
 class Turn(DrivenMixin, Base):
     """Inserted by the gateway, claimed and ended by the agent service; ``ordinal`` counts within the chat, from 0.
 
-    ``message_id`` is the client's name for it. ``request`` is what was asked and with which model, collections and
+    ``run`` counts the runs that were begun, also those that were given back and count as no attempt. ``message_id`` is the
+    client's name for it. ``request`` is what was asked and with which model, collections and
     language; ``rights`` is what the caller's credential reaches: the agent acts with no more (see
     ``aperag_api.turns.credentials``). ``parts`` are the stored messages, in order. ``effects`` turns true before the
     first tool that changes something is called: such a turn is never run twice. A request to cancel stands in
@@ -48,6 +49,7 @@ class Turn(DrivenMixin, Base):
     effects: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     cancel_requested_at: Mapped[datetime | None]
     trace_id: Mapped[str | None] = mapped_column(String(32))
+    run: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     feedback: Mapped[dict[str, Any] | None]
 
     __table_args__ = (

@@ -102,6 +102,7 @@ def upgrade() -> None:
         sa.Column("parts", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'[]'"), nullable=False),
         sa.Column("usage", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("outcome", sa.String(length=12), nullable=True),
+        sa.Column("run", sa.Integer(), server_default="0", nullable=False),
         sa.Column("effects", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("cancel_requested_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("trace_id", sa.String(length=32), nullable=True),
@@ -149,7 +150,28 @@ def upgrade() -> None:
         type_=sa.String(length=400),
         existing_nullable=False,
     )
+    op.add_column("bot", sa.Column("config_text", sa.Text(), nullable=True))
+    # An index is of vectors of one length, so it goes before the column takes any. What is there is not rewritten.
+    op.drop_index("ix_chunk_vector_hnsw", "chunk_vector")
+    op.execute("ALTER TABLE chunk_vector ALTER COLUMN embedding TYPE halfvec")
+    op.execute("ALTER TABLE chunk_vector ALTER COLUMN embedding SET STORAGE PLAIN")
+    op.create_index(
+        "ix_chunk_vector_hnsw",
+        "chunk_vector",
+        [sa.text("(embedding::halfvec(512)) halfvec_cosine_ops")],
+        unique=False,
+        postgresql_using="hnsw",
+        postgresql_where=sa.text("model = 'local/use-multilingual-v3'"),
+    )
     op.add_column("collection", sa.Column("wanted_model", sa.String(length=400), nullable=True))
+    op.add_column("collection", sa.Column("switching_since", sa.DateTime(timezone=True), nullable=True))
+    op.create_index(
+        "ix_collection_switching",
+        "collection",
+        ["switching_since"],
+        unique=False,
+        postgresql_where=sa.text("switching_since IS NOT NULL"),
+    )
     op.alter_column(
         "collection",
         "active_model",

@@ -1,0 +1,274 @@
+"""The gateway's side: one subscription per followed turn and process, and as many readers as come.
+
+Readers read from the turn's log at their own pace, so a slow one costs nobody anything; the pieces of a text that it
+has not taken yet reach it as one. What the bus has lost is asked of the turn's agent; where no agent answers, the
+turn's row tells how it ended. Every reader gets one terminal event, and then the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import structlog
+from nats.errors import Error as NatsError
+from sqlalchemy.exc import SQLAlchemyError
+
+from aperag_common.bus import subjects
+from aperag_common.live.events import Cursor, TurnEvent, TurnEventKind
+from aperag_common.live.log import TurnLog, remainder
+from aperag_common.live.publisher import BEAT_SECONDS
+from aperag_common.live.stored import StoredTurn, gone, log_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+    from nats.aio.subscription import Subscription
+
+    Stored = Callable[[str], Awaitable[StoredTurn | None]]
+
+log = structlog.get_logger(__name__)
+
+SILENCE_SECONDS = 2.5 * BEAT_SECONDS
+ASK_SECONDS = 2.0
+LOOK_SECONDS = 0.5
+"""Between two looks at a row that is still open while its agent says nothing of it."""
+
+
+@dataclass(slots=True)
+class TurnRelay:
+    """What this process knows of one turn. ``edition`` rises when what is known starts anew, whatever the run."""
+
+    nc: Client
+    turn_id: str
+    stored: Stored
+    silence: float = SILENCE_SECONDS
+    log: TurnLog = field(default_factory=TurnLog)
+    edition: int = 0
+    readers: int = 0
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _behind: asyncio.Event = field(default_factory=asyncio.Event)
+    _heard: float = 0.0
+    _subscription: Subscription | None = None
+    _watcher: asyncio.Task[None] | None = None
+
+    async def begin(self) -> None:
+        """Subscribed, and known to be, when this returns."""
+        self._heard = time.monotonic()
+        self._subscription = await self.nc.subscribe(subjects.turn_event(self.turn_id), cb=self._hear)
+        with suppress(NatsError, OSError):  # while the server is away there is nothing to hear either
+            await self.nc.flush()
+        self._watcher = asyncio.create_task(self._watch())
+
+    async def end(self) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+        if self._subscription is not None:
+            with suppress(NatsError, OSError):
+                await self._subscription.unsubscribe()
+
+    def catch_up(self) -> None:
+        """Ask for what has happened before: somebody came late."""
+        self._behind.set()
+
+    async def caught_up(self, *, within: float) -> None:
+        """Wait until something is known of the turn; or not, which is no error."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while not self.log.events:
+                    await self._changed.wait()
+
+    async def follow(self, after: Cursor | None = None) -> AsyncIterator[TurnEvent]:
+        """From where ``after`` ends, else from the begin of the run; a START means that the text begins anew."""
+        edition, seq = -1, -1
+        while True:
+            changed = self._changed
+            if edition != self.edition:
+                edition, seq = self.edition, self._goes_on(after)
+                if self.log.events:
+                    after = None  # it meant what was known first
+            for event in self.log.after(seq):
+                if edition != self.edition:
+                    break
+                seq = event.seq
+                yield event
+            else:
+                if self.log.ended:
+                    return
+                await changed.wait()
+
+    def _goes_on(self, after: Cursor | None) -> int:
+        """Numbers mean the same only within a run, and only live or only from the row."""
+        if after is None or not self.log.events or after.run != self.log.run:
+            return -1
+        return after.seq if after.stored == self.log.events[0].stored else -1
+
+    async def _hear(self, message: Msg) -> None:
+        try:
+            event = TurnEvent.decode(message.data)
+        except ValueError:
+            log.warning("turn.not_understood", turn_id=self.turn_id)
+            return
+        self._heard = time.monotonic()
+        self._take(event)
+
+    def _take(self, event: TurnEvent) -> None:
+        if event.run < self.log.run or self.log.ended:
+            return
+        if event.run > self.log.run:
+            if event.kind is not TurnEventKind.START:
+                self._behind.set()
+                return
+            self._start_anew(TurnLog(event.run))
+        if event.kind is TurnEventKind.BEAT:
+            if event.seq > self.log.last:
+                self._behind.set()
+        elif event.seq == self.log.last + 1:
+            self._add([event])
+        elif event.seq > self.log.last:
+            self._behind.set()
+
+    def _start_anew(self, known: TurnLog) -> None:
+        self.log = known
+        self.edition += 1
+        self._tell()
+
+    def _add(self, events: list[TurnEvent]) -> None:
+        for event in events:
+            self.log.append(event)
+        self._tell()
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def _watch(self) -> None:
+        """Until the end is known: heal what is missing, and look at the row where nobody speaks any more."""
+        while not self.log.ended:
+            quiet = time.monotonic() - self._heard
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._behind.wait(), max(self.silence - quiet, 0))
+            if self.log.ended:
+                return
+            if self._behind.is_set():
+                self._behind.clear()
+                await self._heal()
+            elif time.monotonic() - self._heard >= self.silence and not await self._read_row():
+                await self._heal()
+                await asyncio.sleep(LOOK_SECONDS)
+
+    async def _heal(self) -> None:
+        """What the agent knows beyond this; without an agent, what the row says."""
+        while True:
+            try:
+                asked = json.dumps({"run": self.log.run, "after": self.log.last}).encode()
+                subject = subjects.turn_snapshot(self.turn_id)
+                answer = json.loads((await self.nc.request(subject, asked, timeout=ASK_SECONDS)).data)
+                events = [TurnEvent.of_json(value) for value in answer["events"]]
+            except (NatsError, OSError, TimeoutError):
+                await self._read_row()
+                return
+            except (ValueError, KeyError, TypeError):
+                log.warning("turn.snapshot_not_understood", turn_id=self.turn_id)
+                return
+            self._heard = time.monotonic()
+            self._receive(int(answer["run"]), events)
+            if not answer.get("more") or not events:
+                return
+
+    def _receive(self, run: int, events: list[TurnEvent]) -> None:
+        if run < self.log.run or self.log.ended:
+            return
+        if run > self.log.run:
+            self._start_anew(TurnLog(run))
+        # Some of it may have been heard since the question.
+        fresh = [event for event in events if event.seq > self.log.last]
+        if fresh and fresh[0].seq == self.log.last + 1:
+            self._add(fresh)
+
+    async def _read_row(self) -> bool:
+        """Whether the turn is over."""
+        try:
+            turn = await self.stored(self.turn_id)
+        except (SQLAlchemyError, OSError) as err:
+            log.warning("turn.unread", turn_id=self.turn_id, error=repr(err))
+            return False
+        if turn is not None and turn.is_open:
+            return False
+        whole = gone() if turn is None else log_of(turn)
+        if self.log.ended:
+            return True
+        missing = remainder(self.log.after(-1), whole.after(-1)) if whole.run >= self.log.run else None
+        if missing is None or not self.log.events:
+            self._start_anew(whole)
+        else:
+            last = self.log.last
+            self._add(
+                [
+                    TurnEvent(self.log.run, last + place, event.kind, event.data, event.at, self.log.events[0].stored)
+                    for place, event in enumerate(missing, 1)
+                ]
+            )
+        return True
+
+
+class TurnRelays:
+    """The relays of this process: opened by the first reader, closed after the last one."""
+
+    def __init__(self, nc: Client, stored: Stored, *, silence: float = SILENCE_SECONDS) -> None:
+        self._nc = nc
+        self._stored = stored
+        self._silence = silence
+        self._open: dict[str, TurnRelay] = {}
+        self._lingering: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    @asynccontextmanager
+    async def open(self, turn_id: str, *, new: bool = False, linger: float = 0.0) -> AsyncIterator[TurnRelay]:
+        """``new``: of a turn that has not begun, so there is nothing to ask for.
+
+        ``linger``: seconds for which the subscription outlives this block, for the reader that is about to come.
+        """
+        relay = self._open.get(turn_id)
+        if relay is None:
+            relay = self._open[turn_id] = TurnRelay(self._nc, turn_id, self._stored, self._silence)
+            relay.readers += 1
+            await relay.begin()
+            if not new:
+                relay.catch_up()
+        else:
+            relay.readers += 1
+        try:
+            yield relay
+        finally:
+            if linger and not relay.log.ended:
+                task = asyncio.create_task(self._leave_later(relay, linger))
+                self._lingering.add(task)
+                task.add_done_callback(self._lingering.discard)
+            else:
+                await self._leave(relay)
+
+    async def close(self) -> None:
+        for task in self._lingering:
+            task.cancel()
+        for relay in list(self._open.values()):
+            self._open.pop(relay.turn_id, None)
+            await relay.end()
+
+    async def _leave_later(self, relay: TurnRelay, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        await self._leave(relay)
+
+    async def _leave(self, relay: TurnRelay) -> None:
+        relay.readers -= 1
+        if relay.readers == 0 and self._open.get(relay.turn_id) is relay:
+            del self._open[relay.turn_id]
+            await relay.end()

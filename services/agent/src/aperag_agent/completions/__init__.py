@@ -1,0 +1,1 @@
+"""Which model answers a turn, as the agent library wants it."""

@@ -1,0 +1,34 @@
+"""Settings of the agent service: how many turns at once, and how far one may go."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from pydantic import Field, PositiveInt
+
+from aperag_common.settings import Block, ServiceSettings, WorkSettings
+
+
+class LimitSettings(Block):
+    """Where a turn ends that would not end by itself."""
+
+    steps: PositiveInt = Field(10, description="requests to the model in one turn")
+    tokens: PositiveInt = Field(200_000, description="tokens of one turn, in and out")
+    time: timedelta = Field(timedelta(seconds=300), description="a turn that takes longer ends with what there is")
+    answer: PositiveInt = Field(200_000, description="longest answer, in characters")
+    wait: timedelta = Field(timedelta(minutes=10), description="a question that waited longer is not answered any more")
+    history: int = Field(4, ge=0, description="earlier turns of the chat that the model is told")
+
+
+class TurnWork(WorkSettings):
+    """A turn whose agent died is taken over soon: somebody waits for it."""
+
+    lease: timedelta = Field(timedelta(seconds=10), description="how long a claim holds without a beat")
+    beat: timedelta = Field(timedelta(seconds=3), description="how often a claim is renewed")
+
+
+class Settings(ServiceSettings):
+    work: TurnWork = Field(default_factory=TurnWork)
+    turns: PositiveInt = Field(32, description="turns that one agent process runs at a time")
+    limits: LimitSettings = Field(default_factory=LimitSettings)
+    mcp_url: str = Field("http://127.0.0.1:8001/mcp/", description="address of the MCP service, whose tools agents use")

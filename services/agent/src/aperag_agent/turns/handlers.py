@@ -1,0 +1,161 @@
+"""A turn from its claim to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from aperag_agent.turns import failures, repository
+from aperag_agent.turns.conversation import Conversation
+from aperag_agent.turns.failures import TurnFailed
+from aperag_common.bus.delivery import Ack, Settled
+from aperag_common.db.models.turn import TurnOutcome
+from aperag_common.live.events import TurnEventKind
+from aperag_common.live.publisher import TurnPublisher
+from aperag_common.telemetry import propagate
+from aperag_common.work.driven_tables import TURN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import timedelta
+
+    from nats.aio.client import Client
+
+    from aperag_agent.completions.resolve import Completions
+    from aperag_agent.settings import LimitSettings
+    from aperag_agent.turns.repository import TurnRow
+    from aperag_common.events.commands import RunTurn
+    from aperag_common.work.driven import DrivenClaim, DrivenRows
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    outcome: TurnOutcome
+    usage: Mapping[str, Any]
+    failure: TurnFailed | None = None
+
+    @property
+    def told(self) -> tuple[TurnEventKind, Mapping[str, Any]]:
+        if self.failure is not None:
+            return TurnEventKind.ERROR, self.failure.data
+        return TurnEventKind.STOP, {"outcome": self.outcome.value, "usage": self.usage}
+
+
+NOTHING: Mapping[str, Any] = {"requests": 0, "input_tokens": 0, "output_tokens": 0, "tool_calls": 0}
+
+
+@dataclass(slots=True)
+class TurnRuns:
+    """Runs turns; ``cancel`` stops one that runs here. A turn that was given up by its holder is told of by its row."""
+
+    rows: DrivenRows
+    nc: Client
+    completions: Completions
+    limits: LimitSettings
+    mcp_url: str
+    looks_every: timedelta
+    _running: dict[str, asyncio.Event] = field(default_factory=dict)
+
+    def cancel(self, turn_id: str) -> None:
+        if (cancelled := self._running.get(turn_id)) is not None:
+            cancelled.set()
+
+    async def handle(self, command: RunTurn) -> None:
+        async with self.rows.claim(TURN, command) as held:
+            turn = await repository.begin(self.rows.engine, held.fence)
+            if turn is None:
+                raise held.superseded()
+            async with TurnPublisher(self.nc, turn.id, turn.run) as told:
+                end = await self._run(held, turn, told)
+                await self._finish(held, turn, told, end)
+        raise Settled(Ack(outcome=end.outcome.value))
+
+    async def _run(self, held: DrivenClaim, turn: TurnRow, told: TurnPublisher) -> _End:
+        if turn.cancelled:
+            return _End(TurnOutcome.CANCELLED, NOTHING)
+        if turn.effects:
+            return _failed(failures.interrupted())
+        if turn.run == 1 and turn.waited > self.limits.wait.total_seconds():
+            return _failed(failures.expired(turn.waited / 60))
+        credential = f"turn.{turn.id}.{held.token}"
+        conversation = Conversation(turn, credential, told, self.mcp_url, self.limits, self.completions)
+        cancelled = self._running[turn.id] = asyncio.Event()
+        watching = asyncio.create_task(self._watch(turn.id, cancelled))
+        talking = asyncio.create_task(self._talk(conversation))
+        try:
+            stop = asyncio.create_task(cancelled.wait())
+            seconds = self.limits.time.total_seconds()
+            await asyncio.wait({talking, stop}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            stop.cancel()
+            return await self._ended(conversation, talking, cancelled=cancelled.is_set())
+        finally:
+            del self._running[turn.id]
+            watching.cancel()
+            await _cancel(talking)
+
+    async def _talk(self, conversation: Conversation) -> None:
+        turn = conversation.turn
+        earlier = await repository.earlier(
+            self.rows.engine, turn.chat_id, before=turn.ordinal, limit=self.limits.history
+        )
+        await conversation.hold(earlier)
+
+    async def _ended(self, conversation: Conversation, talking: asyncio.Task[None], *, cancelled: bool) -> _End:
+        """An answer that was whole when it was cancelled counts as answered."""
+        if not talking.done():
+            await _cancel(talking)
+            if cancelled:
+                return _End(TurnOutcome.CANCELLED, conversation.spent())
+            return _failed(failures.too_slow(self.limits.time.total_seconds()), conversation.spent())
+        try:
+            talking.result()
+        except TurnFailed as failure:
+            log.info("turn.failed", turn_id=conversation.turn.id, code=failure.code, cause=repr(failure.__cause__))
+            return _failed(failure, conversation.spent())
+        return _End(TurnOutcome.ANSWERED, conversation.spent())
+
+    async def _finish(self, held: DrivenClaim, turn: TurnRow, told: TurnPublisher, end: _End) -> None:
+        """The row first: who hears of the end finds it whole."""
+        parts = list(await told.settled())
+        answer = "\n\n".join(part["data"]["text"] for part in parts if part["type"] == TurnEventKind.MESSAGE)
+        if end.failure is not None:
+            parts.append(told.part(TurnEventKind.ERROR, end.failure.data))
+        async with held.finish() as ending:
+            await repository.end(
+                ending.conn,
+                turn.id,
+                answer=answer,
+                parts=parts,
+                usage=end.usage,
+                outcome=end.outcome,
+                trace_id=propagate.trace_id_of(propagate.current_traceparent()),
+            )
+        await told.put(*end.told)
+
+    async def _watch(self, turn_id: str, cancelled: asyncio.Event) -> None:
+        """The message that cancels may get lost; the row does not."""
+        while not cancelled.is_set():
+            await asyncio.sleep(self.looks_every.total_seconds())
+            try:
+                if await repository.is_cancelled(self.rows.engine, turn_id):
+                    cancelled.set()
+            except (SQLAlchemyError, OSError) as err:
+                log.warning("turn.unwatched", turn_id=turn_id, error=repr(err))
+
+
+def _failed(failure: TurnFailed, usage: Mapping[str, Any] = NOTHING) -> _End:
+    return _End(TurnOutcome.FAILED, usage, failure)
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    """Wait until it has let go of what it held."""
+    task.cancel()
+    with suppress(asyncio.CancelledError, TurnFailed):
+        await asyncio.wait({task})

@@ -1,0 +1,87 @@
+"""From what the agent library reports to what the turn's readers are told."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pydantic_ai.messages import (
+    FunctionToolCallEvent,
+    FunctionToolResultEvent,
+    PartDeltaEvent,
+    PartStartEvent,
+    TextPart,
+    TextPartDelta,
+    ThinkingPart,
+    ThinkingPartDelta,
+    ToolReturnPart,
+)
+
+from aperag_agent.turns.failures import too_long
+from aperag_common.live.events import TurnEventKind
+
+if TYPE_CHECKING:
+    from aperag_agent.tools.findings import Findings
+    from aperag_common.live.publisher import TurnPublisher
+
+MESSAGE_CHARACTERS = 2_000
+"""Of a tool's failure: it was written for the model, and may quote a document."""
+
+
+@dataclass(slots=True)
+class Telling:
+    """``shown`` are the lines for people, by call; the tools' results themselves are not told to readers."""
+
+    told: TurnPublisher
+    findings: Findings
+    longest: int
+    shown: dict[str, str] = field(default_factory=dict)
+    written: int = 0
+
+    async def event(self, event: Any) -> None:
+        """Raises ``TurnFailed`` where the answer has grown too long."""
+        match event:
+            case PartStartEvent(part=TextPart(content=text)) if text:
+                await self._text(text)
+            case PartDeltaEvent(delta=TextPartDelta(content_delta=text)):
+                await self._text(text)
+            case PartStartEvent(part=ThinkingPart(content=text)) if text:
+                await self.told.thinking(text)
+            case PartDeltaEvent(delta=ThinkingPartDelta(content_delta=text)) if text:
+                await self.told.thinking(text)
+            case FunctionToolCallEvent(part=part):
+                data = {"call_id": part.tool_call_id, "tool": part.tool_name, "arguments": _arguments(part.args)}
+                await self.told.put(TurnEventKind.TOOL_CALL, data)
+            case FunctionToolResultEvent(part=part):
+                await self._result(part)
+            case _:
+                pass
+
+    async def _text(self, text: str) -> None:
+        self.written += len(text)
+        if self.written > self.longest:
+            raise too_long(self.longest)
+        await self.told.text(text)
+
+    async def _result(self, part: Any) -> None:
+        call_id = part.tool_call_id
+        failed = call_id not in self.shown
+        text = self.shown.get(call_id) or _failure(part)
+        data = {"call_id": call_id, "tool": part.tool_name, "text": text, "failed": failed}
+        await self.told.put(TurnEventKind.TOOL_CALL_RESULT, data)
+
+
+def _arguments(given: Any) -> dict[str, Any]:
+    """Models send them as JSON, or as what should have been JSON."""
+    if isinstance(given, str):
+        try:
+            given = json.loads(given)
+        except ValueError:
+            return {}
+    return given if isinstance(given, dict) else {}
+
+
+def _failure(part: Any) -> str:
+    content = part.content if isinstance(part, ToolReturnPart) else getattr(part, "content", "")
+    return str(content)[:MESSAGE_CHARACTERS]

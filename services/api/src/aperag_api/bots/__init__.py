@@ -1,0 +1,1 @@
+"""Bots: who answers in chats, and how."""

@@ -1,0 +1,106 @@
+"""Making, changing and deleting bots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from aperag_api.access.repository import readable_ids
+from aperag_api.bots import repository
+from aperag_api.bots.decide import agent_config, parsed
+from aperag_api.bots.schemas import BotList, BotOut
+from aperag_api.quotas.service import take
+from aperag_api.reading import reading
+from aperag_common import errors, ids
+from aperag_common.db.models import QuotaType
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+    from aperag_api.bots.repository import BotRow
+    from aperag_api.bots.schemas import BotCreate, BotUpdate
+
+
+@dataclass(frozen=True, slots=True)
+class BotService:
+    engine: AsyncEngine
+
+    async def create(self, owner: str, wanted: BotCreate) -> BotOut:
+        config, config_text = parsed(wanted.config)
+        async with self.engine.begin() as conn:
+            await take(conn, owner, QuotaType.BOTS)
+            await _check_collections(conn, owner, config)
+            row = await repository.insert(
+                conn,
+                owner,
+                {
+                    "id": ids.new_bot_id(),
+                    "title": wanted.title,
+                    "description": wanted.description,
+                    "type": wanted.type,
+                    "config": config,
+                    "config_text": config_text,
+                },
+            )
+        return view(row)
+
+    async def of_owner(self, owner: str) -> BotList:
+        async with reading(self.engine) as conn:
+            return BotList(items=[view(row) for row in await repository.of_owner(conn, owner)])
+
+    async def get(self, owner: str, bot_id: str) -> BotOut:
+        async with reading(self.engine) as conn:
+            return view(await known(conn, owner, bot_id))
+
+    async def update(self, owner: str, bot_id: str, wanted: BotUpdate) -> BotOut:
+        async with self.engine.begin() as conn:
+            row = await known(conn, owner, bot_id, lock=True)
+            if wanted.type is not None and wanted.type != row.type:
+                message = f"The type of a bot stays as it is: this one is of the type {row.type}"
+                raise errors.InvalidParameter(message)
+            if wanted.config is not None:
+                config, config_text = parsed(wanted.config)
+                await _check_collections(conn, owner, config)
+                row = replace(row, config=config, config_text=config_text)
+            title = row.title if wanted.title is None else wanted.title
+            description = row.description if wanted.description is None else wanted.description
+            row = await repository.update(conn, replace(row, title=title, description=description))
+        return view(row)
+
+    async def delete(self, owner: str, bot_id: str) -> None:
+        """With its chats; one that is not there is no error."""
+        async with self.engine.begin() as conn:
+            await repository.remove(conn, owner, bot_id)
+
+
+async def known(conn: AsyncConnection, owner: str, bot_id: str, *, lock: bool = False) -> BotRow:
+    """Raises ``BotNotFound``."""
+    row = await repository.find(conn, owner, bot_id, lock=lock)
+    if row is None:
+        message = f"Bot {bot_id} not found"
+        raise errors.BotNotFound(message)
+    return row
+
+
+def view(row: BotRow) -> BotOut:
+    return BotOut.model_validate(
+        {
+            "id": row.id,
+            "title": row.title,
+            "description": row.description,
+            "type": row.type,
+            "config": row.config if row.config_text is None else row.config_text,
+            "created": row.created,
+            "updated": row.updated,
+        }
+    )
+
+
+async def _check_collections(conn: AsyncConnection, owner: str, config: dict[str, Any]) -> None:
+    named = agent_config(config).collection_ids
+    missing = [it for it in named if it not in await readable_ids(conn, named, owner)] if named else []
+    if missing:
+        message = f"Collection {missing[0]} not found"
+        raise errors.CollectionNotFound(message)

@@ -1,0 +1,1 @@
+"""Chats: conversations with a bot, and their history."""

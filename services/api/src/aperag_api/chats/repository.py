@@ -1,0 +1,82 @@
+"""SQL of chats; every statement names the owner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRow:
+    id: str
+    title: str
+    bot_id: str
+    peer_type: str
+    peer_id: str | None
+    created: datetime
+    updated: datetime
+
+
+_COLUMNS = "id, title, bot_id, peer_type, peer_id, created, updated"
+# The bot is held, so that it is not deleted meanwhile.
+_INSERT = text(
+    f"""
+    INSERT INTO chat (id, owner, bot_id, title, peer_type)
+    SELECT :id, owner, id, :title, 'system' FROM (
+        SELECT id, owner FROM bot WHERE id = :bot AND owner = :owner AND deleted_at IS NULL FOR KEY SHARE) AS held
+    RETURNING {_COLUMNS}
+    """
+)
+_OF = "bot_id = :bot AND owner = :owner"
+_COUNT = text(f"SELECT count(*) FROM chat WHERE {_OF}")
+_LIST = text(f"SELECT {_COLUMNS} FROM chat WHERE {_OF} ORDER BY created DESC, id LIMIT :limit OFFSET :offset")
+_FIND = text(f"SELECT {_COLUMNS} FROM chat WHERE id = :id AND {_OF}")
+_UPDATE = text(
+    f"UPDATE chat SET title = :title, updated = clock_timestamp() WHERE id = :id AND {_OF} RETURNING {_COLUMNS}"
+)
+_DELETE = text(f"DELETE FROM chat WHERE id = :id AND {_OF}")
+_RUNNING = text(
+    "SELECT id FROM turn WHERE chat_id = :id AND owner = :owner AND lease_until > clock_timestamp() AND settled_at IS NULL"
+)
+
+
+async def insert(conn: AsyncConnection, owner: str, bot_id: str, chat_id: str, title: str) -> ChatRow | None:
+    """None where there is no such bot."""
+    values = {"id": chat_id, "owner": owner, "bot": bot_id, "title": title}
+    row = (await conn.execute(_INSERT, values)).one_or_none()
+    return None if row is None else ChatRow(**row._mapping)
+
+
+async def count(conn: AsyncConnection, owner: str, bot_id: str) -> int:
+    return int((await conn.execute(_COUNT, {"bot": bot_id, "owner": owner})).scalar_one())
+
+
+async def page(conn: AsyncConnection, owner: str, bot_id: str, *, limit: int, offset: int) -> Sequence[ChatRow]:
+    rows = await conn.execute(_LIST, {"bot": bot_id, "owner": owner, "limit": limit, "offset": offset})
+    return [ChatRow(**row._mapping) for row in rows]
+
+
+async def find(conn: AsyncConnection, owner: str, bot_id: str, chat_id: str) -> ChatRow | None:
+    row = (await conn.execute(_FIND, {"id": chat_id, "bot": bot_id, "owner": owner})).one_or_none()
+    return None if row is None else ChatRow(**row._mapping)
+
+
+async def rename(conn: AsyncConnection, owner: str, bot_id: str, chat_id: str, title: str) -> ChatRow | None:
+    values = {"id": chat_id, "bot": bot_id, "owner": owner, "title": title}
+    row = (await conn.execute(_UPDATE, values)).one_or_none()
+    return None if row is None else ChatRow(**row._mapping)
+
+
+async def remove(conn: AsyncConnection, owner: str, bot_id: str, chat_id: str) -> Sequence[str]:
+    """With its turns; those that somebody was running, to be told."""
+    running = list((await conn.execute(_RUNNING, {"id": chat_id, "owner": owner})).scalars())
+    await conn.execute(_DELETE, {"id": chat_id, "bot": bot_id, "owner": owner})
+    return running

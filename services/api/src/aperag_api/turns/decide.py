@@ -1,0 +1,82 @@
+"""What a turn is begun with, and what its row says of it; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from aperag_api.turns.schemas import TurnError, TurnState
+from aperag_common.db.models.base import StepStatus
+from aperag_common.db.models.turn import TurnOutcome
+from aperag_common.live.events import TurnEventKind
+from aperag_common.work.derive import is_open
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from aperag_api.bots.decide import AgentConfig
+    from aperag_api.collections.schemas import ModelSpec
+    from aperag_api.turns.schemas import AgentMessage
+
+LOCAL = "local"
+_ENDS = {
+    TurnOutcome.ANSWERED: TurnState.ANSWERED,
+    TurnOutcome.FAILED: TurnState.FAILED,
+    TurnOutcome.CANCELLED: TurnState.CANCELLED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What holds for a turn: the message's word before the bot's."""
+
+    completion: ModelSpec | None
+    collection_ids: list[str]
+
+
+def choices(message: AgentMessage, bot: AgentConfig) -> Choices:
+    asked = message.completion if message.completion and message.completion.model else None
+    named = list(dict.fromkeys(it.id for it in message.collections)) or bot.collection_ids
+    return Choices(asked or bot.completion, named)
+
+
+def completion_of(spec: ModelSpec | None) -> dict[str, Any] | None:
+    """As ``turn.request`` names a model; None: the installation's default."""
+    if spec is None:
+        return None
+    return {
+        "provider": spec.model_service_provider or LOCAL,
+        "model": spec.model,
+        "temperature": spec.temperature,
+        "max_tokens": spec.max_completion_tokens or spec.max_tokens,
+    }
+
+
+def reach_of(chosen: Sequence[str], reach: Sequence[str] | None) -> list[str] | None:
+    """The only collections that the turn's tools see; None: all that its asker may read.
+
+    What is chosen narrows what the asker's key reaches, and never widens it.
+    """
+    if not chosen:
+        return None if reach is None else list(reach)
+    return [it for it in chosen if reach is None or it in reach]
+
+
+def state_of(status: str, outcome: str | None, *, held: bool, cancelling: bool) -> TurnState:
+    if not is_open(status):
+        return TurnState.FAILED if status == StepStatus.FAILED or outcome is None else _ENDS[TurnOutcome(outcome)]
+    if cancelling:
+        return TurnState.CANCELLING
+    return TurnState.RUNNING if held else TurnState.QUEUED
+
+
+def error_of(
+    state: TurnState, parts: Sequence[Mapping[str, Any]], code: str | None, message: str | None
+) -> TurnError | None:
+    """Why a turn failed: as its agent said, or as the driver of its row did."""
+    if state is not TurnState.FAILED:
+        return None
+    said = [part["data"] for part in parts if part["type"] == TurnEventKind.ERROR]
+    if said:
+        return TurnError(code=said[-1]["code"], message=said[-1]["message"])
+    return TurnError(code=code or "TURN_FAILED", message=message or "The answer could not be made.")

@@ -1,0 +1,22 @@
+"""How this gateway receives documents, by its settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aperag_api.uploads.arrivals import Arrivals
+from aperag_api.uploads.intake import Limits
+from aperag_api.uploads.service import UploadService
+from aperag_common.objects import LocalObjectStore
+
+if TYPE_CHECKING:
+    from aperag_api.settings import Settings
+    from aperag_common.runtime import Runtime
+
+
+def upload_service(runtime: Runtime, settings: Settings) -> UploadService:
+    objects = LocalObjectStore(settings.objects.directory)
+    limits = Limits(settings.max_document_size, settings.max_documents_per_request)
+    arrivals = Arrivals(settings.objects.directory, settings.max_uploads_per_user, settings.min_free_space)
+    engine, courier, most = runtime.engine, runtime.courier, settings.interactive_documents
+    return UploadService(engine, objects, courier, limits, most, settings.work, arrivals)
