@@ -44,9 +44,7 @@ class DrivenTable:
 
 
 PURGE = DrivenTable("collection_purge", WorkStep.PURGE, StepStatus.DELETING, purge_dispatch)
-USER_PURGE = DrivenTable(
-    "user_purge", WorkStep.PURGE, StepStatus.DELETING, user_purge_dispatch, of_collection=False
-)
+USER_PURGE = DrivenTable("user_purge", WorkStep.PURGE, StepStatus.DELETING, user_purge_dispatch, of_collection=False)
 SUMMARY = DrivenTable("collection_summary", WorkStep.SUMMARIZE, StepStatus.PENDING, summary_dispatch)
 
 TABLES = {table.name: table for table in (PURGE, USER_PURGE, SUMMARY)}
