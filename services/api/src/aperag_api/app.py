@@ -163,7 +163,7 @@ def make_app(gateway: Gateway, runtime: Runtime, settings: Settings) -> FastAPI:
         Idempotency,
         engine=runtime.engine,
         settings=settings.idempotency,
-        secret=InstallationSecret.of(settings.secret_key, settings.secret_key_previous).current,
+        secrets=InstallationSecret.of(settings.secret_key, settings.secret_key_previous).all,
         max_body=settings.max_body_size,
         max_form=settings.max_document_size * settings.max_documents_per_request,
     )
@@ -206,7 +206,7 @@ def _assemble(runtime: Runtime, settings: Settings, embedder: Embedder) -> Gatew
     objects = LocalObjectStore(settings.objects.directory)
     fanout = Fanout(settings.event_buffer)
     feed = Feed(bus, engine, fanout)
-    limits = Limits(settings.max_document_size, settings.max_documents_per_request)
+    limits = Limits(settings.max_document_size, settings.max_documents_per_request, settings.max_staged_documents)
     outside = open_web(settings.web, settings.outbound)
     return Gateway(
         audit=AuditService(engine, AuditTrail(engine)),
