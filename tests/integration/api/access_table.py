@@ -86,7 +86,7 @@ ROUTES = {
     "GET /apikeys": Row("UNLIMITED"),
     "POST /apikeys": Row("MANAGE"),
     "PUT /apikeys/{key_id}": Row("MANAGE_ROW"),
-    "DELETE /apikeys/{key_id}": Row("MANAGE"),
+    "DELETE /apikeys/{key_id}": Row("UNLIMITED"),
     "GET /audit-logs": Row("ACCOUNT"),
     "GET /audit-logs/{entry_id}": Row("ACCOUNT_ROW"),
     "GET /quotas": Row("ACCOUNT"),

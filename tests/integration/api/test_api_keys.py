@@ -53,6 +53,24 @@ async def test_a_deleted_key_opens_nothing_at_once(alice: Person, app: FastAPI) 
         assert (await client.get("/apikeys", headers=headers)).status_code == 401
 
 
+async def test_a_key_that_ends_makes_none_that_does_not(alice: Person, app: FastAPI) -> None:
+    made = (await alice.http.post("/apikeys", json={"expires_at": "2100-01-01T00:00:00Z"})).json()
+    headers = {"authorization": f"Bearer {made['key']}"}
+    for method, path in (("POST", "/apikeys"), ("GET", "/apikeys"), ("DELETE", f"/apikeys/{made['id']}")):
+        answer = await alice.http.request(method, path, headers=headers, json={} if method == "POST" else None)
+        assert answer.status_code == 403, (method, path)
+    assert (await alice.http.get("/collections", headers=headers)).status_code == 200
+
+
+async def test_who_may_only_read_can_still_revoke_a_key_of_theirs(alice: Person, engine: AsyncEngine) -> None:
+    lost = (await alice.http.post("/apikeys", json={})).json()
+    async with engine.begin() as conn:
+        await conn.execute(text("UPDATE users SET role = 'ro' WHERE id = :id"), {"id": alice.id})
+    assert (await alice.http.delete(f"/apikeys/{lost['id']}")).json() is True
+    headers = {"authorization": f"Bearer {lost['key']}"}
+    assert (await alice.http.get("/collections", headers=headers)).status_code == 401
+
+
 async def test_a_description_can_be_changed_by_its_owner_only(alice: Person, mallory: Person) -> None:
     made = (await alice.http.post("/apikeys", json={"description": "old"})).json()
     path = f"/apikeys/{made['id']}"

@@ -174,6 +174,15 @@ async def test_a_token_stands_nowhere_in_clear(admin: Visitor, engine: AsyncEngi
     assert token == (await admin.get("/invitations")).json()["items"][0]["token"]
 
 
+async def test_an_invitation_ends_with_the_login_of_who_made_it(
+    admin: Visitor, visitor: Visitor, engine: AsyncEngine
+) -> None:
+    made = await invite(admin)
+    await execute(engine, "UPDATE users SET is_active = false, deleted_at = now()")
+    late = {"username": "late", "password": PASSWORD, "token": made["token"], "email": "new@example.org"}
+    assert (await visitor.post("/register", json=late)).status_code == 400
+
+
 async def test_an_invitation_goes_with_the_administrator_who_made_it(
     admin: Visitor, visitor: Visitor, engine: AsyncEngine
 ) -> None:

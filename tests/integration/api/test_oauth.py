@@ -103,6 +103,12 @@ async def sign_in(browser: Visitor, provider: str = "acme") -> httpx.Response:
     return await browser.get(f"/auth/{provider}/callback", params=await sent_back(browser, provider))
 
 
+async def verify(engine: AsyncEngine) -> None:
+    """As an invitation to it would have."""
+    async with engine.begin() as conn:
+        await conn.execute(text("UPDATE users SET email_verified = true"))
+
+
 async def users(engine: AsyncEngine) -> list[Any]:
     async with engine.connect() as conn:
         found = await conn.execute(
@@ -304,12 +310,34 @@ async def test_a_verified_address_leads_to_the_user_who_has_it(
     browser: Visitor, make_visitor: MakeVisitor, engine: AsyncEngine
 ) -> None:
     local = (await browser.post("/register", json=LOCAL)).json()
+    await verify(engine)
     await sign_in(browser)
     assert (await browser.get("/user")).json()["id"] == local["id"]
     assert len(await users(engine)) == 1
     by_password = await make_visitor()
     login = {"username": "local", "password": PASSWORD}
     assert (await by_password.post("/login", json=login)).status_code == 200
+
+
+async def test_who_registered_with_another_persons_address_does_not_share_their_account(
+    browser: Visitor, make_visitor: MakeVisitor, engine: AsyncEngine
+) -> None:
+    await (await make_visitor()).post("/register", json=LOCAL)
+    answer = await browser.get("/auth/acme/callback", params=await sent_back(browser))
+    assert (answer.status_code, "nobody has verified" in answer.json()["detail"]) == (403, True)
+    assert (await browser.get("/user")).status_code == 401
+    assert len(await users(engine)) == 1
+
+
+async def test_an_address_that_normalising_would_make_anothers_leads_to_nobody(
+    browser: Visitor, issuer: Issuer, engine: AsyncEngine
+) -> None:
+    await browser.post("/register", json=LOCAL)
+    await verify(engine)
+    issuer.claims["email"] = LOCAL["email"].replace("s", "\N{LATIN SMALL LETTER LONG S}", 1)
+    await sign_in(browser)
+    assert (await browser.get("/user")).json()["email"] is None
+    assert len(await users(engine)) == 2
 
 
 @pytest.mark.parametrize("verified", [False, None, "false", 1, "yes"])

@@ -203,6 +203,16 @@ async def test_posting_what_waits_for_its_confirmation_takes_as_the_confirmation
     assert (await used(alice))[DOCUMENTS] == 1
 
 
+@pytest.mark.parametrize("settings", [{"max_staged_documents": 2}], indirect=True)
+async def test_uploads_that_nobody_confirms_are_few(alice: Person, mallory: Person) -> None:
+    collection = await alice.collection()
+    for name in ("a.txt", "b.txt"):
+        await stage(alice, collection, name)
+    refused = await alice.http.post(f"/collections/{collection}/documents/upload", files={"file": ("c.txt", "tea")})
+    assert (refused.status_code, "wait to be confirmed" in refused.json()["message"]) == (429, True)
+    await stage(mallory, await mallory.collection(), "a.txt")
+
+
 async def test_an_upload_that_expires_never_counted(alice: Person, limit: Any, engine: AsyncEngine) -> None:
     collection = await alice.collection()
     await limit(alice, **{DOCUMENTS: 1})

@@ -159,3 +159,8 @@ def test_an_answer_names_what_was_made_where_it_is_one_thing(answer: Any, expect
 )
 def test_a_refusal_is_kept_in_its_own_words_without_what_it_echoes(answer: Any, expected: str | None) -> None:
     assert complaint_of(answer) == expected
+
+
+def test_a_long_text_of_what_looks_like_a_token_costs_no_more_than_any_other() -> None:
+    # Were each of its places tried as a beginning, this would take hours.
+    assert clean("eyJ" * 1_000_000, 3_000_000).startswith("eyJeyJ")

@@ -14,7 +14,7 @@ PLAIN = ("POST", "/api/v1/collections")
 def of(
     *chunks: bytes, content_type: str = "application/json", parts: tuple[str, ...] = PLAIN, key: bytes = b"k"
 ) -> str:
-    fingerprint = Fingerprint(key, parts, content_type)
+    fingerprint = Fingerprint([key], parts, content_type)
     for chunk in chunks:
         fingerprint.add(chunk)
     return fingerprint.value()

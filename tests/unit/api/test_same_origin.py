@@ -34,10 +34,12 @@ HOST = {"host": "aperag.example.org:8000"}
         ({"sec-fetch-site": "same-site", "origin": "https://console.example.org"}, True),
         ({"origin": "https://console.example.org"}, True),
         ({"origin": "https://console.example.org:444"}, False),
+        ({"origin": "http://console.example.org"}, False),  # whoever sits on the network can make that page
+        ({"sec-fetch-site": "same-site", "origin": "http://console.example.org"}, False),
     ],
 )
 def test_only_our_own_pages_and_those_that_settings_name_may_ask(headers: dict[str, str], *, allowed: bool) -> None:
-    assert same_origin(HOST | headers, {"console.example.org"}) is allowed
+    assert same_origin(HOST | headers, {"https://console.example.org"}) is allowed
 
 
 def test_a_request_without_a_host_comes_from_no_page() -> None:

@@ -29,7 +29,7 @@ def intake(directory: Path, *, break_off: bool = False) -> Intake:
             raise ClientDisconnect
 
     form = MultipartBody(request.headers["content-type"], chunks())
-    return Intake(LocalObjectStore(directory), form, "user1", "col1", Limits(1000, 5))
+    return Intake(LocalObjectStore(directory), form, "user1", "col1", Limits(1000, 5, 5))
 
 
 def stored(directory: Path) -> list[str]:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 CALLERS = {
     "PATH": "/bin",
+    "GITHUB_OAUTH_CLIENT_SECRET": "of the gateway",
+    "APERAG_GOOGLE_OAUTH_CLIENT_SECRET": "of the gateway",
     "APERAG_WORK__LEASE": "PT5S",
     "APERAG_API_KEY": "sk-of-the-caller",
     "APERAG_SECRET_KEY": "of the caller",
@@ -31,7 +33,11 @@ def test_what_a_shell_exports_reaches_no_service_where_it_is_a_secret(tmp_path: 
     ):
         assert made["APERAG_WORK__LEASE"] == "PT5S"
         assert not [name for name, value in made.items() if value.startswith(("of the", "sk-"))]
-    assert gateways(CALLERS) == {"APERAG_OAUTH__PROVIDERS__STUB__CLIENT_SECRET": "of the gateway"}
+    assert gateways(CALLERS) == {
+        "APERAG_OAUTH__PROVIDERS__STUB__CLIENT_SECRET": "of the gateway",
+        "GITHUB_OAUTH_CLIENT_SECRET": "of the gateway",
+        "APERAG_GOOGLE_OAUTH_CLIENT_SECRET": "of the gateway",
+    }
 
 
 def test_only_who_holds_the_secret_is_given_it_and_always_the_present_one(tmp_path: Path) -> None:

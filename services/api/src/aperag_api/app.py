@@ -172,7 +172,7 @@ def make_app(gateway: Gateway, runtime: Runtime, settings: Settings) -> FastAPI:
         Idempotency,
         engine=runtime.engine,
         settings=settings.idempotency,
-        secret=InstallationSecret.of(settings.secret_key, settings.secret_key_previous).current,
+        secrets=InstallationSecret.of(settings.secret_key, settings.secret_key_previous).all,
         max_body=settings.max_body_size,
         max_form=settings.max_document_size * settings.max_documents_per_request,
     )

@@ -49,10 +49,11 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What a caller showed: ``id`` is that of the session, key or turn."""
+    """What a caller showed: ``id`` is that of the session, key or turn; ``expires``: a key that was made to end."""
 
     kind: CredentialKind
     id: str
+    expires: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,8 @@ class Caller:
 
     @property
     def limited(self) -> bool:
-        """Whether the credential may do less than its user."""
-        return self.scope is not Scope.ALL or self.collection_ids is not None
+        """Whether the credential may do less than its user, or for less long."""
+        return self.scope is not Scope.ALL or self.collection_ids is not None or self.credential.expires
 
     @property
     def reach(self) -> list[str] | None:
@@ -118,7 +119,7 @@ class Authenticator:
             user_id=found.owner,
             username=found.username,
             role=effective_role(Role(found.role), scope, some_collections=collections is not None),
-            credential=Credential(CredentialKind.API_KEY, found.id),
+            credential=Credential(CredentialKind.API_KEY, found.id, expires=found.expires),
             scope=scope,
             collection_ids=collections,
         )
@@ -243,7 +244,8 @@ Visiting = Annotated[Caller | None, Depends(visits_within)]
 async def holds_every_right(caller: ScopedReader) -> Caller:
     if caller.limited:
         message = (
-            "This API key is limited, so it manages neither accounts, keys nor sharing: use a login or another key"
+            "This API key is limited in what it reaches or in time, so it manages neither accounts, keys nor sharing:"
+            " use a login or another key"
         )
         raise errors.Forbidden(message)
     return caller
@@ -270,3 +272,11 @@ async def may_administer(caller: ScopedReader) -> Caller:
 
 
 Admin = Annotated[Caller, Depends(may_administer)]
+
+
+async def may_appoint(caller: Admin) -> Caller:
+    return await holds_every_right(caller)
+
+
+Appointer = Annotated[Caller, Depends(may_appoint)]
+"""``Admin``, and ``Unlimited``: who is let in by this outlives the credential that did it."""

@@ -160,6 +160,7 @@ def _problem(request: Request, failure: Failure) -> Response:
     """RFC 9457."""
     context = trace.get_current_span().get_span_context()
     body = {
+        **failure.details,
         "type": "about:blank",
         "title": HTTPStatus(failure.status).phrase,
         "status": failure.status,
@@ -169,6 +170,5 @@ def _problem(request: Request, failure: Failure) -> Response:
         "trace_id": trace.format_trace_id(context.trace_id) if context.is_valid else None,
         "request_id": getattr(request.state, "request_id", None),
         "retryable": failure.retryable,
-        **failure.details,
     }
     return JSONResponse(body, failure.status, headers=failure.headers, media_type=PROBLEM)

@@ -32,7 +32,7 @@ USER_AGENT = "ApeRAG"
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """``origins``: hosts besides our own whose pages may use a person's cookie."""
+    """``origins``: those besides our own whose pages may use a person's cookie."""
 
     proxies: Proxies
     origins: frozenset[str]
@@ -57,7 +57,7 @@ def open_identity(runtime: Runtime, settings: Settings, secret: InstallationSecr
     providers = providers_of(settings)
     return Identity(
         proxies=Proxies.of(settings.http.trusted_proxies),
-        origins=settings.cors.trusted_hosts,
+        origins=settings.cors.trusted,
         sessions=sessions,
         logins=Logins(engine, sessions, passwords, throttle),
         users=UserService(

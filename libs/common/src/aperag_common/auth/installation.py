@@ -34,6 +34,11 @@ class InstallationSecret:
     current: SecretStr = field(repr=False)
     previous: tuple[SecretStr, ...] = field(default=(), repr=False)
 
+    @property
+    def all(self) -> tuple[SecretStr, ...]:
+        """The present one first."""
+        return (self.current, *self.previous)
+
     @classmethod
     def of(cls, current: SecretStr | None, previous: Iterable[SecretStr] = ()) -> InstallationSecret:
         """Raises ``SecretRefused`` where there is none, or one that everybody can guess."""

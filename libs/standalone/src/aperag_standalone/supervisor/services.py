@@ -18,7 +18,11 @@ GRACE = 25.0
 SLOW_STARTS = ("PYTHONDONTWRITEBYTECODE",)
 OWN = ("APERAG_API_KEY", "APERAG_SECRET_KEY", "APERAG_POSTGRES__URL", "APERAG_POSTGRES__PASSWORD", "APERAG_NATS__SEED")
 """Credentials. The API key is the command line's: the MCP service would act with it for everybody who sends none."""
-GATEWAYS = ("APERAG_OAUTH__", "APERAG_WEB__")
+GATEWAYS = (
+    "APERAG_OAUTH__",
+    "APERAG_WEB__",
+    *(f"{prefix}{provider}_OAUTH_" for prefix in ("", "APERAG_") for provider in ("GOOGLE", "GITHUB")),
+)
 """Of the caller's settings those that may hold secrets, and that nobody reads but the gateway."""
 
 

@@ -28,5 +28,6 @@ async def update_api_key(key_id: str, body: ApiKeyChange, caller: Manager, servi
 
 
 @router.delete("/apikeys/{key_id}")
-async def delete_api_key(key_id: str, caller: Manager, services: Services) -> bool | None:
+async def delete_api_key(key_id: str, caller: Unlimited, services: Services) -> bool | None:
+    """Also for the role ``ro``: whoever may not write must still be able to stop a key that others have."""
     return await services.api_keys.delete(caller.user_id, key_id)

@@ -24,6 +24,7 @@ class KnownKey:
     role: str
     scope: str
     collection_ids: list[str] | None
+    expires: bool
     untouched: bool
 
 
@@ -51,7 +52,7 @@ class KeyRow:
 
 _FIND = text(
     """
-    SELECT k.id, k.owner, u.username, u.role, k.scope, k.collection_ids,
+    SELECT k.id, k.owner, u.username, u.role, k.scope, k.collection_ids, k.expires_at IS NOT NULL AS expires,
            k.last_used_at IS NULL OR k.last_used_at < now() - CAST(:every AS interval)
                OR k.key_hash <> :current AS untouched
     FROM api_key k JOIN users u ON u.id = k.owner

@@ -24,7 +24,8 @@ UNLESS_SAID = {
 }
 """What a route may say otherwise."""
 
-OVER_TLS = "max-age=31536000; includeSubDomains"
+OVER_TLS = "max-age=31536000"
+"""Of this host: its neighbours are not ours to decide for."""
 
 
 class SecurityHeaders:

@@ -39,9 +39,9 @@ class CorsSettings(Block):
         return self
 
     @property
-    def trusted_hosts(self) -> frozenset[str]:
-        """Whose pages may use a person's cookie."""
-        return frozenset(urlsplit(origin).netloc.lower() for origin in self.origins if self.credentials)
+    def trusted(self) -> frozenset[str]:
+        """Origins whose pages may use a person's cookie."""
+        return frozenset(origin.lower() for origin in self.origins if self.credentials)
 
 
 class RequestSettings(Block):

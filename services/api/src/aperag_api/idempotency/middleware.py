@@ -27,7 +27,7 @@ from aperag_common import errors
 from aperag_common.auth.derived import derive
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from pydantic import SecretStr
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -65,7 +65,10 @@ class Reused(errors.ClientError):
 
 
 class Idempotency:
-    """``max_body`` bounds what is gathered of a body, ``max_form`` what is read of a form that is not looked at."""
+    """``secrets``: the installation's, the present one first; what was kept under an earlier one is still known.
+
+    ``max_body`` bounds what is gathered of a body, ``max_form`` what is read of a form that is not looked at.
+    """
 
     def __init__(
         self,
@@ -73,14 +76,14 @@ class Idempotency:
         engine: AsyncEngine,
         settings: IdempotencySettings,
         *,
-        secret: SecretStr,
+        secrets: Sequence[SecretStr],
         max_body: int,
         max_form: int,
     ) -> None:
         self._app = app
         self._engine = engine
         self._settings = settings
-        self._key = derive(secret, PURPOSE)
+        self._keys = [derive(secret, PURPOSE) for secret in secrets]
         self._max_body = max_body
         self._max_form = max_form
 
@@ -111,7 +114,7 @@ class Idempotency:
         caller = await caller_of(request)
         if caller is None:
             return None
-        fingerprint = _fingerprint(self._key, request, caller)
+        fingerprint = _fingerprint(self._keys, request, caller)
         body = Body(request.receive, fingerprint)
         if not fingerprint.is_form:
             await body.gather(self._max_body)
@@ -134,27 +137,39 @@ class Idempotency:
             return await repository.claim(conn, caller.user_id, key, fingerprint.value(), lock=lock, kept=kept)
 
     async def _run(self, begun: _Begun, scope: Scope, send: Send) -> None:
-        async def keep(answer: Kept) -> None:
-            if begun.body.whole:
-                async with self._engine.begin() as conn:
-                    await repository.keep(conn, begun.mine, begun.fingerprint.value(), answer)
+        async with self._held(begun.mine) as holding:
 
-        async with self._held(begun.mine):
+            async def keep(answer: Kept) -> None:
+                if not begun.body.whole:
+                    return
+                try:
+                    async with self._engine.begin() as conn:
+                        await repository.keep(conn, begun.mine, begun.fingerprint.value(), answer)
+                except (SQLAlchemyError, OSError) as err:
+                    # It was done: whoever asks again at once must not have it done a second time.
+                    holding.done_unkept = True
+                    log.warning("idempotency.unkept", error=repr(err))
+
             await self._app(scope, begun.body.receive, Answer(send, self._settings.max_answer, keep).send)
 
     @asynccontextmanager
-    async def _held(self, mine: Claim) -> AsyncIterator[None]:
+    async def _held(self, mine: Claim) -> AsyncIterator[_Holding]:
         """Nobody takes over what still runs here; what ended without an answer to keep may be done again at once."""
         renewing = asyncio.create_task(self._renew(mine))
+        holding = _Holding()
         try:
-            yield
+            yield holding
         finally:
             renewing.cancel()
-            try:
-                async with self._engine.begin() as conn:
-                    await repository.release(conn, mine)
-            except (SQLAlchemyError, OSError) as err:
-                log.warning("idempotency.unreleased", error=repr(err))
+            if not holding.done_unkept:
+                await self._release(mine)
+
+    async def _release(self, mine: Claim) -> None:
+        try:
+            async with self._engine.begin() as conn:
+                await repository.release(conn, mine)
+        except (SQLAlchemyError, OSError) as err:
+            log.warning("idempotency.unreleased", error=repr(err))
 
     async def _renew(self, mine: Claim) -> None:
         while True:
@@ -164,6 +179,13 @@ class Idempotency:
                     await repository.renew(conn, mine, self._settings.lock)
             except (SQLAlchemyError, OSError) as err:
                 log.warning("idempotency.unrenewed", error=repr(err))
+
+
+@dataclass(slots=True)
+class _Holding:
+    """``done_unkept``: the claim is left to run out."""
+
+    done_unkept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,19 +206,19 @@ def _key_of(scope: Scope) -> str | None:
     return Headers(scope=scope).get(HEADER)
 
 
-def _fingerprint(key: bytes, request: Request, caller: Caller) -> Fingerprint:
+def _fingerprint(keys: Sequence[bytes], request: Request, caller: Caller) -> Fingerprint:
     """What the caller may do belongs to it: a key of less reach is not told what one of more reach was."""
     reach = "*" if caller.collection_ids is None else ",".join(sorted(caller.collection_ids))
     query = request.scope["query_string"].decode("latin-1")
     parts = (request.method, request.scope["path"], query, caller.role, caller.scope, reach)
-    return Fingerprint(key, parts, request.headers.get("content-type", ""))
+    return Fingerprint(keys, parts, request.headers.get("content-type", ""))
 
 
 def _answer_of(earlier: Earlier, fingerprint: Fingerprint) -> Kept:
     if earlier.answer is None:
         message = f"The first request with this {HEADER} is still being done: try again"
         raise InUse(message, retry_after=timedelta(seconds=min(max(1, math.ceil(earlier.wait)), MOST_WAIT)))
-    if earlier.fingerprint != fingerprint.value():
+    if not fingerprint.is_of(earlier.fingerprint):
         message = f"This {HEADER} belongs to another request: use a new one"
         raise Reused(message)
     return earlier.answer

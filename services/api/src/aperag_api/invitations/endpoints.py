@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from aperag_api.auth import Admin, Unlimited
+from aperag_api.auth import Appointer, Unlimited
 from aperag_api.gateway import Services
 from aperag_api.invitations.schemas import InvitationCreate, InvitationList, InvitationOut
 
@@ -14,7 +14,7 @@ router = APIRouter(tags=["users"])
 
 
 @router.post("/invite")
-async def invite(body: InvitationCreate, caller: Admin, services: Services) -> InvitationOut:
+async def invite(body: InvitationCreate, caller: Appointer, services: Services) -> InvitationOut:
     return await services.identity.invitations.invite(caller, body)
 
 

@@ -30,7 +30,8 @@ class InvitationRow:
     is_valid: bool
 
 
-_VALID = "used_at IS NULL AND expires_at > clock_timestamp()"
+_VALID = """used_at IS NULL AND expires_at > clock_timestamp()
+    AND EXISTS (SELECT FROM users inviter WHERE inviter.id = created_by AND inviter.is_active)"""
 _COLUMNS = f"""
     id, email, username, token, role, created_by, created AS created_at, expires_at, used_at, {_VALID} AS is_valid
 """

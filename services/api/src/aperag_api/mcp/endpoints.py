@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from aperag_api.gateway import Services
+from aperag_api.http.rates import within_rate
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, dependencies=[Depends(within_rate)])
 
 
 @router.api_route("/mcp/", methods=["GET", "POST", "DELETE"])

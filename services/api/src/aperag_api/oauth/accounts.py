@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from aperag_common.auth.keys import KeyHasher
 
 NAMELESS = "user"
+UNVERIFIED = (
+    "A user has registered with this address, and nobody has verified that it is theirs: log in with the password, or ask"
+    " an administrator to delete that user or to invite you"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +54,21 @@ class Accounts:
         return user
 
     async def _linked(self, conn: AsyncConnection, provider: str, identity: Identity) -> UserRow:
-        """``identity.email`` is one that the provider has verified: its owner is the user who has it here."""
+        """``identity.email`` is one that the provider has verified: its owner is the user who has it here.
+
+        Unless nobody has verified it here: whoever registered with another person's address would share their account.
+        """
         if identity.email is not None:
             await repository.lock(conn, f"aperag.oauth.email:{identity.email}")
             found = await users.by_email(conn, identity.email)
+            if found is not None and not found.email_verified:
+                raise HTTPException(403, UNVERIFIED)
             if found is not None:
                 return _active(found)
         role = await self._role(conn, identity)
         username = await _free_name(conn, identity.name)
-        newcomer = Newcomer(username, role, identity.email, source=provider)
+        verified = identity.email is not None
+        newcomer = Newcomer(username, role, identity.email, source=provider, email_verified=verified)
         return (await admit(conn, self.hasher, newcomer)).user
 
     async def _role(self, conn: AsyncConnection, identity: Identity) -> Role:

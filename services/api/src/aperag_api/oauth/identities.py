@@ -97,7 +97,8 @@ def _decode(encoded: str, keys: KeySet, issuer: Issuer) -> jwt.Token:
 def _identity(subject: str, claims: Mapping[str, Any], *, verified: bool) -> Identity:
     email = claims.get("email")
     try:
-        proved = email_of(email) if verified and isinstance(email, str) else None
+        # Normalising letters beyond ASCII would make one mailbox another's: such an address leads to nobody.
+        proved = email_of(email) if verified and isinstance(email, str) and email.isascii() else None
     except ValueError:
         proved = None
     named = (claims.get(name) for name in ("preferred_username", "nickname", "name"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from aperag_api.prompts.sandbox import Examined, Rendered, examine, limit_memory, render
@@ -9,10 +11,13 @@ from aperag_common import errors
 from aperag_common.pool import ProcessPool
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
     from typing import Any
 
 PROCESSES = 1
+MOST_WAITING = 16
+"""Of all users, in one gateway: one of them may take seconds."""
+RETRY_AFTER = timedelta(seconds=5)
 IDLE_SECONDS = 60.0
 ABANDONED_SECONDS = 0.5
 LAST_RESORT_SECONDS = 20.0
@@ -22,9 +27,10 @@ _LOST = "it took too long, or ended the process that rendered it"
 
 
 class Templates:
-    """The same limits hold for whatever renders what users wrote."""
+    """The same limits hold for whatever renders what users wrote; raises ``Busy`` where too many wait for it."""
 
     def __init__(self) -> None:
+        self._waiting = 0
         self._pool = ProcessPool(
             PROCESSES, initializer=limit_memory, idle_seconds=IDLE_SECONDS, abandoned_seconds=ABANDONED_SECONDS
         )
@@ -34,12 +40,29 @@ class Templates:
 
     async def examine(self, template: str) -> Examined:
         try:
-            return await self._pool.run(examine, template, seconds=LAST_RESORT_SECONDS)
+            async with self._place():
+                return await self._pool.run(examine, template, seconds=LAST_RESORT_SECONDS)
+        except errors.Busy:
+            raise
         except (TimeoutError, errors.Retryable):
             return Examined(_LOST)
 
     async def render(self, template: str, variables: Mapping[str, Any]) -> Rendered:
         try:
-            return await self._pool.run(render, template, dict(variables), seconds=LAST_RESORT_SECONDS)
+            async with self._place():
+                return await self._pool.run(render, template, dict(variables), seconds=LAST_RESORT_SECONDS)
+        except errors.Busy:
+            raise
         except (TimeoutError, errors.Retryable):
             return Rendered(None, _LOST)
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        if self._waiting >= MOST_WAITING:
+            message = "Too many templates are being tried: try again"
+            raise errors.Busy(message, retry_after=RETRY_AFTER)
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1

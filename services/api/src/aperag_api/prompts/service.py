@@ -93,7 +93,7 @@ class PromptService:
             problem = (await self.templates.examine(content)).problem if content.strip() else EMPTY
             if problem is not None:
                 message = f"The prompt {type_} is no template: {problem}"
-                raise errors.InvalidParameter(message, details={"type": type_.value})
+                raise errors.InvalidParameter(message, details={"prompt_type": type_.value})
         async with self.engine.begin() as conn:
             for type_, content in sorted(named.items()):
                 await repository.write(conn, ids.new_prompt_id(), owner, type_.value, content)

@@ -39,7 +39,8 @@ class Readiness:
 _INSERT = text(
     """
     INSERT INTO search_history (id, owner, collection_id, query, request, items)
-    VALUES (:id, :owner, :collection, :query, CAST(:request AS jsonb), CAST(:items AS jsonb))
+    SELECT :id, id, :collection, :query, CAST(:request AS jsonb), CAST(:items AS jsonb)
+    FROM users WHERE id = :owner AND is_active
     RETURNING created
     """
 )
@@ -86,7 +87,8 @@ async def insert(
     query: str,
     request: dict[str, Any],
     items: list[dict[str, Any]],
-) -> datetime:
+) -> datetime | None:
+    """None of a user who was deleted while this was searched."""
     values = {
         "id": search_id,
         "owner": owner,
@@ -95,7 +97,7 @@ async def insert(
         "request": json.dumps(request),
         "items": json.dumps({"items": items}),
     }
-    created: datetime = (await conn.execute(_INSERT, values)).scalar_one()
+    created: datetime | None = (await conn.execute(_INSERT, values)).scalar_one_or_none()
     return created
 
 

@@ -112,7 +112,7 @@ class SearchService:
                 request=answer.model_dump(mode="json", include=_ECHOED),
                 items=[item.model_dump(mode="json") for item in answer.items],
             )
-        return answer.model_copy(update={"id": search_id, "created": created})
+        return answer if created is None else answer.model_copy(update={"id": search_id, "created": created})
 
 
 def _kinds(body: SearchIn) -> list[str]:

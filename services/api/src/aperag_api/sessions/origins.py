@@ -12,13 +12,13 @@ _OWN = frozenset({"same-origin", "none"})
 """Of ``Sec-Fetch-Site``; ``none``: the person typed the address or opened a bookmark."""
 
 
-def same_origin(headers: Mapping[str, str], hosts: Collection[str]) -> bool:
-    """``headers`` have lower-case names; ``hosts`` are further hosts (``host`` or ``host:port``) that may ask.
+def same_origin(headers: Mapping[str, str], trusted: Collection[str]) -> bool:
+    """``headers`` have lower-case names; ``trusted`` are further origins that may ask.
 
     A browser says where an unsafe request comes from. What says nothing is no browser, and no site can make it send.
     """
     origin = headers.get("origin")
-    if origin is not None and _host_of(origin) in hosts:
+    if origin is not None and origin.strip().lower() in trusted:
         return True
     site = headers.get("sec-fetch-site")
     if site is not None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def upload_service(runtime: Runtime, settings: Settings) -> UploadService:
     objects = LocalObjectStore(settings.objects.directory)
-    limits = Limits(settings.max_document_size, settings.max_documents_per_request)
+    limits = Limits(settings.max_document_size, settings.max_documents_per_request, settings.max_staged_documents)
     arrivals = Arrivals(settings.objects.directory, settings.max_uploads_per_user, settings.min_free_space)
     engine, courier, most = runtime.engine, runtime.courier, settings.interactive_documents
     return UploadService(engine, objects, courier, limits, most, settings.work, arrivals)

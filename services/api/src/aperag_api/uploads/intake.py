@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """``document_size`` is in bytes."""
+    """``document_size`` is in bytes; ``staged`` are documents of one user that wait to be confirmed."""
 
     document_size: int
     documents: int
+    staged: int
 
     @property
     def request_size(self) -> int:

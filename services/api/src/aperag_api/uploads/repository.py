@@ -31,6 +31,7 @@ _LOCK_NAMES = text(
     ) AS keys
     """
 )
+_STAGED = text("SELECT count(*) FROM document WHERE owner = :owner AND status = 'UPLOADED' AND deleted_at IS NULL")
 _NAMED = text(
     """
     SELECT id, name, size, sha256, status FROM document
@@ -38,6 +39,11 @@ _NAMED = text(
     ORDER BY id FOR UPDATE
     """
 )
+
+
+async def staged(conn: AsyncConnection, owner: str) -> int:
+    """Documents of the owner that wait to be confirmed."""
+    return int((await conn.execute(_STAGED, {"owner": owner})).scalar_one())
 
 
 async def lock_names(conn: AsyncConnection, collection_id: str, names: Sequence[str]) -> dict[str, NamedDocument]:

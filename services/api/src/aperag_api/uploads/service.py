@@ -12,9 +12,11 @@ from aperag_api.collections.service import index_kinds
 from aperag_api.documents import repository as documents
 from aperag_api.documents.schemas import DocumentList
 from aperag_api.documents.service import view
+from aperag_api.http.failures import TooManyRequests
 from aperag_api.quotas.service import hold
 from aperag_api.reading import reading
 from aperag_api.uploads import repository
+from aperag_api.uploads.arrivals import LATER
 from aperag_api.uploads.decide import Sorted, is_confirmable, is_here, sort_received
 from aperag_api.uploads.intake import Intake
 from aperag_api.uploads.schemas import ConfirmAnswer, ConfirmError, FailedConfirmation, UploadedDocument
@@ -68,6 +70,7 @@ class UploadService:
         """The first half of the two-step upload; unconfirmed documents expire."""
         async with self.arrivals.one(owner), self._intake(owner, collection_id, body) as intake:
             await self._kinds(owner, collection_id)
+            await self._check_staged(owner)
             received = await intake.receive("file", at_most=1)
             if not received:
                 raise _missing("file")
@@ -113,6 +116,14 @@ class UploadService:
             failed_documents=failed,
             task_ids={change.document_id: change.workflow_id for change in changed},
         )
+
+    async def _check_staged(self, owner: str) -> None:
+        """What is not confirmed counts against no quota, and must not fill the disk for that."""
+        async with reading(self.engine) as conn:
+            waiting = await repository.staged(conn, owner)
+        if waiting >= self.limits.staged:
+            message = f"{waiting} of your uploads wait to be confirmed: confirm them, or wait until they expire"
+            raise TooManyRequests(message, retry_after=LATER)
 
     def _intake(self, owner: str, collection_id: str, body: MultipartBody) -> Intake:
         return Intake(self.objects, body, owner, collection_id, self.limits)

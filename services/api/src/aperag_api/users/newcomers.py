@@ -43,13 +43,14 @@ _HAS_CHAT = text("SELECT EXISTS (SELECT FROM collection WHERE owner = :owner AND
 
 @dataclass(frozen=True, slots=True)
 class Newcomer:
-    """``source`` is ``local`` or the name of an OAuth provider."""
+    """``source`` is ``local`` or the name of an OAuth provider; ``email_verified`` as the model ``User`` has it."""
 
     username: str
     role: Role
     email: str | None = None
     password_hash: str | None = None
     source: str = LOCAL
+    email_verified: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ async def admit(conn: AsyncConnection, hasher: KeyHasher, newcomer: Newcomer) ->
         username=newcomer.username,
         username_key=name_key(newcomer.username),
         email=newcomer.email,
+        email_verified=newcomer.email_verified,
         role=newcomer.role,
         password_hash=newcomer.password_hash,
         source=newcomer.source,

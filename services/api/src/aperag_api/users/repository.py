@@ -19,6 +19,7 @@ class UserRow:
     id: str
     username: str
     email: str | None
+    email_verified: bool
     role: str
     is_active: bool
     password_hash: str | None
@@ -26,15 +27,18 @@ class UserRow:
     date_joined: datetime
 
 
-_COLUMNS = "id, username, email, role, is_active, password_hash, registration_source, created AS date_joined"
+_COLUMNS = """
+    id, username, email, email_verified, role, is_active, password_hash, registration_source, created AS date_joined
+"""
 
 _FIRST = text("SELECT pg_advisory_xact_lock(hashtextextended('aperag.first_user', 0))")
 _ANY = text("SELECT EXISTS (SELECT FROM users)")
 _ANY_ADMIN = text("SELECT EXISTS (SELECT FROM users WHERE role = 'admin' AND is_active)")
 _INSERT = text(
     f"""
-    INSERT INTO users (id, username, username_key, email, role, is_active, password_hash, registration_source)
-    VALUES (:id, :username, :username_key, :email, :role, true, :password_hash, :source)
+    INSERT INTO users
+        (id, username, username_key, email, email_verified, role, is_active, password_hash, registration_source)
+    VALUES (:id, :username, :username_key, :email, :email_verified, :role, true, :password_hash, :source)
     ON CONFLICT DO NOTHING RETURNING {_COLUMNS}
     """
 )
@@ -101,6 +105,7 @@ async def insert(
     username: str,
     username_key: str,
     email: str | None,
+    email_verified: bool,
     role: str,
     password_hash: str | None,
     source: str,
@@ -111,6 +116,7 @@ async def insert(
         "username": username,
         "username_key": username_key,
         "email": email,
+        "email_verified": email_verified,
         "role": role,
         "password_hash": password_hash,
         "source": source,

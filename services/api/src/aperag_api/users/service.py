@@ -53,10 +53,11 @@ class UserService:
         self._check_new(body.password)
         encoded = await self.passwords.hash(body.password or "")
         async with self.engine.begin() as conn:
-            role, username, email = await self._role(conn, body)
+            role, username, invited = await self._role(conn, body)
             if username is None:
                 raise HTTPException(400, "Username is required")
-            return _registered(await admit(conn, self.hasher, Newcomer(username, role, email, encoded)))
+            newcomer = Newcomer(username, role, body.email, encoded, email_verified=invited)
+            return _registered(await admit(conn, self.hasher, newcomer))
 
     async def register_admin(self, body: Registration) -> Registered:
         """For development only."""
@@ -83,6 +84,8 @@ class UserService:
         user = await self._user(caller.user_id)
         if name_key(body.username) != name_key(user.username):
             raise HTTPException(403, "A password is changed by its own user: log in as that user")
+        if user.password_hash is None:
+            raise HTTPException(400, "This user has no password: it signs in by a provider")
         self._check_new(body.new_password)
         async with self.throttle.attempt(CHANGE, user.id) as attempt:
             attempt.right = (await self.passwords.verify(body.old_password, user.password_hash)).right
@@ -111,18 +114,18 @@ class UserService:
         self.courier.deliver(Change((user_purge_dispatch(user_id, user_id, 1, 1, traceparent, source=SOURCE),)))
         return UserDeleted(message="The user is deleted; what they own is being removed")
 
-    async def _role(self, conn: AsyncConnection, body: Registration) -> tuple[Role, str | None, str | None]:
-        """Role, name and address of who registers."""
+    async def _role(self, conn: AsyncConnection, body: Registration) -> tuple[Role, str | None, bool]:
+        """Role and name of who registers, and whether by an invitation that was sent to the address."""
         if await repository.is_first(conn):
-            return Role.ADMIN, body.username, body.email
+            return Role.ADMIN, body.username, False
         if body.token is None and self.mode is RegisterMode.UNLIMITED:
-            return Role.RW, body.username, body.email
+            return Role.RW, body.username, False
         if not body.token:
             raise HTTPException(400, "An invitation token is required")
         if body.email is None:
             raise HTTPException(400, "An email address is required: that of the invitation")
         invitation = await redeem(conn, body.token, body.email)
-        return Role(invitation.role), body.username or invitation.username, body.email
+        return Role(invitation.role), body.username or invitation.username, True
 
     async def _user(self, user_id: str) -> UserRow:
         async with reading(self.engine) as conn:

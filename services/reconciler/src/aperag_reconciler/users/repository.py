@@ -38,6 +38,7 @@ OWNED = {
 }
 """Rows that may be many, and those that no foreign key removes with the user's own row; the audit log stays."""
 
+LATE = 10_000
 _LOCK_USER = text("SELECT id FROM users WHERE id = :user FOR UPDATE")
 _COLLECTIONS = text("SELECT EXISTS (SELECT FROM collection WHERE owner = :user)")
 _REMOVE_USER = text("DELETE FROM users WHERE id = :user")
@@ -60,10 +61,13 @@ async def remove_owned(conn: AsyncConnection, table: str, user_id: str, *, limit
 async def remove_user(conn: AsyncConnection, user_id: str) -> bool:
     """Not while a collection is left. Keys, bots, quotas and the like go with the user's row.
 
-    The row is locked first: a request that came before the delete may still be adding a collection.
+    The row is locked first: a request that came before the delete may still be adding a collection, and others may have
+    left a few rows since they were removed.
     """
     await conn.execute(_LOCK_USER, {"user": user_id})
     if await has_collections(conn, user_id):
         return False
+    for table in OWNED:
+        await remove_owned(conn, table, user_id, limit=LATE)
     await conn.execute(_REMOVE_USER, {"user": user_id})
     return True

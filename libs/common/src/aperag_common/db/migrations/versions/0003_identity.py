@@ -230,6 +230,7 @@ def upgrade() -> None:
     op.add_column("api_key", sa.Column("scope", sa.String(length=8), server_default="all", nullable=False))
     op.add_column("api_key", sa.Column("collection_ids", postgresql.ARRAY(sa.String(length=24)), nullable=True))
     op.add_column("api_key", sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("users", sa.Column("email_verified", sa.Boolean(), server_default="false", nullable=False))
     op.add_column("users", sa.Column("password_hash", sa.String(length=256), nullable=True))
     op.add_column(
         "users", sa.Column("registration_source", sa.String(length=32), server_default="local", nullable=False)
