@@ -169,6 +169,24 @@ class ProviderNotFound(ClientError):
     code, number, status = "LLM_PROVIDER_NOT_FOUND", 1204, 400
 
 
+class ProviderAlreadyExists(ClientError):
+    code, number, status = "LLM_PROVIDER_ALREADY_EXISTS", 1801, 409
+
+
+class ProviderNotPublic(ClientError):
+    code, number, status = "PROVIDER_NOT_PUBLIC", 1803, 400
+
+
+class ProviderKeyMissing(ClientError):
+    """The provider is there, but nobody can call it."""
+
+    code, number, status = "PROVIDER_KEY_MISSING", 1001, 400
+
+
+class ModelNotFound(ClientError):
+    code, number, status = "LLM_MODEL_NOT_FOUND", 1802, 404
+
+
 class ChatNotFound(ClientError):
     code, number, status = "CHAT_NOT_FOUND", 1401, 404
 

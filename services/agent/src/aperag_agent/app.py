@@ -17,17 +17,17 @@ from aperag_common.work.driven import DrivenRows
 from aperag_common.work.failures import record_poison
 from aperag_common.work.policy import WorkPolicy
 from aperag_common.work.presence import present
+from aperag_models.catalog import Models
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
-    from aperag_agent.completions.resolve import Catalog
     from aperag_agent.settings import Settings
 
 SERVICE = "agent"
 
 
-def make_runs(runtime: Runtime, settings: Settings, catalog: Catalog) -> TurnRuns:
+def make_runs(runtime: Runtime, settings: Settings, catalog: Models) -> TurnRuns:
     policy = WorkPolicy.of(settings.work)
     rows = DrivenRows(runtime.engine, runtime.courier, policy, runtime.metrics, runtime.instance, source=SERVICE)
     return TurnRuns(
@@ -49,7 +49,8 @@ def make_worker(runtime: Runtime, settings: Settings, runs: TurnRuns) -> Worker:
 async def serve(settings: Settings) -> None:
     """Runs until SIGTERM, then gives back what it holds: another agent begins these turns anew."""
     async with open_runtime(settings, service=SERVICE) as runtime:
-        runs = make_runs(runtime, settings, _catalog(runtime, settings))
+        models = Models.of(runtime.engine, settings)
+        runs = make_runs(runtime, settings, models)
         worker = make_worker(runtime, settings, runs)
 
         async def on_cancel(message: Msg) -> None:
@@ -63,4 +64,5 @@ async def serve(settings: Settings) -> None:
         async with present(runtime.engine, SERVICE, runtime.instance, worker.loads):
             await until_stopped()
         await worker.stop()
+        await models.close()
         await server.stop()

@@ -6,7 +6,8 @@ from datetime import timedelta
 
 from pydantic import Field, PositiveInt
 
-from aperag_common.settings import Block, ServiceSettings, WorkSettings
+from aperag_common.settings import Block, WorkSettings
+from aperag_models.settings import CallingSettings
 
 
 class LimitSettings(Block):
@@ -27,7 +28,7 @@ class TurnWork(WorkSettings):
     beat: timedelta = Field(timedelta(seconds=3), description="how often a claim is renewed")
 
 
-class Settings(ServiceSettings):
+class Settings(CallingSettings):
     work: TurnWork = Field(default_factory=TurnWork)
     turns: PositiveInt = Field(32, description="turns that one agent process runs at a time")
     limits: LimitSettings = Field(default_factory=LimitSettings)

@@ -41,6 +41,8 @@ from aperag_api.http.rates import Rates, within_rate
 from aperag_api.http.schemas import REFUSALS
 from aperag_api.idempotency.middleware import Idempotency
 from aperag_api.identity import open_identity
+from aperag_api.inference import endpoints as inference
+from aperag_api.inference.service import InferenceService
 from aperag_api.installation import endpoints as installation
 from aperag_api.installation.mineru import MinerU
 from aperag_api.installation.service import InstallationService
@@ -50,10 +52,14 @@ from aperag_api.marketplace import endpoints as marketplace
 from aperag_api.marketplace.service import MarketplaceService
 from aperag_api.mcp import endpoints as mcp
 from aperag_api.mcp.proxy import McpProxy
+from aperag_api.models import endpoints as models_
+from aperag_api.models.service import ModelService
 from aperag_api.oauth import endpoints as oauth
 from aperag_api.prompts import endpoints as prompts
 from aperag_api.prompts.rendering import Templates
 from aperag_api.prompts.service import PromptService
+from aperag_api.providers import endpoints as providers
+from aperag_api.providers.service import ProviderService
 from aperag_api.queues import endpoints as queues
 from aperag_api.queues.service import QueueService
 from aperag_api.quotas import endpoints as quotas
@@ -89,7 +95,9 @@ from aperag_common.live.relay import TurnRelays
 from aperag_common.objects import LocalObjectStore
 from aperag_common.telemetry.tracing import collector
 from aperag_common.work.policy import WorkPolicy
-from aperag_retrieval.embedding import InProcessEmbedder
+from aperag_models.catalog import Models
+from aperag_models.keys import vault_of
+from aperag_retrieval.embedding import EmbeddersBesideLocal, InProcessEmbedder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -128,6 +136,9 @@ ROUTERS = (
     bots.router,
     chats.router,
     turns.router,
+    providers.router,
+    models_.router,
+    inference.router,
     timers.router,
     dead_letters.router,
     web.router,
@@ -139,7 +150,8 @@ async def open_gateway(
     runtime: Runtime, settings: Settings, *, embedder: Embedder | None = None, models: SearchModels | None = None
 ) -> AsyncIterator[Gateway]:
     embedder = embedder or InProcessEmbedder()
-    gateway = _assemble(runtime, settings, embedder, models)
+    callable_models = _models(runtime, settings)
+    gateway = _assemble(runtime, settings, embedder, models or callable_models)
     await gateway.quotas.keep_initial(settings.initial_quotas)
     gateway.feed.start()
     runtime.health.add("events", gateway.feed.check, critical=False)
@@ -153,6 +165,7 @@ async def open_gateway(
         await gateway.prompts.templates.close()
         await gateway.web.close()
         await embedder.close()
+        await callable_models.close()
 
 
 def make_app(gateway: Gateway, runtime: Runtime, settings: Settings) -> FastAPI:
@@ -207,7 +220,7 @@ async def _health() -> dict[str, str]:
     return {"status": "healthy", "service": "aperag-api"}
 
 
-def _assemble(runtime: Runtime, settings: Settings, embedder: Embedder, models: SearchModels | None) -> Gateway:
+def _assemble(runtime: Runtime, settings: Settings, embedder: Embedder, models: SearchModels) -> Gateway:
     secret = InstallationSecret.of(settings.secret_key, settings.secret_key_previous)
     engine, bus, courier = runtime.engine, runtime.bus, runtime.courier
     hasher = KeyHasher.of(secret.current, secret.previous)
@@ -232,8 +245,11 @@ def _assemble(runtime: Runtime, settings: Settings, embedder: Embedder, models: 
         identity=open_identity(runtime, settings, secret),
         installation=InstallationService(engine, vault, MinerU(outside.client, settings.mineru_url)),
         marketplace=MarketplaceService(engine),
+        inference=InferenceService(EmbeddersBesideLocal(embedder, models), models),
         mcp=McpProxy(settings.mcp_url),
+        models=ModelService(engine),
         prompts=prompts_,
+        providers=ProviderService(engine, vault_of(secret), outside.client.guard),
         queues=QueueService(engine, bus),
         quotas=QuotaService(engine),
         searches=search_service(engine, fanout, embedder, models),
@@ -247,6 +263,11 @@ def _assemble(runtime: Runtime, settings: Settings, embedder: Embedder, models: 
         uploads=upload_service(runtime, settings),
         web=outside,
     )
+
+
+def _models(runtime: Runtime, settings: Settings) -> Models:
+    secret = InstallationSecret.of(settings.secret_key, settings.secret_key_previous)
+    return Models(runtime.engine, vault_of(secret), settings.outbound, settings.models)
 
 
 def _turns(runtime: Runtime, settings: Settings, prompts_: PromptService) -> TurnService:

@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from aperag_api.events.feed import Feed
     from aperag_api.events.service import EventService
     from aperag_api.identity import Identity
+    from aperag_api.inference.service import InferenceService
     from aperag_api.installation.service import InstallationService
     from aperag_api.marketplace.service import MarketplaceService
     from aperag_api.mcp.proxy import McpProxy
+    from aperag_api.models.service import ModelService
     from aperag_api.prompts.service import PromptService
+    from aperag_api.providers.service import ProviderService
     from aperag_api.queues.service import QueueService
     from aperag_api.quotas.service import QuotaService
     from aperag_api.searches.service import SearchService
@@ -52,10 +55,13 @@ class Gateway:
     documents: DocumentService
     events: EventService
     identity: Identity
+    inference: InferenceService
     installation: InstallationService
     marketplace: MarketplaceService
     mcp: McpProxy
+    models: ModelService
     prompts: PromptService
+    providers: ProviderService
     queues: QueueService
     quotas: QuotaService
     searches: SearchService

@@ -16,6 +16,7 @@ from aperag_api.web.settings import WebSettings
 from aperag_common.db.models import QuotaType
 from aperag_common.outbound.settings import OutboundSettings
 from aperag_common.settings import HttpSettings
+from aperag_models.settings import ModelSettings
 
 MIB = 1024 * 1024
 
@@ -75,6 +76,7 @@ class Settings(IdentitySettings):
     rates: RateSettings = Field(default_factory=RateSettings)
     idempotency: IdempotencySettings = Field(default_factory=IdempotencySettings)
     outbound: OutboundSettings = Field(default_factory=OutboundSettings)
+    models: ModelSettings = Field(default_factory=ModelSettings)
     turns: TurnSettings = Field(default_factory=TurnSettings)
     mineru_url: str = Field("https://mineru.net", description="address of MinerU, which is asked whether a token works")
     web: WebSettings = Field(default_factory=WebSettings)

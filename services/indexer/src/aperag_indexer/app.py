@@ -28,18 +28,21 @@ from aperag_indexer.removal.handlers import RemoveStep
 from aperag_indexer.settings import Settings
 from aperag_indexer.summarizing.handlers import SummarizeStep
 from aperag_indexer.summarizing.leads import ExtractiveSummarizer
+from aperag_models.catalog import Models
 from aperag_retrieval.chunking import ChunkDraft, ChunkPolicy, ParsedDocument, chunk_document
 from aperag_retrieval.dense import PgVectorIndex
-from aperag_retrieval.embedding import EmbeddersBesideLocal, LocalEmbedder, NoEmbedders
+from aperag_retrieval.embedding import EmbeddersBesideLocal, LocalEmbedder
 from aperag_retrieval.lexical import PgFulltextIndex
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
+    from aperag_retrieval.embedding import Embedders
+
 SERVICE = "indexer"
 
 
-def make_worker(runtime: Runtime, settings: Settings, claims: Claims, pool: ProcessPool) -> Worker:
+def make_worker(runtime: Runtime, settings: Settings, claims: Claims, pool: ProcessPool, models: Embedders) -> Worker:
     """One consume loop per step."""
     objects = LocalObjectStore(settings.objects.directory)
     vectors, fulltext = PgVectorIndex(), PgFulltextIndex()
@@ -48,7 +51,7 @@ def make_worker(runtime: Runtime, settings: Settings, claims: Claims, pool: Proc
     parser = KreuzbergParser(pool, timeout=bounds.timeout, limits=limits)
     policy = ChunkPolicy(settings.chunks.size, settings.chunks.overlap)
     parse = ParseStep(claims, objects, parser, policy, partial(_chunk, pool, bounds.timeout.total_seconds()))
-    vector = VectorStep(claims, vectors, EmbeddersBesideLocal(LocalEmbedder(pool), NoEmbedders()))
+    vector = VectorStep(claims, vectors, EmbeddersBesideLocal(LocalEmbedder(pool), models))
     fulltext_step = FulltextStep(claims, fulltext)
     remove = RemoveStep(claims, objects, vectors, fulltext)
 
@@ -100,7 +103,8 @@ async def serve(settings: Settings) -> None:
         policy = WorkPolicy.of(settings.work)
         claims = Claims(runtime.engine, runtime.courier, policy, runtime.metrics, runtime.instance)
         pool = ProcessPool(settings.pool.workers, idle_seconds=settings.pool.idle.total_seconds())
-        worker = make_worker(runtime, settings, claims, pool)
+        models = Models.of(runtime.engine, settings)
+        worker = make_worker(runtime, settings, claims, pool, models)
 
         async def on_cancel(message: Msg) -> None:
             claims.cancel_task(subjects.parse_cancel_task(message.subject))
@@ -115,5 +119,6 @@ async def serve(settings: Settings) -> None:
             await until_stopped()
         warming.cancel()
         await worker.stop()
+        await models.close()
         await pool.close()
         await server.stop()

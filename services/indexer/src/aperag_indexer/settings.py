@@ -7,7 +7,8 @@ from datetime import timedelta
 
 from pydantic import Field, PositiveInt
 
-from aperag_common.settings import Block, ServiceSettings
+from aperag_common.settings import Block
+from aperag_models.settings import CallingSettings
 
 
 class SlotSettings(Block):
@@ -46,7 +47,7 @@ class ParseSettings(Block):
     memory: PositiveInt = Field(1024 * 1024 * 1024, description="most memory that reading one document may take")
 
 
-class Settings(ServiceSettings):
+class Settings(CallingSettings):
     slots: SlotSettings = Field(default_factory=SlotSettings)
     pool: PoolSettings = Field(default_factory=PoolSettings)
     chunks: ChunkSettings = Field(default_factory=ChunkSettings)

@@ -71,7 +71,7 @@ class OutboundClient:
         self.guard = Guard(settings, resolver)
         self._redirects = settings.max_redirects
         self._http = httpx.AsyncClient(
-            transport=GuardedTransport(self.guard, _trust(settings), max_connections=settings.max_connections),
+            transport=GuardedTransport(self.guard, trust(settings), max_connections=settings.max_connections),
             trust_env=False,
             # What a site tells one user's request to remember must not travel with another's.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
@@ -167,7 +167,8 @@ async def _read(answer: httpx.Response, max_bytes: int) -> bytes:
     return body.whole()
 
 
-def _trust(settings: OutboundSettings) -> ssl.SSLContext:
+def trust(settings: OutboundSettings) -> ssl.SSLContext:
+    """Whose certificates are believed."""
     context = httpx.create_ssl_context(trust_env=False)
     if settings.ca_file is not None:
         context.load_verify_locations(settings.ca_file)

@@ -3,47 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, cast
 
 from aperag_agent.local.model import NAME as EXTRACTIVE
 from aperag_agent.local.model import extractive
 from aperag_agent.turns.failures import TurnFailed
 from aperag_common import errors
+from aperag_models.refs import LOCAL, ModelRef
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import httpx
+    import httpx2
     from pydantic_ai.models import Model
     from pydantic_ai.settings import ModelSettings
 
     from aperag_agent.tools.findings import Findings
     from aperag_agent.turns.repository import TurnRow
-
-LOCAL = "local"
-
-
-class Endpoint(Protocol):
-    """Where a model is called, as ``aperag_models`` resolves it."""
-
-    @property
-    def provider(self) -> str: ...
-    @property
-    def model(self) -> str: ...
-    @property
-    def base_url(self) -> str: ...
-    @property
-    def api_key(self) -> str: ...
-    @property
-    def http_client(self) -> httpx.AsyncClient: ...
-
-
-class Catalog(Protocol):
-    """What the turns need of ``aperag_models.catalog.Models``."""
-
-    async def completion(self, user_id: str, provider: str | None, model: str | None) -> Endpoint | None:
-        """None where the built-in model is meant; raises ``ClientError`` where the user may not use it."""
-        ...
+    from aperag_models.catalog import Models
+    from aperag_models.clients.asking import Endpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +35,14 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Completions:
-    catalog: Catalog
+    catalog: Models
 
     async def of_turn(self, turn: TurnRow, findings: Findings) -> Chosen:
         """Raises ``TurnFailed`` where the model is not to be had."""
         asked: Mapping[str, Any] = turn.request.get("completion") or {}
         try:
-            endpoint = await self.catalog.completion(turn.owner, asked.get("provider"), asked.get("model"))
+            ref = ModelRef(str(asked["provider"]), str(asked["model"])) if asked else None
+            endpoint = await self.catalog.completion(turn.owner, ref)
         except errors.ApeRAGError as err:
             raise TurnFailed(err.error_code, err.message) from err
         if endpoint is None:
@@ -81,7 +60,7 @@ def _openai(endpoint: Endpoint) -> Model:
     client = AsyncOpenAI(
         base_url=endpoint.base_url,
         api_key=endpoint.api_key or "none",
-        http_client=endpoint.http_client,
+        http_client=cast("httpx2.AsyncClient", endpoint.http),  # it takes either of the two generations
         max_retries=0,  # the transport retries, within the provider's budget
     )
     return OpenAIChatModel(endpoint.model, provider=OpenAIProvider(openai_client=client))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections import Counter
@@ -90,7 +91,7 @@ def _by_passage(chosen: Sequence[tuple[float, _Sentence]]) -> list[Chosen]:
     for same in grouped.values():
         ordered = sorted(same, key=lambda it: it[1].place)
         text = ordered[0][1].text
-        for (_, before), (_, after) in zip(ordered, ordered[1:], strict=False):
+        for (_, before), (_, after) in itertools.pairwise(ordered):
             text += (" " if after.place == before.place + 1 else " … ") + after.text
         found.append(Chosen(ordered[0][1].passage, text, max(worth for worth, _ in same)))
     return sorted(found, key=lambda it: -it.worth)

@@ -17,7 +17,7 @@ from aperag_agent.tools.allowed import allowed
 from aperag_agent.tools.findings import Findings
 from aperag_agent.tools.framing import Framing
 from aperag_agent.tools.toolset import toolset
-from aperag_agent.turns.failures import TurnFailed, of_model
+from aperag_agent.turns.failures import no_tools, of_model, silent
 from aperag_agent.turns.telling import Telling
 from aperag_common.live.events import TurnEventKind
 
@@ -30,11 +30,6 @@ if TYPE_CHECKING:
     from aperag_agent.settings import LimitSettings
     from aperag_agent.turns.repository import EarlierTurn, TurnRow
     from aperag_common.live.publisher import TurnPublisher
-
-NO_TOOLS = TurnFailed(
-    "MCP_CONNECTION_ERROR", "The tools cannot be reached, so nothing can be searched: is the MCP service running?"
-)
-SILENT = TurnFailed("MODEL_FAILED", "The model answered with nothing.")
 
 
 @dataclass(slots=True)
@@ -72,9 +67,9 @@ class Conversation:
         except AgentRunError as err:
             raise of_model(err, chosen.name) from err
         except (FastMCPError, httpx.HTTPError, ConnectionError, TimeoutError) as err:
-            raise NO_TOOLS from err
+            raise no_tools() from err
         if not telling.written:
-            raise SILENT
+            raise silent()
         if references := findings.references():
             await self.told.put(TurnEventKind.REFERENCES, {"items": references})
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic_ai import exceptions
 
+from aperag_common import errors
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 
-@dataclass(frozen=True, slots=True)
 class TurnFailed(Exception):
     """Said to the asker and kept with the turn; no defect of ours."""
 
-    code: str
-    message: str
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
 
     @property
     def data(self) -> Mapping[str, Any]:
@@ -40,22 +42,45 @@ def too_long(characters: int) -> TurnFailed:
     return TurnFailed("ANSWER_TOO_LONG", f"The answer grew beyond {characters} characters. Ask for less at a time.")
 
 
-def of_model(err: exceptions.AgentRunError, model: str) -> TurnFailed:
+def no_tools() -> TurnFailed:
+    message = "The tools cannot be reached, so nothing can be searched: is the MCP service running?"
+    return TurnFailed("MCP_CONNECTION_ERROR", message)
+
+
+def silent() -> TurnFailed:
+    return TurnFailed("MODEL_FAILED", "The model answered with nothing: ask again, or choose another model.")
+
+
+def of_model(err: BaseException, model: str) -> TurnFailed:
     """``model`` is named so that people know which one; what it was asked is left out."""
+    ours = next((it for it in _causes(err) if isinstance(it, errors.ApeRAGError)), None)
+    if ours is not None:
+        return TurnFailed(ours.error_code, ours.message)
+    return TurnFailed(*_of_provider(err, model))
+
+
+def _of_provider(err: BaseException, model: str) -> tuple[str, str]:
     match err:
         case exceptions.UsageLimitExceeded():
-            return TurnFailed("TURN_LIMIT_EXCEEDED", f"The turn reached a limit: {err.message}")
-        case exceptions.ModelQuotaExceededError():
-            return TurnFailed("MODEL_QUOTA_EXCEEDED", f"The account at the provider of {model} has nothing left.")
-        case exceptions.ModelRateLimitError():
-            return TurnFailed("MODEL_BUSY", f"The provider of {model} takes no more requests now: try again later.")
+            said = "TURN_LIMIT_EXCEEDED", f"The turn reached a limit: {err.message}"
+        case exceptions.ModelHTTPError(status_code=402) | exceptions.ModelQuotaExceededError():
+            said = "MODEL_QUOTA_EXCEEDED", f"The account at the provider of {model} has nothing left."
+        case exceptions.ModelHTTPError(status_code=429) | exceptions.ModelRateLimitError():
+            said = "MODEL_BUSY", f"The provider of {model} takes no more requests now: try again later."
         case exceptions.ModelHTTPError(status_code=401 | 403):
-            return TurnFailed("MODEL_REFUSED", f"The provider of {model} refuses the API key: check it.")
+            said = "MODEL_REFUSED", f"The provider of {model} refuses the API key: check it."
         case exceptions.ModelHTTPError(status_code=404):
-            return TurnFailed("MODEL_NOT_FOUND", f"The provider knows no model {model}: choose another one.")
+            said = "MODEL_NOT_FOUND", f"The provider knows no model {model}: choose another one."
         case exceptions.ModelHTTPError():
-            return TurnFailed("MODEL_FAILED", f"The provider of {model} answered with the status {err.status_code}.")
+            said = "MODEL_FAILED", f"The provider of {model} answered with the status {err.status_code}."
         case exceptions.ModelAPIError():
-            return TurnFailed("MODEL_FAILED", f"The provider of {model} cannot be reached, or broke off.")
+            said = "MODEL_FAILED", f"The provider of {model} cannot be reached, or broke off."
         case _:
-            return TurnFailed("MODEL_FAILED", f"{model} did not answer in a form that can be used.")
+            said = "MODEL_FAILED", f"{model} did not answer in a form that can be used."
+    return said
+
+
+def _causes(err: BaseException | None) -> Iterator[BaseException]:
+    while err is not None:
+        yield err
+        err = err.__cause__ or err.__context__

@@ -1,0 +1,1 @@
+"""What a provider is asked for, in the dialects that providers speak."""

@@ -1,0 +1,39 @@
+"""How providers are called."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from pydantic import Field, PositiveInt, SecretStr
+
+from aperag_common.outbound.settings import OutboundSettings
+from aperag_common.settings import Block, ServiceSettings
+
+
+class ModelSettings(Block):
+    """The same in every service: the slots of a provider are shared by all of them."""
+
+    slots: PositiveInt = Field(8, description="calls under way at one provider at a time, over all processes")
+    wait: timedelta = Field(
+        timedelta(seconds=30), description="longest wait for a slot, or for a provider that asked for patience"
+    )
+    tries: PositiveInt = Field(3, description="times that one call is sent until its failure counts")
+    connect: timedelta = Field(timedelta(seconds=10), description="a connection has to be there within this")
+    silence: timedelta = Field(timedelta(seconds=120), description="longest pause between two pieces of an answer")
+    max_answer: PositiveInt = Field(64 * 1024 * 1024, description="largest answer of a provider, in bytes")
+    batch: PositiveInt = Field(10, description="texts of one request for embeddings")
+
+
+class CallingSettings(ServiceSettings):
+    """Of a service that calls models and knows nothing else of the installation's secrets."""
+
+    models: ModelSettings = Field(default_factory=ModelSettings)
+    outbound: OutboundSettings = Field(default_factory=OutboundSettings)
+    provider_keys: SecretStr | None = Field(
+        None,
+        description="secret that providers' keys are encrypted under, as `aperag secrets provider-keys` prints it;"
+        " without it only the built-in models can be used",
+    )
+    provider_keys_previous: tuple[SecretStr, ...] = Field(
+        (), description="earlier ones as a JSON list, newest first: what was encrypted under them is still read"
+    )

@@ -1,0 +1,1 @@
+"""Embeddings and reranking for clients that want the models themselves."""

@@ -1,0 +1,1 @@
+"""Providers of models: those of the installation, and each user's own."""
