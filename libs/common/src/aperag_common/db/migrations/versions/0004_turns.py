@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -178,4 +181,37 @@ def upgrade() -> None:
         existing_type=sa.VARCHAR(length=128),
         type_=sa.String(length=400),
         existing_nullable=False,
+    )
+    _seed()
+
+
+def _seed() -> None:
+    """The public providers and a few models of each; what an administrator deletes of it does not come back."""
+    for provider in json.loads(Path(__file__).with_name("0004_providers.json").read_text(encoding="utf-8")):
+        models = provider.pop("models")
+        op.execute(
+            sa.text(
+                """
+                INSERT INTO llm_provider (name, user_id, label, base_url, completion_dialect, embedding_dialect,
+                    rerank_dialect, allow_custom_base_url)
+                VALUES (:name, 'public', :label, :base_url, 'openai', 'openai', :rerank_dialect, false)
+                """
+            ).bindparams(**provider)
+        )
+        for model in models:
+            _seed_model(provider["name"], model)
+
+
+def _seed_model(provider: str, model: dict[str, object]) -> None:
+    op.execute(
+        sa.text(
+            """
+            INSERT INTO llm_model (provider_name, api, model, custom_llm_provider, context_window, max_input_tokens,
+                max_output_tokens, tags)
+            SELECT :provider, m.api, m.model, coalesce(m.custom_llm_provider, :provider), m.context_window,
+                m.max_input_tokens, m.max_output_tokens, m.tags
+            FROM jsonb_to_record(CAST(:model AS jsonb)) AS m(api text, model text, custom_llm_provider text,
+                context_window int, max_input_tokens int, max_output_tokens int, tags text[])
+            """
+        ).bindparams(provider=provider, model=json.dumps(model))
     )
