@@ -170,7 +170,7 @@ class ProviderNotFound(ClientError):
 
 
 class ProviderAlreadyExists(ClientError):
-    code, number, status = "LLM_PROVIDER_ALREADY_EXISTS", 1801, 409
+    code, number, status = "LLM_PROVIDER_ALREADY_EXISTS", 1801, 400
 
 
 class ProviderNotPublic(ClientError):
