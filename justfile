@@ -58,7 +58,7 @@ aperag *arguments:
 test *options: check
     pytest tests -n 3 --dist worksteal -m "not long" {{ options }}
 
-# The tests that take minutes by design: a NATS server that is away for five
+# The tests that take minutes by design: a NATS server that is away for five, the whole pipeline beside Celery
 [group('work')]
 test-long *options:
     pytest tests/integration -m long {{ options }}

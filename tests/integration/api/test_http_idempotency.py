@@ -18,7 +18,7 @@ from aperag_api.idempotency.middleware import TELLS_SECRETS
 from aperag_common.testing.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from fastapi import FastAPI
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -291,13 +291,13 @@ async def test_what_was_done_is_not_done_again_where_its_answer_could_not_be_kep
 
 
 async def test_an_answer_from_before_a_rotation_of_the_secret_is_still_given(
-    alice: Person, gateway: Gateway, settings: Settings, runtime: Runtime
+    alice: Person, settings: Settings, make_replica: Callable[..., Awaitable[FastAPI]]
 ) -> None:
     first = await alice.http.post("/collections", json=TEA, headers=KEY)
-    rotated = settings.model_copy(
-        update={"secret_key": SecretStr("drawn-for-this-test-alone-91f"), "secret_key_previous": (settings.secret_key,)}
+    later = await make_replica(
+        secret_key=SecretStr("drawn-for-this-test-alone-91f"), secret_key_previous=(settings.secret_key,)
     )
-    async with open_gateway(runtime, rotated) as later, at(make_app(later, runtime, rotated), alice) as there:
+    async with at(later, alice) as there:
         again = await there.post("/collections", json=TEA, headers=KEY)
     assert (again.status_code, again.json()) == (200, first.json())
 

@@ -45,6 +45,7 @@ def test_dispatch_measures_both_of_our_lanes_and_both_tasks() -> None:
     assert all(row["1 caller p50"] >= 20 for row in rows(report, "round trip") if row["task"] == "wait")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_pipeline_indexes_every_document_also_where_a_worker_is_killed() -> None:
     report = bench(PIPELINE)

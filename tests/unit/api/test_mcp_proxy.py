@@ -16,9 +16,12 @@ from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
 from aperag_api import errors
+from aperag_api.http.rates import Rates
+from aperag_api.http.settings import RateSettings
 from aperag_api.limits import BodyLimit
 from aperag_api.mcp import endpoints
 from aperag_api.mcp.proxy import McpProxy
+from aperag_api.proxies import Proxies
 from aperag_common.health import HttpServer
 from aperag_common.settings import HttpSettings
 from aperag_common.testing.waiting import until
@@ -55,6 +58,13 @@ class Upstream:
             self.ended.set()
 
 
+class Nobody:
+    """Knows no key: what is spoken here is the tools' to judge."""
+
+    async def caller_of(self, _: str) -> None:
+        return None
+
+
 @pytest.fixture
 def upstream() -> Upstream:
     return Upstream()
@@ -73,7 +83,8 @@ async def service(upstream: Upstream) -> AsyncIterator[HttpServer]:
 async def gateway(mcp_url: str) -> tuple[HttpServer, McpProxy]:
     app = FastAPI()
     proxy = McpProxy(mcp_url)
-    app.state.gateway = SimpleNamespace(mcp=proxy)
+    app.state.gateway = SimpleNamespace(mcp=proxy, authenticator=Nobody(), identity=SimpleNamespace(sessions=Nobody()))
+    app.state.rates = Rates(RateSettings(), Proxies.of(()))
     app.add_middleware(BodyLimit, limit=LIMIT)
     errors.install(app)
     app.include_router(endpoints.router)

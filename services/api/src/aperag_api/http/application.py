@@ -9,6 +9,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from aperag_api.http import reference
 from aperag_api.http.request_ids import HEADER, RequestIds
+from aperag_api.http.schemas import with_refusals
 from aperag_api.http.security_headers import SecurityHeaders
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ class Application(FastAPI):
                 expose_headers=READABLE,
             )
         self._outside = RequestIds(SecurityHeaders(inside, proxies))
+
+    def openapi(self) -> dict[str, Any]:
+        return with_refusals(super().openapi())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._outside(scope, receive, send)

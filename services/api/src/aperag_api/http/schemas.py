@@ -55,12 +55,29 @@ _WHY = {
     503: "Something is not available now; Retry-After says when to come back",
 }
 
+_SHAPES: tuple[type[BaseModel], ...] = (Refusal, Invalid, Problem)
+
+
+def _ref(shape: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{shape.__name__}"}
+
+
+# As references, for the framework compiles a model anew for every route and status that names it: a second per start.
 REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {
-        "model": Refusal | Invalid,
         "description": why,
-        "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
+        "content": {
+            "application/json": {"schema": {"anyOf": [_ref(Refusal), _ref(Invalid)]}},
+            "application/problem+json": {"schema": _ref(Problem)},
+        },
     }
     for status, why in _WHY.items()
 }
-"""Of every route below /api/v1."""
+"""Of every route below /api/v1; ``with_refusals`` adds what they refer to."""
+
+
+def with_refusals(description: dict[str, Any]) -> dict[str, Any]:
+    """An OpenAPI description, changed in place: with the shapes that ``REFUSALS`` refers to."""
+    schemas = description.setdefault("components", {}).setdefault("schemas", {})
+    schemas.update({shape.__name__: shape.model_json_schema() for shape in _SHAPES})
+    return description
