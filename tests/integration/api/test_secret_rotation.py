@@ -103,11 +103,11 @@ async def test_a_rotation_leaves_everything_readable_under_the_new_secret_alone(
 ) -> None:
     await fill(engine, alice.id, Vault.of(OLD))
     before = await opened(engine, Vault.of(OLD))
-    counts = await rotate(engine, ROTATING, batch=batch)
+    counts = await rotate(engine, ROTATING, ROTATING, batch=batch)
     assert rotated(counts) == {"invitation.token": ROWS, "setting.value": ROWS, "collection.config": 2 * ROWS}
     assert await opened(engine, Vault.of(NEW)) == before
     assert len(before) == 4 * ROWS
-    assert set(rotated(await rotate(engine, ROTATING, batch=batch)).values()) == {0}
+    assert set(rotated(await rotate(engine, ROTATING, ROTATING, batch=batch)).values()) == {0}
 
 
 async def test_a_rotation_changes_nothing_else(engine: AsyncEngine, alice: Person) -> None:
@@ -122,7 +122,7 @@ async def test_a_rotation_changes_nothing_else(engine: AsyncEngine, alice: Perso
     )
     async with engine.connect() as conn:
         before = (await conn.execute(look)).one()
-    await rotate(engine, ROTATING)
+    await rotate(engine, ROTATING, ROTATING)
     async with engine.connect() as conn:
         assert (await conn.execute(look)).one() == before
 
@@ -145,9 +145,9 @@ async def test_an_interrupted_rotation_goes_on_where_it_was(
     with monkeypatch.context() as patch:
         patch.setattr(repository, "replace", crash)
         with pytest.raises(KeyboardInterrupt):
-            await rotate(engine, ROTATING, batch=2)
+            await rotate(engine, ROTATING, ROTATING, batch=2)
     assert await opened(engine, ROTATING) == before
-    counts = rotated(await rotate(engine, ROTATING, batch=2))
+    counts = rotated(await rotate(engine, ROTATING, ROTATING, batch=2))
     # Five invitations and two settings were committed; the eighth row went back with its batch.
     assert counts == {"invitation.token": 0, "setting.value": ROWS - 2, "collection.config": 2 * ROWS}
     assert await opened(engine, Vault.of(NEW)) == before
@@ -159,7 +159,7 @@ async def test_what_nobody_can_read_stays_and_stops_nothing(engine: AsyncEngine,
         await add_setting(conn, "tampered", "x", Vault.of(OLD))
         await conn.execute(text("UPDATE setting SET value = value || 'AAAA' WHERE name = 'tampered'"))
         await add_setting(conn, "well", "y", Vault.of(OLD))
-    counts = await rotate(engine, ROTATING, batch=1)
+    counts = await rotate(engine, ROTATING, ROTATING, batch=1)
     assert counts["setting.value"] == Count(rotated=1, unreadable=2)
     async with engine.connect() as conn:
         strange = (await conn.execute(text("SELECT value FROM setting WHERE name = 'strange'"))).scalar_one()

@@ -159,4 +159,8 @@ def test_every_column_that_is_marked_encrypted_is_rotated_and_no_other() -> None
 
 def test_contexts_name_the_place_and_the_row() -> None:
     assert {place.context("1", "f") for place in ENCRYPTED if place.inside} == {"collection.config.f:1"}
-    assert {place.context("1") for place in ENCRYPTED if not place.inside} == {"invitation.token:1", "setting.value:1"}
+    assert {place.context("1") for place in ENCRYPTED if not place.inside} == {
+        "invitation.token:1",
+        "setting.value:1",
+        "llm_provider.api_key:1",
+    }

@@ -74,7 +74,7 @@ async def open_runtime(settings: ServiceSettings, *, service: str) -> AsyncItera
 
         async def postgres_answers() -> None:
             async with engine.connect() as conn:
-                await conn.execute(text("SELECT 1 FROM document LIMIT 1"))
+                await conn.execute(text("SELECT 1 FROM stream_epoch LIMIT 1"))
 
         health.add("nats", nats_answers)
         health.add("postgres", postgres_answers)

@@ -60,8 +60,8 @@ class Models:
 
     @classmethod
     def of(cls, engine: AsyncEngine, settings: CallingSettings) -> Self:
-        vault = keys.vault_of_keys(settings.provider_keys, settings.provider_keys_previous)
-        return cls(engine, vault, settings.outbound, settings.models)
+        """For a service that was given no other secret."""
+        return cls(engine, keys.vault_of(settings), settings.outbound, settings.models)
 
     async def close(self) -> None:
         for client in self._clients.values():

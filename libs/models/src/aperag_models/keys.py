@@ -12,9 +12,8 @@ from aperag_common.auth.encrypted import PROVIDER_KEY
 from aperag_common.auth.vault import Vault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from aperag_common.auth.installation import InstallationSecret
+    from aperag_models.settings import CallingSettings
 
 PURPOSE = "aperag/provider-keys"
 
@@ -24,14 +23,16 @@ def provider_secret(installation: SecretStr) -> SecretStr:
     return SecretStr(base64.urlsafe_b64encode(derive(installation, PURPOSE)).decode())
 
 
-def vault_of(installation: InstallationSecret) -> Vault:
-    """For who holds the installation's secret."""
+def vault_of(settings: CallingSettings, installation: InstallationSecret | None = None) -> Vault | None:
+    """Under the secret of their own that settings name, else under the one that is made from the installation's.
+
+    None for a service that was given neither: it can use the built-in models only.
+    """
+    if settings.provider_keys is not None:
+        return Vault.of(settings.provider_keys, settings.provider_keys_previous)
+    if installation is None:
+        return None
     return Vault.of(provider_secret(installation.current), map(provider_secret, installation.previous))
-
-
-def vault_of_keys(current: SecretStr | None, previous: Iterable[SecretStr] = ()) -> Vault | None:
-    """For who was given the derived secret; None where there is none, and so only the built-in models are."""
-    return None if current is None else Vault.of(current, previous)
 
 
 def context(provider: str) -> str:

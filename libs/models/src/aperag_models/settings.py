@@ -25,14 +25,14 @@ class ModelSettings(Block):
 
 
 class CallingSettings(ServiceSettings):
-    """Of a service that calls models and knows nothing else of the installation's secrets."""
+    """Of a service that calls models."""
 
     models: ModelSettings = Field(default_factory=ModelSettings)
     outbound: OutboundSettings = Field(default_factory=OutboundSettings)
     provider_keys: SecretStr | None = Field(
         None,
-        description="secret that providers' keys are encrypted under, as `aperag secrets provider-keys` prints it;"
-        " without it only the built-in models can be used",
+        description="secret that providers' keys are encrypted under; the gateway, agents and indexers need the same one."
+        " Without it the gateway makes one of the installation's secret, and the others use built-in models only",
     )
     provider_keys_previous: tuple[SecretStr, ...] = Field(
         (), description="earlier ones as a JSON list, newest first: what was encrypted under them is still read"

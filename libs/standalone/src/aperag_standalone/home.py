@@ -63,17 +63,22 @@ class Home:
         """Those that rotations replaced, newest first, one in each line."""
         return self.secrets / "secret_key_previous"
 
+    @property
+    def provider_keys(self) -> Path:
+        """What the API keys of models' providers are encrypted under; replaced together with the secret."""
+        return self.secrets / "provider_keys"
+
+    @property
+    def previous_provider_keys(self) -> Path:
+        return self.secrets / "provider_keys_previous"
+
     def installation_secret(self) -> dict[str, str]:
         """As the gateway's environment; made when first asked for."""
-        current = files.secret(self.secret_key)
-        previous = [secret for secret in self.replaced_secrets() if secret != current]
-        return {"APERAG_SECRET_KEY": current, "APERAG_SECRET_KEY_PREVIOUS": json.dumps(previous)}
+        return _secrets("APERAG_SECRET_KEY", self.secret_key, self.previous_secret_keys)
 
-    def replaced_secrets(self) -> list[str]:
-        try:
-            return self.previous_secret_keys.read_text(encoding="ascii").split()
-        except FileNotFoundError:
-            return []
+    def provider_secret(self) -> dict[str, str]:
+        """As the environment of the gateway and of who calls models; made when first asked for."""
+        return _secrets("APERAG_PROVIDER_KEYS", self.provider_keys, self.previous_provider_keys)
 
     @property
     def run(self) -> Path:
@@ -109,3 +114,16 @@ class Home:
             raise NotWritable(
                 message, hint="make it writable for this user, or set APERAG_HOME to another directory"
             ) from err
+
+
+def replaced(path: Path) -> list[str]:
+    """The secrets that rotations replaced, newest first."""
+    try:
+        return path.read_text(encoding="ascii").split()
+    except FileNotFoundError:
+        return []
+
+
+def _secrets(name: str, path: Path, previous: Path) -> dict[str, str]:
+    current = files.secret(path)
+    return {name: current, f"{name}_PREVIOUS": json.dumps([it for it in replaced(previous) if it != current])}

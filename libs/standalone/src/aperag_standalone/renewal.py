@@ -19,6 +19,7 @@ from aperag_common.bus.topology import Service
 from aperag_common.db import grants
 from aperag_standalone import files
 from aperag_standalone.errors import NotRunning, StandaloneError
+from aperag_standalone.home import replaced
 from aperag_standalone.postgres import PostgresServer
 from aperag_standalone.supervisor import state
 from aperag_standalone.supervisor.services import gateways, inherited
@@ -27,6 +28,7 @@ from aperag_standalone.supervisor.state import UnitStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from aperag_standalone.home import Home
     from aperag_standalone.supervisor.state import StackState, UnitState
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 POLL = 0.1
 RESTART_TIMEOUT = 120.0
 GATEWAY = str(Service.API)
+READERS = (str(Service.AGENT), str(Service.INDEXER))
 LEFT_UNREADABLE = 3
 RESUME = "the new secret is in force; once that is mended, go on with `aperag secrets rotate --resume`"
 
@@ -54,38 +57,42 @@ class Renewal:
         """What was encrypted again, by table and column."""
         with self._alone():
             if not resume:
-                self._replace_secret()
-            self._restart_gateway()
+                _replace(self.home.secret_key, self.home.previous_secret_keys)
+                _replace(self.home.provider_keys, self.home.previous_provider_keys)
+            for name in self._readers():
+                self._restart(name)
+            # Last, for from its start on it writes under the new secrets, which the others have to read.
+            self._restart(GATEWAY)
             return self._encrypt_again()
 
-    def _replace_secret(self) -> None:
-        """The old one is written down first: at no moment is what was made under it unreadable."""
-        old = files.secret(self.home.secret_key)
-        kept = [old, *(secret for secret in self.home.replaced_secrets() if secret != old)]
-        files.write_private(self.home.previous_secret_keys, "\n".join(kept) + "\n")
-        files.write_private(self.home.secret_key, secrets.token_hex(files.SECRET_BYTES))
+    def _readers(self) -> list[str]:
+        """Agents and indexers, which know the secret of providers' keys."""
+        found = state.read(self.home.state)
+        units = () if found is None else found.units
+        return [unit.name for unit in units if unit.name.rpartition("-")[0] in READERS or unit.name in READERS]
 
-    def _restart_gateway(self) -> None:
-        """The only process that knows the secret; its supervisor starts it again, with the new one."""
-        before = self._gateway()
+    def _restart(self, name: str) -> None:
+        """Its supervisor starts it again, with the new secrets."""
+        before = self._unit(name)
         if before is None or before.pid is None:
-            message = "the gateway does not run"
+            message = f"the process {name} does not run"
             raise NotRunning(message, hint="`aperag status` says why; then go on with `aperag secrets rotate --resume`")
         with suppress(psutil.NoSuchProcess):  # one that died by itself comes back in the same way
             psutil.Process(before.pid).send_signal(signal.SIGTERM)
         deadline = time.monotonic() + RESTART_TIMEOUT
-        while (now := self._gateway()) is None or now.pid == before.pid or now.status is not UnitStatus.READY:
+        while (now := self._unit(name)) is None or now.pid == before.pid or now.status is not UnitStatus.READY:
             if time.monotonic() > deadline:
-                message = f"the gateway was not ready again within {RESTART_TIMEOUT:.0f} s"
-                raise RenewalFailed(message, hint=f"see {self.home.log(GATEWAY)}; {RESUME}")
+                message = f"the process {name} was not ready again within {RESTART_TIMEOUT:.0f} s"
+                raise RenewalFailed(message, hint=f"see {self.home.log(name)}; {RESUME}")
             time.sleep(POLL)
 
     def _encrypt_again(self) -> dict[str, Any]:
         database = PostgresServer(self.home.postgres, port=self.running.postgres_port)
         database_url = {"APERAG_POSTGRES__URL": database.url(DATABASE, role=grants.role(Service.API))}
+        secrets_ = self.home.installation_secret() | self.home.provider_secret()
         done = subprocess.run(
             [sys.executable, "-m", "aperag_api.secrets", "rotate"],
-            env=inherited(self.env) | gateways(self.env) | self.home.installation_secret() | database_url,
+            env=inherited(self.env) | gateways(self.env) | secrets_ | database_url,
             capture_output=True,
             text=True,
             check=False,
@@ -96,9 +103,9 @@ class Renewal:
         counts: dict[str, Any] = json.loads(done.stdout)
         return counts
 
-    def _gateway(self) -> UnitState | None:
+    def _unit(self, name: str) -> UnitState | None:
         found = state.read(self.home.state)
-        return next((unit for unit in found.units if unit.name == GATEWAY), None) if found is not None else None
+        return next((unit for unit in found.units if unit.name == name), None) if found is not None else None
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -110,3 +117,11 @@ class Renewal:
                 message = "another rotation is under way"
                 raise RenewalFailed(message, hint="wait for its end") from err
             yield
+
+
+def _replace(path: Path, previous: Path) -> None:
+    """The old one is written down first: at no moment is what was made under it unreadable."""
+    old = files.secret(path)
+    kept = [old, *(secret for secret in replaced(previous) if secret != old)]
+    files.write_private(previous, "\n".join(kept) + "\n")
+    files.write_private(path, secrets.token_hex(files.SECRET_BYTES))

@@ -249,7 +249,7 @@ def _assemble(runtime: Runtime, settings: Settings, embedder: Embedder, models: 
         mcp=McpProxy(settings.mcp_url),
         models=ModelService(engine),
         prompts=prompts_,
-        providers=ProviderService(engine, vault_of(secret), outside.client.guard),
+        providers=ProviderService(engine, vault_of(settings, secret) or vault, outside.client.guard),
         queues=QueueService(engine, bus),
         quotas=QuotaService(engine),
         searches=search_service(engine, fanout, embedder, models),
@@ -267,7 +267,7 @@ def _assemble(runtime: Runtime, settings: Settings, embedder: Embedder, models: 
 
 def _models(runtime: Runtime, settings: Settings) -> Models:
     secret = InstallationSecret.of(settings.secret_key, settings.secret_key_previous)
-    return Models(runtime.engine, vault_of(secret), settings.outbound, settings.models)
+    return Models(runtime.engine, vault_of(settings, secret), settings.outbound, settings.models)
 
 
 def _turns(runtime: Runtime, settings: Settings, prompts_: PromptService) -> TurnService:

@@ -14,9 +14,8 @@ from aperag_api.turns.settings import TurnSettings
 from aperag_api.users.settings import IdentitySettings
 from aperag_api.web.settings import WebSettings
 from aperag_common.db.models import QuotaType
-from aperag_common.outbound.settings import OutboundSettings
 from aperag_common.settings import HttpSettings
-from aperag_models.settings import ModelSettings
+from aperag_models.settings import CallingSettings
 
 MIB = 1024 * 1024
 
@@ -44,7 +43,7 @@ def _initial_quota(quota_type: QuotaType, what: str) -> Any:
     )
 
 
-class Settings(IdentitySettings):
+class Settings(IdentitySettings, CallingSettings):
     """``secret_key`` is required: without it no API key can be verified."""
 
     http: GatewayHttp = Field(default_factory=GatewayHttp)
@@ -75,8 +74,6 @@ class Settings(IdentitySettings):
     requests: RequestSettings = Field(default_factory=RequestSettings)
     rates: RateSettings = Field(default_factory=RateSettings)
     idempotency: IdempotencySettings = Field(default_factory=IdempotencySettings)
-    outbound: OutboundSettings = Field(default_factory=OutboundSettings)
-    models: ModelSettings = Field(default_factory=ModelSettings)
     turns: TurnSettings = Field(default_factory=TurnSettings)
     mineru_url: str = Field("https://mineru.net", description="address of MinerU, which is asked whether a token works")
     web: WebSettings = Field(default_factory=WebSettings)

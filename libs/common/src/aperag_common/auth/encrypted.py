@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class Encrypted:
     """A column of tokens, or, with ``inside``, of JSON objects whose member of that name maps fields to tokens.
 
-    ``where`` is the condition of rows that are encrypted, in SQL. ``derived``: not under the installation's secret but
-    under one made from it, which services are given that must not know the other (``aperag_models.keys``).
+    ``where`` is the condition of rows that are encrypted, in SQL. ``apart``: not under the installation's secret but
+    under that of providers' keys, which services are given that must not know the other (``aperag_models.keys``).
     """
 
     table: str
@@ -18,7 +18,7 @@ class Encrypted:
     key: str
     inside: str | None = None
     where: str = "true"
-    derived: bool = False
+    apart: bool = False
 
     def context(self, key: str, field: str | None = None) -> str:
         """What the vault binds a token to: the one spelling that all writers use."""
@@ -28,6 +28,6 @@ class Encrypted:
 INVITATION_TOKEN = Encrypted("invitation", "token", "id")
 SETTING_VALUE = Encrypted("setting", "value", "name", where="encrypted")
 COLLECTION_CREDENTIALS = Encrypted("collection", "config", "id", inside="credentials")
-PROVIDER_KEY = Encrypted("llm_provider", "api_key", "name", where="api_key IS NOT NULL", derived=True)
+PROVIDER_KEY = Encrypted("llm_provider", "api_key", "name", where="api_key IS NOT NULL", apart=True)
 
 ENCRYPTED: tuple[Encrypted, ...] = (INVITATION_TOKEN, SETTING_VALUE, COLLECTION_CREDENTIALS, PROVIDER_KEY)

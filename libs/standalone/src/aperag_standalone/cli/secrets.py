@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Replace the secret that keys and credentials depend on."
+    no_args_is_help=True, add_completion=False, help="Replace the secrets that keys and credentials depend on."
 )
 
 COLUMNS = ("stored_in", "rotated", "unreadable")
 KEPT = (
     "API keys and logins stay valid: a key is hashed anew when it is used next. The old secret is kept for that in"
-    " {path}; delete the file once every key has been used, and restart the stack."
+    " {path}; delete the file (and provider_keys_previous beside it) once every key has been used, and restart the stack."
 )
 UNREADABLE = "What is unreadable was encrypted under a secret that is not known any more: enter it again."
 
@@ -37,10 +37,13 @@ def group() -> None:
 @app.command()
 def rotate(
     *,
-    resume: Annotated[bool, typer.Option("--resume", help="Make no new secret; finish what was interrupted.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Make no new ones; finish what was interrupted.")] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Make a new secret, and encrypt everything that is stored under it. The gateway is restarted for that."""
+    """Make new secrets, and encrypt everything that is stored under them.
+
+    The agents, the indexers and the gateway are restarted for that, one after another.
+    """
     running = launch.running(home())
     if running is None:
         message = f"no stack runs on {home().directory}"

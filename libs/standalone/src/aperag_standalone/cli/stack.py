@@ -48,6 +48,7 @@ def up(
     postgres_port: InnerPort = 0,
     indexers: Replicas = 1,
     reconcilers: Replicas = 1,
+    agents: Replicas = 1,
 ) -> None:
     """Start the stack; in the foreground until Ctrl-C unless --detach is given."""
     options = StackOptions(
@@ -60,6 +61,7 @@ def up(
         postgres_port=postgres_port,
         indexers=indexers,
         reconcilers=reconcilers,
+        agents=agents,
     )
     start(Console(soft_wrap=True), options, detach=detach)
 

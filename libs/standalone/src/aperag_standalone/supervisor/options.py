@@ -27,4 +27,5 @@ class StackOptions(BaseModel):
     postgres_port: int = Field(0, ge=0, le=65535)
     indexers: PositiveInt = 1
     reconcilers: PositiveInt = 1
+    agents: PositiveInt = 1
     start_timeout: float = 60.0

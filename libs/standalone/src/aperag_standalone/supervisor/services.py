@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
 GRACE = 25.0
 SLOW_STARTS = ("PYTHONDONTWRITEBYTECODE",)
-OWN = ("APERAG_API_KEY", "APERAG_SECRET_KEY", "APERAG_POSTGRES__URL", "APERAG_POSTGRES__PASSWORD", "APERAG_NATS__SEED")
+OWN = (
+    "APERAG_API_KEY",
+    "APERAG_SECRET_KEY",
+    "APERAG_PROVIDER_KEYS",
+    "APERAG_POSTGRES__URL",
+    "APERAG_POSTGRES__PASSWORD",
+    "APERAG_NATS__SEED",
+)
 """Credentials. The API key is the command line's: the MCP service would act with it for everybody who sends none."""
 GATEWAYS = (
     "APERAG_OAUTH__",
@@ -31,7 +38,7 @@ class ServiceProcess:
     """One replica of a service; ``port`` 0 lets it choose and tell through its port file.
 
     ``env`` is its environment but for what is the same for all: name, address, port. With ``holds_secret`` it is given
-    the installation's secret, as that is at each of its starts.
+    the installation's secret, as that is at each of its starts; with ``calls_models`` that of providers' keys.
     """
 
     name: str
@@ -40,6 +47,7 @@ class ServiceProcess:
     env: Mapping[str, str]
     port: int = 0
     holds_secret: bool = False
+    calls_models: bool = False
 
     @property
     def port_file(self) -> Path:
@@ -63,7 +71,8 @@ class ServiceProcess:
 
     def environment(self) -> dict[str, str]:
         secret = self.home.installation_secret() if self.holds_secret else {}
-        return {**self.env, **secret} | {
+        provider_keys = self.home.provider_secret() if self.calls_models else {}
+        return {**self.env, **secret, **provider_keys} | {
             "APERAG_HTTP__HOST": ports.LOOPBACK,
             "APERAG_HTTP__PORT": str(self.port),
             "APERAG_HTTP__PORT_FILE": str(self.port_file),

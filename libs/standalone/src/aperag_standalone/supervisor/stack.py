@@ -35,7 +35,13 @@ log = structlog.get_logger(__name__)
 DATABASE = "aperag"
 HOSTS = (ports.LOOPBACK, "localhost")
 MCP = "mcp"
-MODULES = {Service.API: "aperag_api", Service.INDEXER: "aperag_indexer", Service.RECONCILER: "aperag_reconciler"}
+MODULES = {
+    Service.AGENT: "aperag_agent",
+    Service.API: "aperag_api",
+    Service.INDEXER: "aperag_indexer",
+    Service.RECONCILER: "aperag_reconciler",
+}
+CALL_MODELS = frozenset({Service.AGENT, Service.API, Service.INDEXER})
 
 
 class Stack:
@@ -94,6 +100,7 @@ class Stack:
             self._service(Service.API, port=self._port),
             *(self._service(Service.INDEXER, number) for number in range(1, self._options.indexers + 1)),
             *(self._service(Service.RECONCILER, number) for number in range(1, self._options.reconcilers + 1)),
+            *(self._service(Service.AGENT, number) for number in range(1, self._options.agents + 1)),
             self._mcp(),
         ]
 
@@ -105,6 +112,7 @@ class Stack:
             env=self._service_environment(service),
             port=port,
             holds_secret=service is Service.API,
+            calls_models=service in CALL_MODELS,
         )
 
     def _mcp(self) -> ServiceProcess:
@@ -126,6 +134,8 @@ class Stack:
             own["APERAG_NATS__TLS_CA"] = str(self._nats.certificate.authority)
         if service is Service.API:
             own |= gateways(self._env)
+        if service is Service.AGENT:
+            own["APERAG_MCP_URL"] += "/mcp/"
         return self._environment(grants.role(service)) | own
 
     def _environment(self, role: str) -> dict[str, str]:
@@ -149,7 +159,8 @@ class Stack:
         """The administrator with an API key and a password; a start that came this far has made them for good."""
         if self._first_start:
             files = ("--key-file", str(self._home.api_key), "--password-file", str(self._home.admin_password))
-            env = self._service_environment(Service.API) | self._home.installation_secret()
+            secrets = self._home.installation_secret() | self._home.provider_secret()
+            env = self._service_environment(Service.API) | secrets
             await self._run_module("aperag_api.bootstrap", "--username", ADMIN, *files, env=env)
 
     async def _run_module(self, module: str, *arguments: str, env: Mapping[str, str]) -> None:

@@ -13,7 +13,9 @@ from aperag_api.secrets.rotation import rotate
 from aperag_api.settings import Settings
 from aperag_common import logs
 from aperag_common.auth.installation import InstallationSecret, SecretRefused
+from aperag_common.auth.vault import Vault
 from aperag_common.db.session import make_engine
+from aperag_models.keys import vault_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +29,8 @@ UNREADABLE = 3
 async def _rotate(settings: Settings, secret: InstallationSecret) -> Mapping[str, Count]:
     engine = make_engine(settings.postgres, name="aperag-secrets")
     try:
-        return await rotate(engine, secret)
+        vault = Vault.of(secret.current, secret.previous)
+        return await rotate(engine, vault, vault_of(settings, secret) or vault)
     finally:
         await engine.dispose()
 

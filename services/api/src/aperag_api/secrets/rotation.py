@@ -10,8 +10,7 @@ import structlog
 from aperag_api.secrets import repository
 from aperag_api.secrets.repository import Row
 from aperag_common.auth.encrypted import ENCRYPTED
-from aperag_common.auth.vault import Vault, VaultError
-from aperag_models import keys
+from aperag_common.auth.vault import VaultError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from aperag_common.auth.encrypted import Encrypted
-    from aperag_common.auth.installation import InstallationSecret
+    from aperag_common.auth.vault import Vault
 
 log = structlog.get_logger(__name__)
 
@@ -35,11 +34,10 @@ class Count:
     unreadable: int = 0
 
 
-async def rotate(engine: AsyncEngine, secret: InstallationSecret, *, batch: int = BATCH) -> Mapping[str, Count]:
+async def rotate(engine: AsyncEngine, vault: Vault, provider_keys: Vault, *, batch: int = BATCH) -> Mapping[str, Count]:
     """By table and column. Safe to repeat, beside running gateways that know the same secrets, and after any crash."""
-    vault, derived = Vault.of(secret.current, secret.previous), keys.vault_of(secret)
     return {
-        f"{place.table}.{place.column}": await _rotate(engine, derived if place.derived else vault, place, batch)
+        f"{place.table}.{place.column}": await _rotate(engine, provider_keys if place.apart else vault, place, batch)
         for place in ENCRYPTED
     }
 
