@@ -49,10 +49,10 @@ _ENGLISH = Phrases(
     from_="This is what the documents say:",
     extractive=(
         "These are sentences from the documents, chosen by the built-in model, which cannot write of its own."
-        " For answers in its own words add a model: aperag models."
+        " For answers in its own words add a model: aperag models providers add."
     ),
     nothing_="The documents hold nothing on “{query}”. Try other words, or another collection.",
-    no_collection="There is no collection with documents yet. Upload some, for example: aperag upload FILE",
+    no_collection="There is no collection with documents yet. Upload some, for example: aperag documents upload TITLE FILE",
     greeting=(
         "Hello. Ask me something about your documents: I search them and answer with the sentences that fit,"
         " and say where they stand."
@@ -67,10 +67,10 @@ _KOREAN = Phrases(
     from_="문서에는 이렇게 쓰여 있습니다:",
     extractive=(
         "위 내용은 내장 모델이 문서에서 고른 문장이며, 내장 모델은 스스로 글을 쓰지 못합니다."
-        " 직접 작성한 답을 원하면 모델을 추가하세요: aperag models."
+        " 직접 작성한 답을 원하면 모델을 추가하세요: aperag models providers add."
     ),
     nothing_="문서에서 ‘{query}’에 관한 내용을 찾지 못했습니다. 다른 말이나 다른 컬렉션으로 다시 물어보세요.",
-    no_collection="아직 문서가 있는 컬렉션이 없습니다. 먼저 올려 주세요. 예: aperag upload FILE",
+    no_collection="아직 문서가 있는 컬렉션이 없습니다. 먼저 올려 주세요. 예: aperag documents upload TITLE FILE",
     greeting="안녕하세요. 문서에 대해 물어보세요. 문서를 검색해 알맞은 문장으로 답하고 출처를 알려 드립니다.",
 )
 _CHINESE = Phrases(
@@ -80,9 +80,9 @@ _CHINESE = Phrases(
     read_web_="阅读了 {count} 个网页",
     used_="使用了 {tool}",
     from_="文档中是这样写的：",
-    extractive="以上是内置模型从文档中摘出的原句，内置模型不会自己写作。想要它自己组织的回答，请添加模型：aperag models。",
+    extractive="以上是内置模型从文档中摘出的原句，内置模型不会自己写作。想要它自己组织的回答，请添加模型：aperag models providers add。",
     nothing_="文档中没有找到关于“{query}”的内容。请换一种说法，或换一个知识库。",
-    no_collection="还没有包含文档的知识库。请先上传，例如：aperag upload FILE",
+    no_collection="还没有包含文档的知识库。请先上传，例如：aperag documents upload TITLE FILE",
     greeting="你好。请就你的文档提问：我会搜索文档，用合适的原句回答，并说明出处。",
 )
 _JAPANESE = Phrases(
@@ -94,10 +94,10 @@ _JAPANESE = Phrases(
     from_="文書にはこう書かれています：",
     extractive=(
         "これは内蔵モデルが文書から選んだ文で、内蔵モデルは自分で文章を書けません。"
-        "自分の言葉による回答にはモデルを追加してください：aperag models。"
+        "自分の言葉による回答にはモデルを追加してください：aperag models providers add。"
     ),
     nothing_="「{query}」についての記述は文書に見つかりません。別の言葉や別のコレクションでお試しください。",
-    no_collection="文書のあるコレクションがまだありません。まずアップロードしてください。例：aperag upload FILE",
+    no_collection="文書のあるコレクションがまだありません。まずアップロードしてください。例：aperag documents upload TITLE FILE",
     greeting="こんにちは。文書について質問してください。文書を検索し、ふさわしい文と出典をお答えします。",
 )
 _BY_LANGUAGE = {"ko": _KOREAN, "zh": _CHINESE, "ja": _JAPANESE}

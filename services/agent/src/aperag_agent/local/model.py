@@ -49,7 +49,11 @@ class Extractive:
             return
         else:
             terms = analyzer_for(DEFAULT_ANALYZER).terms
-            searched = bool(self.request.get("collections") or self.findings.collections or self.findings.passages)
+            searched = bool(
+                self.request.get("collections")
+                or self.findings.passages
+                or any(_is_library(item) for item in self.findings.collections)
+            )
             # Cutting and comparing passages takes a moment that other turns need not wait for.
             said = await asyncio.to_thread(answer, question, language, self.findings.passages, terms, searched=searched)
         for word in _WORDS.findall(said):
@@ -62,15 +66,15 @@ class Extractive:
             return {}
         named = list(self.request.get("collections") or ())
         if not named and "list_collections" not in used:
-            return _numbered([("list_collections", {})])
-        chosen = named or [str(item["id"]) for item in self.findings.collections if item.get("status") == "ACTIVE"]
+            return _numbered([("list_collections", {})], after=len(used))
+        chosen = named or [str(item["id"]) for item in self.findings.collections if _is_library(item)]
         calls: list[tuple[str, dict[str, Any]]] = [
             ("search_collection", {"collection_id": it, "query": question, "topk": TOPK})
             for it in chosen[:MOST_COLLECTIONS]
         ]
         if CHAT_FILES in offered:
             calls.append((CHAT_FILES, {"chat_id": self.chat_id, "query": question, "topk": TOPK}))
-        return _numbered(calls)
+        return _numbered(calls, after=len(used))
 
 
 def extractive(request: Mapping[str, Any], findings: Findings, chat_id: str) -> FunctionModel:
@@ -87,10 +91,16 @@ def _tools_used(messages: Iterable[ModelMessage]) -> list[str]:
     ]
 
 
-def _numbered(calls: Sequence[tuple[str, dict[str, Any]]]) -> DeltaToolCalls:
+def _is_library(collection: Mapping[str, Any]) -> bool:
+    """Not the one that holds what was uploaded in chats: that is searched by chat."""
+    return collection.get("status") == "ACTIVE" and collection.get("type") == "document"
+
+
+def _numbered(calls: Sequence[tuple[str, dict[str, Any]]], *, after: int) -> DeltaToolCalls:
+    """With ids that no earlier call of the turn has."""
     return {
         index: DeltaToolCall(
-            name=name, json_args=json.dumps(arguments, ensure_ascii=False), tool_call_id=f"local-{index}"
+            name=name, json_args=json.dumps(arguments, ensure_ascii=False), tool_call_id=f"local-{after + index}"
         )
         for index, (name, arguments) in enumerate(calls)
     }
