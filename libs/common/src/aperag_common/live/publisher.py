@@ -123,17 +123,25 @@ class TurnPublisher:
             self._flusher.cancel()
             self._flusher = None
         whole, self._pending = "".join(self._pending), []
-        for start in range(0, len(whole), PIECE_CHARACTERS):
-            await self._tell(self._pending_kind, {"text": whole[start : start + PIECE_CHARACTERS]})
+        pieces = [whole[start : start + PIECE_CHARACTERS] for start in range(0, len(whole), PIECE_CHARACTERS)]
+        # All are noted before the first is sent: what is told meanwhile comes after them.
+        for event in [self._noted(self._pending_kind, {"text": piece}) for piece in pieces]:
+            await self._send(event)
 
     async def _tell(self, kind: TurnEventKind, data: Mapping[str, Any]) -> None:
+        await self._send(self._noted(kind, data))
+
+    def _noted(self, kind: TurnEventKind, data: Mapping[str, Any]) -> TurnEvent | None:
+        """None once the run has ended."""
         if self._log.ended:
-            return
+            return None
         event = TurnEvent(self._log.run, self._log.last + 1, kind, data, time.time())
         self._log.append(event)
-        await self._send(event)
+        return event
 
-    async def _send(self, event: TurnEvent) -> None:
+    async def _send(self, event: TurnEvent | None) -> None:
+        if event is None:
+            return
         self._told = time.monotonic()
         try:
             await self._nc.publish(self._subject, event.encode())

@@ -77,7 +77,8 @@ async def frames(
             except StopAsyncIteration:
                 return
             pending = None
-            yield frame_of(event, message_of(event, message_id, references_in(relay)))
+            told = references_in(relay) if event.kind is TurnEventKind.STOP else ()
+            yield frame_of(event, message_of(event, message_id, told))
     finally:
         if pending is not None:
             pending.cancel()
