@@ -35,8 +35,7 @@ if TYPE_CHECKING:
 
 POLL = 0.1
 RESTART_TIMEOUT = 120.0
-GATEWAY = str(Service.API)
-READERS = (str(Service.AGENT), str(Service.INDEXER))
+KNOW = (str(Service.AGENT), str(Service.INDEXER), str(Service.API))
 LEFT_UNREADABLE = 3
 RESUME = "the new secret is in force; once that is mended, go on with `aperag secrets rotate --resume`"
 
@@ -59,17 +58,15 @@ class Renewal:
             if not resume:
                 _replace(self.home.secret_key, self.home.previous_secret_keys)
                 _replace(self.home.provider_keys, self.home.previous_provider_keys)
-            for name in self._readers():
+            for name in self._knowing():
                 self._restart(name)
-            # Last, for from its start on it writes under the new secrets, which the others have to read.
-            self._restart(GATEWAY)
             return self._encrypt_again()
 
-    def _readers(self) -> list[str]:
-        """Agents and indexers, which know the secret of providers' keys."""
+    def _knowing(self) -> list[str]:
+        """The processes that know the secrets: gateways last, for what they write the others have to read."""
         found = state.read(self.home.state)
-        units = () if found is None else found.units
-        return [unit.name for unit in units if unit.name.rpartition("-")[0] in READERS or unit.name in READERS]
+        names = [] if found is None else [unit.name for unit in found.units]
+        return [name for service in KNOW for name in names if name.rstrip("-0123456789") == service]
 
     def _restart(self, name: str) -> None:
         """Its supervisor starts it again, with the new secrets."""

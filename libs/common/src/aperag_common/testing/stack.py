@@ -71,6 +71,10 @@ class Stack:
         psutil.Process(pid).send_signal(Signals.SIGKILL)
         return pid
 
+    def stop(self, name: str) -> None:
+        """As an orderly end of one process, which the supervisor then starts again."""
+        psutil.Process(int(self.unit(name)["pid"])).send_signal(Signals.SIGTERM)
+
     def wipe_jetstream(self) -> None:
         """The NATS server is killed and comes back without any stream."""
         store = self.home / "nats" / "jetstream"
@@ -82,6 +86,11 @@ class Stack:
     @property
     def url(self) -> str:
         return str(self.state()["api_url"])
+
+    def url_of(self, name: str) -> str:
+        """Of one process, as it listens now."""
+        port = (self.home / "run" / f"{name}.port").read_text(encoding="ascii").strip()
+        return f"http://127.0.0.1:{port}"
 
     @property
     def api_key(self) -> str:

@@ -46,6 +46,9 @@ def up(
     nats_monitor_port: InnerPort = 0,
     nats_tls: Annotated[bool, typer.Option("--nats-tls", help="Encrypt what the services send over NATS.")] = False,
     postgres_port: InnerPort = 0,
+    gateways: Annotated[
+        int, typer.Option(help="Processes of the API; all but the first listen on any free port.", min=1, max=64)
+    ] = 1,
     indexers: Replicas = 1,
     reconcilers: Replicas = 1,
     agents: Replicas = 1,
@@ -59,6 +62,7 @@ def up(
         nats_monitor_port=nats_monitor_port,
         nats_tls=nats_tls,
         postgres_port=postgres_port,
+        gateways=gateways,
         indexers=indexers,
         reconcilers=reconcilers,
         agents=agents,

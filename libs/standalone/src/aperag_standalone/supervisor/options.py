@@ -25,6 +25,7 @@ class StackOptions(BaseModel):
     nats_monitor_port: int = Field(0, ge=0, le=65535)
     nats_tls: bool = False
     postgres_port: int = Field(0, ge=0, le=65535)
+    gateways: PositiveInt = 1
     indexers: PositiveInt = 1
     reconcilers: PositiveInt = 1
     agents: PositiveInt = 1

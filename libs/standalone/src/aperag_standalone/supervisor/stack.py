@@ -98,6 +98,7 @@ class Stack:
     def _service_processes(self) -> list[ServiceProcess]:
         return [
             self._service(Service.API, port=self._port),
+            *(self._service(Service.API, number) for number in range(2, self._options.gateways + 1)),
             *(self._service(Service.INDEXER, number) for number in range(1, self._options.indexers + 1)),
             *(self._service(Service.RECONCILER, number) for number in range(1, self._options.reconcilers + 1)),
             *(self._service(Service.AGENT, number) for number in range(1, self._options.agents + 1)),

@@ -1,0 +1,71 @@
+"""One stack of real processes for all chats, with two gateways and two agents, and a provider that tests script."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+
+from aperag_common.db.session import make_engine
+from aperag_common.settings import PostgresSettings
+from aperag_common.testing.client import Client
+from aperag_common.testing.provider import Provider, providing
+from aperag_common.testing.stack import Stack
+from aperag_common.testing.talk import Talk, offer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+SETTINGS = {
+    "APERAG_OUTBOUND__ALLOW": '["127.0.0.1"]',
+    "APERAG_LIMITS__STEPS": "4",
+    "APERAG_LIMITS__ANSWER": "20000",
+    "APERAG_MODELS__TRIES": "2",
+}
+
+
+@pytest.fixture(scope="package")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    env = {**os.environ, **SETTINGS}  # noqa: TID251  the caller's own settings
+    stack = Stack(tmp_path_factory.mktemp("chat") / "home", env)
+    started = stack.up("--agents", "2", "--gateways", "2")
+    assert started.returncode == 0, started.stdout + started.stderr
+    yield stack
+    assert stack.down() == []
+
+
+@pytest_asyncio.fixture
+async def client(stack: Stack) -> AsyncIterator[Client]:
+    async with Client(stack.url, stack.api_key) as client:
+        yield client
+
+
+@pytest_asyncio.fixture
+async def other_gateway(stack: Stack) -> AsyncIterator[Client]:
+    """The same user at the second gateway."""
+    async with Client(stack.url_of("api-2"), stack.api_key) as client:
+        yield client
+
+
+@pytest_asyncio.fixture
+async def rows(stack: Stack) -> AsyncIterator[AsyncEngine]:
+    """The stack's own database, to look at from outside."""
+    engine = make_engine(PostgresSettings(url=stack.postgres_url), name="tests")
+    yield engine
+    await engine.dispose()
+
+
+@pytest_asyncio.fixture
+async def provider() -> AsyncIterator[Provider]:
+    async with providing() as provider:
+        yield provider
+
+
+@pytest_asyncio.fixture
+async def talk(client: Client, provider: Provider) -> Talk:
+    """A chat whose turns ``provider`` answers."""
+    return await Talk.begin(client, await offer(client, provider))
