@@ -30,7 +30,9 @@ def obeying(first: Call) -> Any:
             return Reply(calls=[first])
         newest = str(results[-1]["content"])
         if len(results) == 1 and ORDER in newest:
-            order = json.loads(newest.split(ORDER)[1].split("END", maxsplit=1)[0].replace('\\"', '"').replace("\\\\", "\\"))
+            order = json.loads(
+                newest.split(ORDER)[1].split("END", maxsplit=1)[0].replace('\\"', '"').replace("\\\\", "\\")
+            )
             return Reply(calls=[Call(order["tool"], order["arguments"])])
         return Reply([newest[:4000]])
 

@@ -37,8 +37,8 @@ log = structlog.get_logger(__name__)
 
 SILENCE_SECONDS = 2.5 * BEAT_SECONDS
 ASK_SECONDS = 2.0
-LOOK_SECONDS = 0.5
-"""Between two looks at a row that is still open while its agent says nothing of it."""
+LOOK_SECONDS, LONGEST_LOOK_SECONDS = 0.5, 5.0
+"""Between two looks at a row that is still open while nobody says anything of it."""
 
 
 @dataclass(slots=True)
@@ -149,19 +149,22 @@ class TurnRelay:
         self._changed = asyncio.Event()
 
     async def _watch(self) -> None:
-        """Until the end is known: heal what is missing, and look at the row where nobody speaks any more."""
+        """Until the end is known: heal what is missing, and look elsewhere where nobody speaks any more."""
+        look = LOOK_SECONDS
         while not self.log.ended:
             quiet = time.monotonic() - self._heard
+            if quiet < self.silence:
+                wait, look = self.silence - quiet, LOOK_SECONDS
+            else:
+                # A turn that waits for an agent says nothing for minutes, and there may be very many of them.
+                wait, look = look, min(look * 2, LONGEST_LOOK_SECONDS)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._behind.wait(), max(self.silence - quiet, 0))
+                await asyncio.wait_for(self._behind.wait(), wait)
             if self.log.ended:
                 return
-            if self._behind.is_set():
+            if self._behind.is_set() or time.monotonic() - self._heard >= self.silence:
                 self._behind.clear()
                 await self._heal()
-            elif time.monotonic() - self._heard >= self.silence and not await self._read_row():
-                await self._heal()
-                await asyncio.sleep(LOOK_SECONDS)
 
     async def _heal(self) -> None:
         """What the agent knows beyond this; without an agent, what the row says."""

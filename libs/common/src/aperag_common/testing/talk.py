@@ -16,7 +16,7 @@ from aperag_common.testing.client import Client
 from aperag_common.testing.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from aperag_common.testing.provider import Provider
 
@@ -98,9 +98,9 @@ class Talk:
         return await self.client.json("GET", f"/turns/{turn_id}")
 
     async def ended(self, turn_id: str) -> dict[str, Any]:
-        async def look() -> dict[str, Any] | None:
+        async def look() -> dict[str, Any]:
             turn = await self.turn(turn_id)
-            return turn if turn["ended_at"] is not None else None
+            return turn if turn["ended_at"] is not None else {}
 
         return await until(look, within=WITHIN)
 
@@ -109,7 +109,7 @@ class Talk:
         return list(found["history"])
 
 
-async def frames(client: Client, turn_id: str, after: str | None = None) -> AsyncIterator[Frame]:
+async def frames(client: Client, turn_id: str, after: str | None = None) -> AsyncGenerator[Frame, None]:
     """Of one connection; raises what httpx raises where that breaks."""
     headers = {"Last-Event-ID": after} if after else {}
     async with aconnect_sse(client.http, "GET", f"/turns/{turn_id}/events", headers=headers) as source:
