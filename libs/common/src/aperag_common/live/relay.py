@@ -93,12 +93,14 @@ class TurnRelay:
                 edition, seq = self.edition, self._goes_on(after)
                 if self.log.events:
                     after = None  # it meant what was known first
-            for event in self.log.after(seq):
+            fresh = self.log.after(seq)
+            for event in fresh:
                 if edition != self.edition:
                     break
                 seq = event.seq
                 yield event
-            else:
+            # While the reader was busy with these, more may have come: only who has all of it is at an end, or waits.
+            if not fresh:
                 if self.log.ended:
                     return
                 await changed.wait()
