@@ -28,6 +28,7 @@ from bench.report import render
 from bench.report.figures import Findings, Report
 from bench.report.machine import this_machine
 from bench.search import run as search_run
+from bench.stream import run as stream_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -137,6 +138,21 @@ def footprint(
     """Starts and rest: seconds until ready, memory and CPU of a stack that nobody uses."""
     options = footprint_run.Options(settle, watch)
     _run("footprint", lambda: footprint_run.run(options, tell=_tell), output)
+
+
+@app.command(
+    epilog=_examples("just bench stream", "just bench stream --seconds 30 -o json", "just bench stream --no-redis")
+)
+def stream(
+    *,
+    seconds: Annotated[float, typer.Option(help="How long each load lasts.", min=1, max=300)] = 10,
+    redis: Annotated[bool, typer.Option("--redis/--no-redis", help="Compare with Redis' channels.")] = True,
+    knee: Annotated[bool, typer.Option("--knee/--no-knee", help="Raise the load until it is too much.")] = True,
+    output: OutputOption = render.Output.TABLE,
+) -> None:
+    """From an agent's word to its reader: our subjects, a queue in the process, and Redis' channels."""
+    options = stream_run.Options(seconds, redis, knee)
+    _run("stream", lambda: stream_run.run(options, tell=_tell), output)
 
 
 @app.command(epilog=_examples("just bench mcp", "just bench mcp --searches 1000 -o json"))

@@ -1,0 +1,71 @@
+"""``python -m bench.stream.agent``: plays the agents of many turns on NATS, or on Redis' channels."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+from aperag_common.bus import connection
+from aperag_common.live.events import TurnEvent, TurnEventKind
+from aperag_common.live.publisher import TurnPublisher
+from aperag_common.settings import NatsSettings
+from bench.stream.load import Load, speak
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+STOP = {"outcome": "answered", "usage": {}}
+
+
+async def by_nats(plan: dict[str, Any]) -> None:
+    """As an agent does it, but that nothing is held back for the piece that may follow: each is one event."""
+    settings = NatsSettings(url=plan["url"], seed_file=plan["seed"])
+    bus = await connection.connect(settings, service="agent", instance="bench")
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(bus.close)
+        told = [
+            await stack.enter_async_context(TurnPublisher(bus.nc, turn, run=1, coalesce=0.0)) for turn in plan["turns"]
+        ]
+
+        async def say(turn: int, words: str) -> None:
+            await told[turn].put(TurnEventKind.MESSAGE, {"text": words})
+
+        await _speak(plan, say)
+        for each in told:
+            await each.put(TurnEventKind.STOP, STOP)
+        await bus.nc.flush()
+        await asyncio.sleep(plan["linger"])  # whoever missed something asks now
+
+
+async def by_redis(plan: dict[str, Any]) -> None:
+    from redis.asyncio import Redis  # noqa: PLC0415  only where Redis is compared
+
+    redis = Redis.from_url(plan["url"])
+
+    async def say(turn: int, words: str) -> None:
+        await redis.publish(plan["turns"][turn], event_of(words))
+
+    await _speak(plan, say)
+    for turn in plan["turns"]:
+        await redis.publish(turn, TurnEvent(1, 0, TurnEventKind.STOP, STOP, 0.0).encode())
+    await redis.aclose()
+
+
+def event_of(words: str) -> bytes:
+    return TurnEvent(1, 0, TurnEventKind.MESSAGE, {"text": words}, 0.0).encode()
+
+
+async def _speak(plan: dict[str, Any], say: Callable[[int, str], Awaitable[None]]) -> None:
+    await speak(Load(len(plan["turns"]), plan["rate"], plan["seconds"]), say)
+
+
+def main(arguments: Sequence[str]) -> None:
+    plan = json.loads(sys.stdin.read())
+    asyncio.run(by_nats(plan) if arguments == ["nats"] else by_redis(plan))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
