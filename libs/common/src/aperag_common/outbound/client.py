@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from aperag_common.telemetry import propagate
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable, Mapping
+    from pathlib import Path
 
     from aperag_common.outbound.settings import OutboundSettings
 
@@ -71,7 +73,7 @@ class OutboundClient:
         self.guard = Guard(settings, resolver)
         self._redirects = settings.max_redirects
         self._http = httpx.AsyncClient(
-            transport=GuardedTransport(self.guard, _trust(settings), max_connections=settings.max_connections),
+            transport=GuardedTransport(self.guard, trust(settings), max_connections=settings.max_connections),
             trust_env=False,
             # What a site tells one user's request to remember must not travel with another's.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
@@ -167,8 +169,15 @@ async def _read(answer: httpx.Response, max_bytes: int) -> bytes:
     return body.whole()
 
 
-def _trust(settings: OutboundSettings) -> ssl.SSLContext:
+def trust(settings: OutboundSettings) -> ssl.SSLContext:
+    """Whose certificates are believed; shared by all clients of the process, for reading them takes a while."""
+    return trusted(settings.ca_file)
+
+
+@cache
+def trusted(ca_file: Path | None = None) -> ssl.SSLContext:
+    """The public certificates, and those of the file."""
     context = httpx.create_ssl_context(trust_env=False)
-    if settings.ca_file is not None:
-        context.load_verify_locations(settings.ca_file)
+    if ca_file is not None:
+        context.load_verify_locations(ca_file)
     return context
