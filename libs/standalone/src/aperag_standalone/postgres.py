@@ -112,7 +112,7 @@ class PostgresServer(LocalServer):
     def create_database(self, name: str, *, template: str | None = None) -> str:
         """Make ``name`` unless it exists, and return its URL; nobody may be connected to ``template``."""
         # A script of psql takes no parameters; the names are our own, never a client's.
-        if not self.execute(f"SELECT 1 FROM pg_database WHERE datname = '{name}'"):
+        if name not in self.execute("SELECT datname FROM pg_database").split():
             self.execute(f'CREATE DATABASE "{name}" OWNER {USER} TEMPLATE "{template or TEMPLATE}"')
         return self.url(name)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Depends
@@ -192,7 +192,7 @@ def make_app(gateway: Gateway, runtime: Runtime, settings: Settings) -> FastAPI:
     app.add_middleware(Audit, trail=gateway.audit.trail, proxies=proxies)
     app.add_middleware(HeadLimits, limits=settings.requests, max_head_size=settings.http.max_head_size)
     errors.install(app)
-    app.include_router(_v1(settings))
+    app.include_router(_v1(settings.deployment_mode))
     app.include_router(mcp.router)
     app.add_api_route("/health", _health, tags=["health"])
     app.router.routes.extend(routes(runtime.health, runtime.metrics))
@@ -207,11 +207,13 @@ def make_app(gateway: Gateway, runtime: Runtime, settings: Settings) -> FastAPI:
     return app
 
 
-def _v1(settings: Settings) -> APIRouter:
+@cache
+def _v1(deployment_mode: str) -> APIRouter:
+    """Its routes hold nothing of a gateway, and to compile them takes a moment: those of one process share them."""
     v1 = APIRouter(prefix="/api/v1", dependencies=[Depends(within_rate), Depends(intended)], responses=REFUSALS)
     for router in ROUTERS:
         v1.include_router(router)
-    if settings.deployment_mode == DEVELOPMENT:
+    if deployment_mode == DEVELOPMENT:
         v1.include_router(users.dev_router)
     return v1
 

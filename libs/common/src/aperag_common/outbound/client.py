@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from aperag_common.telemetry import propagate
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable, Mapping
+    from pathlib import Path
 
     from aperag_common.outbound.settings import OutboundSettings
 
@@ -168,8 +170,14 @@ async def _read(answer: httpx.Response, max_bytes: int) -> bytes:
 
 
 def trust(settings: OutboundSettings) -> ssl.SSLContext:
-    """Whose certificates are believed."""
+    """Whose certificates are believed; shared by all clients of the process, for reading them takes a while."""
+    return trusted(settings.ca_file)
+
+
+@cache
+def trusted(ca_file: Path | None = None) -> ssl.SSLContext:
+    """The public certificates, and those of the file."""
     context = httpx.create_ssl_context(trust_env=False)
-    if settings.ca_file is not None:
-        context.load_verify_locations(settings.ca_file)
+    if ca_file is not None:
+        context.load_verify_locations(ca_file)
     return context

@@ -9,6 +9,7 @@ import structlog
 from fastapi.responses import StreamingResponse
 
 from aperag_common import errors
+from aperag_common.outbound.client import trusted
 from aperag_common.telemetry import propagate
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class McpProxy:
         # The bare transport: no cookies, no redirects, no proxies of the environment, no time-out on streams. A
         # connection serves one request: one that is closed under a message could not be sent again.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-        self._transport = httpx.AsyncHTTPTransport(limits=limits)
+        self._transport = httpx.AsyncHTTPTransport(limits=limits, verify=trusted())
 
     async def forward(self, request: Request) -> StreamingResponse:
         outgoing = httpx.Request(
