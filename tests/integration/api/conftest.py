@@ -296,6 +296,11 @@ class Victim:
     task: str
     search: str
     key: str
+    bot: str
+    chat: str
+    turn: str
+    provider: str
+    model: str
 
     @property
     def documents(self) -> str:
@@ -309,7 +314,25 @@ async def victim(alice: Person, indexer: HandIndexer) -> Victim:
     await indexer.settle(document["id"], "0123456789")
     search = await alice.http.post(f"/collections/{collection}/searches", json={"query": "tea", "fulltext_search": {}})
     key = await alice.http.post("/apikeys", json={})
-    return Victim(collection, document["id"], document["task_id"], search.json()["id"], key.json()["id"])
+    bot = await alice.http.post("/bots", json={"title": "Tea"})
+    chat = await alice.http.post(f"/bots/{bot.json()['id']}/chats", json={})
+    turns = f"/bots/{bot.json()['id']}/chats/{chat.json()['id']}/turns"
+    turn = await alice.http.post(turns, json={"query": "tea?"})
+    provider = {"name": f"of-{alice.id}", "label": "Tea", "base_url": "https://models.example.org/v1"}
+    await alice.http.post("/llm_providers", json=provider)
+    await alice.http.post(f"/llm_providers/{provider['name']}/models", json={"api": "completion", "model": "m"})
+    return Victim(
+        collection,
+        document["id"],
+        document["task_id"],
+        search.json()["id"],
+        key.json()["id"],
+        bot.json()["id"],
+        chat.json()["id"],
+        turn.json()["id"],
+        provider["name"],
+        "m",
+    )
 
 
 @pytest_asyncio.fixture

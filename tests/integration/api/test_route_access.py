@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import text
 from tests.integration.api.access_table import CALLERS, ROUTES, TABLE, expected
-from tests.integration.api.test_bad_ids import VALID
+from tests.integration.api.test_bad_ids import VALID, own_ids
 
 from aperag_api.sessions.service import Visitor
 from aperag_api.users import repository as users
@@ -143,19 +143,7 @@ async def scene(
     async with engine.connect() as conn:
         entry = await conn.execute(text("SELECT min(id) FROM audit_log WHERE user_id = :id"), {"id": alice.id})
         ids = {"entry_id": str(entry.scalar_one())}
-    ids |= {
-        "collection_id": victim.collection,
-        "document_id": victim.document,
-        "task_id": victim.task,
-        "search_id": victim.search,
-        "key_id": victim.key,
-        "user_id": alice.id,
-        "trace_id": "f" * 32,
-        "letter_id": "f" * 32,
-        "timer": "outbox",
-        "provider": "nobody",
-        "type": "index_summary",
-    }
+    ids = own_ids(victim) | ids | {"user_id": alice.id, "provider": "nobody"}
     return Scene(engine, gateway, alice, mallory, await make_person("admin"), ids)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from functools import cache, partial
+from functools import cache
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Depends
@@ -80,7 +80,7 @@ from aperag_api.timers.service import TimerService
 from aperag_api.traces import endpoints as traces
 from aperag_api.traces.service import TraceService
 from aperag_api.turns import endpoints as turns
-from aperag_api.turns.service import TurnService, stored_turn
+from aperag_api.turns.assembly import turn_service
 from aperag_api.uploads import endpoints as uploads
 from aperag_api.uploads.assembly import upload_service
 from aperag_api.users import endpoints as users
@@ -91,7 +91,6 @@ from aperag_common.auth.installation import InstallationSecret
 from aperag_common.auth.keys import KeyHasher
 from aperag_common.auth.vault import Vault
 from aperag_common.health import routes
-from aperag_common.live.relay import TurnRelays
 from aperag_common.objects import LocalObjectStore
 from aperag_common.telemetry.tracing import collector
 from aperag_common.work.policy import WorkPolicy
@@ -261,7 +260,7 @@ def _assemble(runtime: Runtime, settings: Settings, embedder: Embedder, models: 
         timelines=_timelines(runtime, settings),
         timers=TimerService(engine, courier.publisher),
         traces=TraceService(engine, bus),
-        turns=_turns(runtime, settings, prompts_),
+        turns=turn_service(runtime, settings, prompts_),
         uploads=upload_service(runtime, settings),
         web=outside,
     )
@@ -270,19 +269,6 @@ def _assemble(runtime: Runtime, settings: Settings, embedder: Embedder, models: 
 def _models(runtime: Runtime, settings: Settings) -> Models:
     secret = InstallationSecret.of(settings.secret_key, settings.secret_key_previous)
     return Models(runtime.engine, vault_of(settings, secret), settings.outbound, settings.models)
-
-
-def _turns(runtime: Runtime, settings: Settings, prompts_: PromptService) -> TurnService:
-    return TurnService(
-        engine=runtime.engine,
-        courier=runtime.courier,
-        bus=runtime.bus,
-        relays=TurnRelays(runtime.bus.nc, partial(stored_turn, runtime.engine)),
-        prompts=prompts_,
-        settings=settings.turns,
-        first_due=settings.work.first_due,
-        heartbeat=settings.event_heartbeat,
-    )
 
 
 def _timelines(runtime: Runtime, settings: Settings) -> TimelineService:

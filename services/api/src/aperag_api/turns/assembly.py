@@ -1,0 +1,27 @@
+"""How this gateway begins and follows turns, by its settings."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from aperag_api.turns.service import TurnService, stored_turn
+from aperag_common.live.relay import TurnRelays
+
+if TYPE_CHECKING:
+    from aperag_api.prompts.service import PromptService
+    from aperag_api.settings import Settings
+    from aperag_common.runtime import Runtime
+
+
+def turn_service(runtime: Runtime, settings: Settings, prompts: PromptService) -> TurnService:
+    return TurnService(
+        engine=runtime.engine,
+        courier=runtime.courier,
+        bus=runtime.bus,
+        relays=TurnRelays(runtime.bus.nc, partial(stored_turn, runtime.engine)),
+        prompts=prompts,
+        settings=settings.turns,
+        first_due=settings.work.first_due,
+        heartbeat=settings.event_heartbeat,
+    )
