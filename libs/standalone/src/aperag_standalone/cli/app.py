@@ -25,7 +25,7 @@ COMMANDS: dict[str, LazyCommand] = {
         (STACK, "logs", "logs:logs", "The log of one process."),
         (STACK, "doctor", "doctor:doctor", "Look for what is wrong, and say what to do."),
         (STACK, "secrets", "secrets:app", "Replace the secrets that keys and credentials depend on."),
-        (STACK, "demo", "demo:demo", "Ingest the sample documents and search them."),
+        (STACK, "demo", "demo:demo", "Ingest the sample documents, search and ask them."),
         (CONTENT, "collections", "collections:app", "Make, list, share and delete collections."),
         (CONTENT, "documents", "documents:app", "Upload documents and see what becomes of them."),
         (CONTENT, "search", "search:search", "Search a collection by meaning and by words."),

@@ -15,6 +15,7 @@ from aperag_standalone.cli.stack import Port
 from aperag_standalone.client.api import connect
 from aperag_standalone.client.http import Target
 from aperag_standalone.demo.agent import ask_as_agent
+from aperag_standalone.demo.conversation import converse
 from aperag_standalone.demo.journey import Journey
 from aperag_standalone.supervisor.options import API_PORT, StackOptions
 
@@ -27,7 +28,7 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack running.")] = False,
     port: Port = API_PORT,
 ) -> None:
-    """Start the stack, ingest the sample documents, search them in three languages and over MCP, stop."""
+    """Start the stack, ingest the sample documents, search them over REST and MCP, ask them in three languages, stop."""
     run(Console(soft_wrap=True), home(), keep=keep, port=port)
 
 
@@ -47,6 +48,7 @@ def run(console: Console, home: Home, *, keep: bool, port: int) -> None:
         api_key = home.api_key.read_text(encoding="utf-8").strip()
         asyncio.run(_journey(console, Target(state.api_url, api_key, local=True)))
         asyncio.run(ask_as_agent(console, state.mcp_url, api_key))
+        asyncio.run(_conversation(console, Target(state.api_url, api_key, local=True)))
     finally:
         if ours and not keep:
             console.print("Stopping …")
@@ -60,3 +62,8 @@ def run(console: Console, home: Home, *, keep: bool, port: int) -> None:
 async def _journey(console: Console, target: Target) -> None:
     async with connect(target) as api:
         await Journey(console, api).run()
+
+
+async def _conversation(console: Console, target: Target) -> None:
+    async with connect(target) as api:
+        await converse(console, api)

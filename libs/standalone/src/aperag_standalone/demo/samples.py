@@ -15,6 +15,7 @@ class Question:
     language: str
     query: str
     expects: str
+    code: str = "en-US"
 
 
 QUESTIONS = (
@@ -24,6 +25,13 @@ QUESTIONS = (
     Question("Chinese", "绿茶和红茶的区别是什么", "tea-zh.html"),
     Question("English", "how long does a sourdough loaf bake", "sourdough-bread.pdf"),
 )
+
+ASKED = (
+    Question("English", "Why does coffee taste bitter?", "coffee-brewing.md"),
+    Question("Korean", "김치는 왜 익으면서 시어지나요?", "kimchi-ko.docx", "ko-KR"),
+    Question("Chinese", "绿茶和红茶有什么区别？", "tea-zh.html", "zh-CN"),
+)
+"""Of the agent, whose answers must cite ``expects``."""
 
 
 def documents() -> list[Path]:
