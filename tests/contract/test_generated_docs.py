@@ -9,13 +9,20 @@ from pathlib import Path
 
 import pytest
 
+from aperag_agent.settings import Settings as AgentSettings
 from aperag_api.settings import Settings as ApiSettings
 from aperag_indexer.settings import Settings as IndexerSettings
 from aperag_mcp.settings import Settings as McpSettings
 from aperag_reconciler.settings import Settings as ReconcilerSettings
 
 ROOT = Path(__file__).parents[2]
-CLASSES = {"api": ApiSettings, "indexer": IndexerSettings, "mcp": McpSettings, "reconciler": ReconcilerSettings}
+CLASSES = {
+    "agent": AgentSettings,
+    "api": ApiSettings,
+    "indexer": IndexerSettings,
+    "mcp": McpSettings,
+    "reconciler": ReconcilerSettings,
+}
 ROW = re.compile(
     r"^\| (?P<names>`APERAG_[^|]+) \| (?P<default>[^|]+) \| [^|]+ \| (?P<readers>[a-z, ]+) \|$", re.MULTILINE
 )

@@ -20,7 +20,9 @@ from aperag_common.db.session import make_engine
 from aperag_common.settings import NatsSettings, PostgresSettings
 from aperag_common.testing.client import Client
 from aperag_common.testing.planted import Secrets
+from aperag_common.testing.provider import Reply, providing
 from aperag_common.testing.stack import Stack
+from aperag_common.testing.talk import Talk, offer
 from aperag_common.testing.waiting import until
 
 if TYPE_CHECKING:
@@ -83,6 +85,8 @@ def planting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planting]:
         # What a careless shell exports reaches no service.
         "APERAG_SECRET_KEY": secrets.plant("exported secret key", mark("Exported")),
         "APERAG_API_KEY": secrets.plant("exported API key", mark("ExportedKey")),
+        "APERAG_PROVIDER_KEYS": secrets.plant("exported secret of provider keys", mark("ExportedProviders")),
+        "APERAG_OUTBOUND__ALLOW": '["127.0.0.1"]',
         "APERAG_TELEMETRY__LOG_LEVEL": "DEBUG",
     }
     stack = Stack(tmp_path_factory.mktemp("planted") / "home", env)
@@ -175,6 +179,39 @@ def contents(planting: Planting, collection: str) -> list[Sent]:
     ]
 
 
+def models(planting: Planting) -> list[Sent]:
+    """Routes of providers and models; what a provider's key looks like is shown, the key is not."""
+    new, provider = planting.new, {"name": "planted", "label": "P", "base_url": "https://models.example.org/v1"}
+    return [
+        Sent("provider", "POST", "/llm_providers", {"json": {**provider, "api_key": new("provider key")}}),
+        Sent("provider again", "POST", "/llm_providers", {"json": {**provider, "api_key": new("second provider key")}}),
+        Sent("provider wrong", "POST", "/llm_providers", {"json": {"api_key": new("wrong provider key"), "label": 1}}),
+        Sent("provider put", "PUT", "/llm_providers/planted", {"json": {"api_key": new("changed provider key")}}),
+        Sent("provider public", "PUT", "/llm_providers/openai", {"json": {"api_key": new("public provider key")}}),
+        Sent("provider gone", "PUT", "/llm_providers/nowhere", {"json": {"api_key": new("key to nowhere")}}),
+        Sent("provider shown", "GET", "/llm_providers/planted"),
+        Sent("providers", "GET", "/llm_providers"),
+        Sent("configuration", "GET", "/llm_configuration"),
+        Sent("available", "POST", "/available_models", {"json": {}}),
+        Sent("embeddings", "POST", "/embeddings", {"json": {"api_key": new("key in embeddings"), "input": ["a"]}}),
+        Sent("rerank", "POST", "/rerank", {"json": {"api_key": new("key in rerank"), "documents": 1}}),
+    ]
+
+
+async def answer(planting: Planting, admin: Client) -> None:
+    """A provider that quotes its key when it refuses, and one that answers."""
+    key = planting.new("key of a provider that quotes it")
+    async with providing() as provider:
+        talk = await Talk.begin(admin, await offer(admin, provider, key=key))
+        provider.replies += [Reply(status=401, message=f"{key} is not known"), Reply(["Green."])]
+        for outcome in ("failed", "answered"):
+            turn = await talk.ask("Which tea?")
+            assert (await talk.ended(turn))["state"] == outcome
+            for path in (f"/turns/{turn}", f"/turns/{turn}/events", f"/turns/{turn}/snapshot", "/bots"):
+                await planting.send(admin.http, Sent(f"{outcome}: {path}", "GET", path))
+        assert {asked.headers["authorization"] for asked in provider.asked} == {f"Bearer {key}"}
+
+
 @pytest_asyncio.fixture
 async def admin(planting: Planting) -> AsyncIterator[Client]:
     async with Client(planting.stack.url, planting.stack.api_key) as client:
@@ -224,7 +261,8 @@ async def planted(planting: Planting, admin: Client) -> Planting:
     if planting.complete:
         return planting
     collection = await live(planting, admin)
-    for sent in (*identity(planting, collection), *contents(planting, collection)):
+    await answer(planting, admin)
+    for sent in (*identity(planting, collection), *contents(planting, collection), *models(planting)):
         await planting.send(admin.http, sent)
         problem = {**sent.request.get("headers", {}), "accept": "application/problem+json"}
         again = replace(sent, what=f"{sent.what} as a problem", request=sent.request | {"headers": problem})
@@ -265,7 +303,7 @@ async def test_no_file_of_the_data_directory_holds_one_but_those_that_are_kept_f
     kept = [home / "secrets", *(home / "postgres").glob("*.password"), home / "postgres" / "data"]
     assert planted.secrets.found_below(home, but=kept) == []
     logs = {path.stem for path in (home / "log").glob("*.log")}
-    assert logs >= {"api", "indexer", "reconciler", "mcp", "nats", "postgres", "supervisor"}
+    assert logs >= {"agent", "api", "indexer", "reconciler", "mcp", "nats", "postgres", "supervisor"}
 
 
 async def test_the_database_holds_none_in_any_column_nor_in_its_files(planted: Planting) -> None:
@@ -318,8 +356,9 @@ async def test_metrics_and_command_lines_hold_none(planted: Planting) -> None:
 
 
 OWN = {
-    "api": {"secret_key", "aperag_api.password", "oauth client secret", "jina key"},
-    "indexer": {"aperag_indexer.password"},
+    "agent": {"provider_keys", "aperag_agent.password"},
+    "api": {"secret_key", "provider_keys", "aperag_api.password", "oauth client secret", "jina key"},
+    "indexer": {"provider_keys", "aperag_indexer.password"},
     "reconciler": {"aperag_reconciler.password"},
     "mcp": set(),
     "nats": set(),
@@ -340,7 +379,8 @@ async def test_a_rotation_loses_nobody_and_stores_nothing_in_clear(planted: Plan
     done = planted.stack.aperag("secrets", "rotate", "-o", "json")
     assert done.returncode == 0, done.stdout + done.stderr
     assert '"rotated": 1' in done.stdout
-    planted.secrets.plant("new secret key", (planted.stack.home / "secrets" / "secret_key").read_text("ascii").strip())
+    for name in ("secret_key", "provider_keys"):
+        planted.secrets.plant(f"new {name}", (planted.stack.home / "secrets" / name).read_text("ascii").strip())
     assert planted.secrets.found_in(f"{done.stdout}{done.stderr}".encode()) == []
     answer = await admin.patiently("GET", "/settings")
     assert answer.json()["mineru_api_token"] == before

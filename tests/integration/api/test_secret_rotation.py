@@ -11,9 +11,9 @@ from sqlalchemy import text
 
 from aperag_api.secrets import repository
 from aperag_api.secrets.rotation import Count, rotate
-from aperag_common.auth.encrypted import COLLECTION_CREDENTIALS, INVITATION_TOKEN, SETTING_VALUE
+from aperag_common.auth.encrypted import COLLECTION_CREDENTIALS, INVITATION_TOKEN, PROVIDER_KEY, SETTING_VALUE
 from aperag_common.auth.keys import KeyHasher
-from aperag_common.auth.vault import Vault
+from aperag_common.auth.vault import Vault, VaultError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +36,7 @@ async def fill(engine: AsyncEngine, owner: str, vault: Vault) -> None:
             await add_setting(conn, f"secret{number}", f'"geheim{number}"', vault)
             await _add_collection(conn, owner, f"col{number}", vault)
             await _add_invitation(conn, owner, f"inv{number}", vault)
+            await _add_provider(conn, owner, f"provider{number}", vault)
         await _add_collection(conn, owner, "colplain", None)
 
 
@@ -78,6 +79,19 @@ async def _add_invitation(conn: AsyncConnection, owner: str, invitation_id: str,
     )
 
 
+async def _add_provider(conn: AsyncConnection, owner: str, name: str, vault: Vault) -> None:
+    await conn.execute(
+        text(
+            """
+            INSERT INTO llm_provider (name, user_id, label, completion_dialect, embedding_dialect, rerank_dialect,
+                allow_custom_base_url, base_url, api_key)
+            VALUES (:name, :owner, :name, 'openai', 'openai', 'jina_ai', false, 'https://models.example.org', :key)
+            """
+        ),
+        {"name": name, "owner": owner, "key": vault.encrypt(name, context=PROVIDER_KEY.context(name))},
+    )
+
+
 async def opened(engine: AsyncEngine, vault: Vault) -> dict[str, str]:
     """Everything that is encrypted, by its context; raises ``VaultError`` where ``vault`` cannot read it."""
     found: dict[str, str] = {}
@@ -86,6 +100,8 @@ async def opened(engine: AsyncEngine, vault: Vault) -> dict[str, str]:
             found[SETTING_VALUE.context(row.name)] = row.value
         for row in await conn.execute(text("SELECT id, token FROM invitation")):
             found[INVITATION_TOKEN.context(row.id)] = row.token
+        for row in await conn.execute(text("SELECT name, api_key FROM llm_provider WHERE api_key IS NOT NULL")):
+            found[PROVIDER_KEY.context(row.name)] = row.api_key
         for row in await conn.execute(text("SELECT id, config FROM collection WHERE config ? 'credentials'")):
             for field, token in row.config["credentials"].items():
                 found[COLLECTION_CREDENTIALS.context(row.id, field)] = token
@@ -104,9 +120,14 @@ async def test_a_rotation_leaves_everything_readable_under_the_new_secret_alone(
     await fill(engine, alice.id, Vault.of(OLD))
     before = await opened(engine, Vault.of(OLD))
     counts = await rotate(engine, ROTATING, ROTATING, batch=batch)
-    assert rotated(counts) == {"invitation.token": ROWS, "setting.value": ROWS, "collection.config": 2 * ROWS}
+    assert rotated(counts) == {
+        "invitation.token": ROWS,
+        "setting.value": ROWS,
+        "collection.config": 2 * ROWS,
+        "llm_provider.api_key": ROWS,
+    }
     assert await opened(engine, Vault.of(NEW)) == before
-    assert len(before) == 4 * ROWS
+    assert len(before) == 5 * ROWS
     assert set(rotated(await rotate(engine, ROTATING, ROTATING, batch=batch)).values()) == {0}
 
 
@@ -149,8 +170,27 @@ async def test_an_interrupted_rotation_goes_on_where_it_was(
     assert await opened(engine, ROTATING) == before
     counts = rotated(await rotate(engine, ROTATING, ROTATING, batch=2))
     # Five invitations and two settings were committed; the eighth row went back with its batch.
-    assert counts == {"invitation.token": 0, "setting.value": ROWS - 2, "collection.config": 2 * ROWS}
+    assert counts == {
+        "invitation.token": 0,
+        "setting.value": ROWS - 2,
+        "collection.config": 2 * ROWS,
+        "llm_provider.api_key": ROWS,
+    }
     assert await opened(engine, Vault.of(NEW)) == before
+
+
+async def test_keys_of_providers_are_under_a_secret_of_their_own(engine: AsyncEngine, alice: Person) -> None:
+    of_providers = Vault.of(SecretStr("of-providers"), [OLD])
+    await fill(engine, alice.id, Vault.of(OLD))
+    await rotate(engine, ROTATING, of_providers)
+    async with engine.connect() as conn:
+        keys = {row.name: row.api_key for row in await conn.execute(text("SELECT name, api_key FROM llm_provider"))}
+        token = (await conn.execute(text("SELECT token FROM invitation WHERE id = 'inv0'"))).scalar_one()
+    context = PROVIDER_KEY.context("provider0")
+    assert Vault.of(SecretStr("of-providers")).decrypt(keys["provider0"], context=context) == "provider0"
+    with pytest.raises(VaultError):
+        ROTATING.decrypt(keys["provider0"], context=context)
+    assert Vault.of(NEW).decrypt(token, context=INVITATION_TOKEN.context("inv0")) == "inv0"
 
 
 async def test_what_nobody_can_read_stays_and_stops_nothing(engine: AsyncEngine, alice: Person) -> None:

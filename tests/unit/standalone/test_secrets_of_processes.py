@@ -20,6 +20,7 @@ CALLERS = {
     "APERAG_API_KEY": "sk-of-the-caller",
     "APERAG_SECRET_KEY": "of the caller",
     "APERAG_SECRET_KEY_PREVIOUS": "[]",
+    "APERAG_PROVIDER_KEYS": "of the caller",
     "APERAG_POSTGRES__PASSWORD": "of the caller",
     "APERAG_NATS__SEED_FILE": "of the caller",
     "APERAG_OAUTH__PROVIDERS__STUB__CLIENT_SECRET": "of the gateway",
@@ -52,3 +53,17 @@ def test_only_who_holds_the_secret_is_given_it_and_always_the_present_one(tmp_pa
     environment = holder.environment()
     assert environment["APERAG_SECRET_KEY"] == "next"
     assert json.loads(environment["APERAG_SECRET_KEY_PREVIOUS"]) == [first, "older"]
+
+
+def test_who_calls_models_is_given_the_secret_of_their_keys_and_no_other(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    caller = ServiceProcess("agent", "aperag_agent", home, {}, calls_models=True)
+    first = caller.environment()["APERAG_PROVIDER_KEYS"]
+    assert "APERAG_SECRET_KEY" not in caller.environment()
+    assert first != home.installation_secret()["APERAG_SECRET_KEY"]
+    assert "APERAG_PROVIDER_KEYS" not in ServiceProcess("reconciler", "aperag_reconciler", home, {}).environment()
+    files.write_private(home.previous_provider_keys, f"{first}\n")
+    files.write_private(home.provider_keys, "next\n")
+    environment = caller.environment()
+    assert environment["APERAG_PROVIDER_KEYS"] == "next"
+    assert json.loads(environment["APERAG_PROVIDER_KEYS_PREVIOUS"]) == [first]

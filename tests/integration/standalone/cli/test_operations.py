@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(240)
 
-WORKERS = {"indexer": {"indexer-parse", "indexer-vector", "indexer-fulltext", "indexer-remove", "indexer-summarize"}}
+WORKERS = {
+    "agent": {"agent-turn"},
+    "indexer": {"indexer-parse", "indexer-vector", "indexer-fulltext", "indexer-remove", "indexer-summarize"},
+}
 
 
 @pytest.fixture
@@ -75,7 +78,7 @@ def test_an_unknown_document_has_no_timeline(aperag: Aperag, collection: str) ->
 def test_queues_show_every_consumer_and_every_process(aperag: Aperag) -> None:
     async def all_seen() -> bool:
         workers = (await asyncio.to_thread(aperag.json, "queues"))["workers"]
-        return {it["service"] for it in workers if it["alive"]} == {"api", "indexer", "reconciler"}
+        return {it["service"] for it in workers if it["alive"]} == {"agent", "api", "indexer", "reconciler"}
 
     asyncio.run(until(all_seen))
     told = aperag.json("queues")
@@ -104,6 +107,7 @@ def test_status_and_doctor_say_where_to_look(aperag: Aperag) -> None:
 
 
 EXPECTED = {
+    "agent": {"aperag_ready", "aperag_check_ok", "aperag_worker_slots"},
     "api": {"aperag_publishes_total", "aperag_ready", "aperag_check_ok", "aperag_relay_latency_seconds_count"},
     "indexer": {
         "aperag_ready",
@@ -151,7 +155,7 @@ def test_every_process_shows_its_own_metrics(aperag: Aperag) -> None:
 def test_the_reconciler_counts_the_processes_there_are(aperag: Aperag) -> None:
     async def counted() -> bool:
         found = await asyncio.to_thread(scraped, aperag, "reconciler")
-        return all(found["aperag_service_instances", (service,)] == 1 for service in ("api", "indexer", "reconciler"))
+        return all(found["aperag_service_instances", (service,)] == 1 for service in ("agent", "api", "indexer", "reconciler"))
 
     asyncio.run(until(counted))
 

@@ -49,7 +49,7 @@ GRANTS: Mapping[str, Mapping[Service, str]] = {
     # Chats, and the models that answer in them. What an agent needs of documents it asks the gateway for.
     "bot": {API: WRITE},
     "chat": {API: WRITE},
-    "turn": {API: KEEP, AGENT: CHANGE, RECONCILER: CHANGE},
+    "turn": {API: KEEP, AGENT: CHANGE, RECONCILER: "SELECT, UPDATE, DELETE"},
     "llm_provider": {
         API: WRITE,
         AGENT: "SELECT, UPDATE (paused_until)",

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 COALESCE_SECONDS = 0.02
-"""Pieces of a text wait so long for the next ones: a reader sees no difference, and the bus a tenth of the messages."""
+"""Between two pieces of a text: what comes sooner waits for it and goes as one. A reader sees no difference, and the bus
+a tenth of a quick model's messages; a piece that comes after a pause waits for nothing."""
 BEAT_SECONDS = 2.0
 PIECE_CHARACTERS = 64 * 1024
 """Of one event: the server takes no message of more than a megabyte."""
@@ -110,11 +111,16 @@ class TurnPublisher:
             await self._flush()
             self._pending_kind = kind
         self._pending.append(delta)
-        if self._flusher is None:
-            self._flusher = asyncio.create_task(self._flush_soon())
+        if self._flusher is not None:
+            return
+        wait = self._told + self._coalesce - time.monotonic()
+        if wait <= 0:
+            await self._flush()
+        else:
+            self._flusher = asyncio.create_task(self._flush_in(wait))
 
-    async def _flush_soon(self) -> None:
-        await asyncio.sleep(self._coalesce)
+    async def _flush_in(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
         self._flusher = None
         await self._flush()
 

@@ -13,6 +13,7 @@ import httpx
 from httpx_sse import aconnect_sse
 
 from aperag_common.testing.client import Client
+from aperag_common.testing.provider import KEY
 from aperag_common.testing.waiting import until
 
 if TYPE_CHECKING:
@@ -133,10 +134,10 @@ async def followed(client: Client, turn_id: str, reading: Reading | None = None,
     return reading
 
 
-async def offer(client: Client, provider: Provider) -> str:
+async def offer(client: Client, provider: Provider, *, key: str = KEY) -> str:
     """The name of a provider of the client's own, made for ``provider``, with one completion model."""
     name = f"stub-{secrets.token_hex(4)}"
-    body = {"name": name, "label": name, "base_url": provider.url, "api_key": "sk-of-the-tests-0123456789"}
+    body = {"name": name, "label": name, "base_url": provider.url, "api_key": key}
     await client.json("POST", "/llm_providers", json=body)
     await client.json("POST", f"/llm_providers/{name}/models", json={"api": "completion", "model": MODEL})
     return name

@@ -92,6 +92,7 @@ _OPEN = text(
     UNION ALL {_open("collection_purge", "'reconciler-purge'")}
     UNION ALL {_open("user_purge", "'reconciler-user-purge'")}
     UNION ALL {_open("collection_summary", "'indexer-summarize'")}
+    UNION ALL {_open("turn", "'agent-turn'")}
     ORDER BY consumer, state, lane
     """
 )
@@ -103,6 +104,7 @@ _FAILED = text(
     UNION ALL SELECT 'reconciler-purge', count(*) FROM collection_purge WHERE status = 'FAILED'
     UNION ALL SELECT 'reconciler-user-purge', count(*) FROM user_purge WHERE status = 'FAILED'
     UNION ALL SELECT 'indexer-summarize', count(*) FROM collection_summary WHERE status = 'FAILED'
+    UNION ALL SELECT 'agent-turn', count(*) FROM turn WHERE status = 'FAILED'
     """
 )
 

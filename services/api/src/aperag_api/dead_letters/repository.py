@@ -40,13 +40,15 @@ _GET = text(
     SELECT {_COLUMNS}, l.workflow_id AS task_id, l.row_id, l.generation, l.subject, l.payload, l.headers, l.traceparent,
         CASE WHEN d.id IS NOT NULL THEN jsonb_build_object(
             'id', d.id, 'name', d.name, 'status', d.status, 'deleted', d.deleted_at IS NOT NULL) END AS document,
-        coalesce(to_jsonb(s), to_jsonb(p), to_jsonb(u), to_jsonb(m)) AS row
+        coalesce(to_jsonb(s), to_jsonb(p), to_jsonb(u), to_jsonb(m),
+            to_jsonb(t) - 'lease_token') AS row
     FROM dead_letter l
     LEFT JOIN document d ON d.id = l.document_id
     LEFT JOIN document_step s ON s.id = l.row_id
     LEFT JOIN collection_purge p ON l.kind = 'collection_purge' AND p.id = l.row_id
     LEFT JOIN user_purge u ON l.kind = 'user_purge' AND u.id = l.row_id
     LEFT JOIN collection_summary m ON l.kind = 'collection_summary' AND m.id = l.row_id
+    LEFT JOIN turn t ON l.kind = 'turn' AND t.id = l.row_id
     WHERE l.id = :id
     """
 )

@@ -34,6 +34,8 @@ _RUNNING = text(
         UNION ALL
         SELECT 'indexer-summarize', lease_owner, owner, id, NULL, attempt, updated
         FROM collection_summary WHERE {_HELD}
+        UNION ALL
+        SELECT 'agent-turn', lease_owner, owner, NULL, NULL, attempt, updated FROM turn WHERE {_HELD}
         ORDER BY since LIMIT :limit
     )
     SELECT held.*, document.name, extract(epoch FROM clock_timestamp() - held.since)::float AS seconds

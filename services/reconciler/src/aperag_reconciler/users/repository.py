@@ -28,6 +28,8 @@ def _owned(table: str, owns: str) -> TextClause:
 
 
 OWNED = {
+    "turn": _owned("turn", "owner = :user"),
+    "llm_provider": _owned("llm_provider", "user_id = :user"),
     "search_history": _owned("search_history", "owner = :user"),
     "evaluation": _owned("evaluation", "owner = :user"),
     "idempotency_record": _owned("idempotency_record", "user_id = :user"),

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ForeignKey, Integer, String, Text, UniqueConstraint, text
+from sqlalchemy import ForeignKey, Index, Integer, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from aperag_common.db.models.base import Base, DrivenMixin, due_index
@@ -23,12 +23,12 @@ class TurnOutcome(StrEnum):
 class Turn(DrivenMixin, Base):
     """Inserted by the gateway, claimed and ended by the agent service; ``ordinal`` counts within the chat, from 0.
 
-    ``run`` counts the runs that were begun, also those that were given back and count as no attempt. ``message_id`` is the
-    client's name for it. ``request`` is what was asked and with which model, collections and
-    language; ``rights`` is what the caller's credential reaches: the agent acts with no more (see
-    ``aperag_api.turns.credentials``). ``parts`` are the stored messages, in order. ``effects`` turns true before the
-    first tool that changes something is called: such a turn is never run twice. A request to cancel stands in
-    ``cancel_requested_at`` until the turn's holder has ended it.
+    ``run`` counts the runs that were begun, also those that were given back and count as no attempt. ``message_id`` is
+    the client's name for it. ``request`` is what was asked and with which model, collections and language; ``rights`` is
+    what the caller's credential reaches: the agent acts with no more (see ``aperag_api.turns.credentials``). ``parts``
+    are the stored messages, in order. ``effects`` turns true before the first tool that changes something is called:
+    such a turn is never run twice. A request to cancel stands in ``cancel_requested_at`` until the turn's holder has
+    ended it.
     """
 
     __tablename__ = "turn"
@@ -56,4 +56,5 @@ class Turn(DrivenMixin, Base):
         UniqueConstraint("chat_id", "ordinal"),
         UniqueConstraint("chat_id", "message_id"),
         due_index("turn"),
+        Index("ix_turn_failed", "status", postgresql_where=text("status = 'FAILED'")),
     )

@@ -145,6 +145,9 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("status IN ('PENDING', 'CREATING', 'DELETING', 'DELETION_IN_PROGRESS')"),
     )
+    op.create_index(
+        "ix_turn_failed", "turn", ["status"], unique=False, postgresql_where=sa.text("status = 'FAILED'")
+    )
     op.create_index(op.f("ix_turn_owner"), "turn", ["owner"], unique=False)
     op.alter_column(
         "chunk_vector",
