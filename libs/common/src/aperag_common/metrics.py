@@ -20,6 +20,7 @@ class Metrics:
         self._health()
         self._work()
         self._messages()
+        self._turns()
         self._backlog()
 
     def render(self) -> bytes:
@@ -61,6 +62,13 @@ class Metrics:
             "relay_latency_seconds", "Time from an event's transaction to its relay", WORK_SECONDS
         )
         self.spans_dropped = self._gauge("dropped_spans", "Spans that no collector or stream got")
+
+    def _turns(self) -> None:
+        self.turn_first_word_seconds = self._histogram(
+            "turn_first_word_seconds", "Time from a question to the first word of its answer", SEARCHABLE_SECONDS
+        )
+        self.followed_turns = self._gauge("followed_turns", "Turns that somebody follows at this gateway")
+        self.turn_gaps = self._counter("turn_gaps", "Times that events of a followed turn were found to be missing")
 
     def _backlog(self) -> None:
         self.consumer_pending = self._gauge("consumer_pending_messages", "Messages not yet delivered", "consumer")

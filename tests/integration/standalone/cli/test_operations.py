@@ -83,7 +83,7 @@ def test_queues_show_every_consumer_and_every_process(aperag: Aperag) -> None:
     asyncio.run(until(all_seen))
     told = aperag.json("queues")
     served = {it["service"]: {load["name"] for load in it["consumers"]} for it in told["workers"]}
-    assert served["indexer"] == WORKERS["indexer"]
+    assert {service: served[service] for service in WORKERS} == WORKERS
     shown = aperag("queues")
     assert shown.exit_code == Exit.OK, shown.output
     assert all(it["name"] in shown.stdout for it in told["consumers"])
@@ -155,7 +155,9 @@ def test_every_process_shows_its_own_metrics(aperag: Aperag) -> None:
 def test_the_reconciler_counts_the_processes_there_are(aperag: Aperag) -> None:
     async def counted() -> bool:
         found = await asyncio.to_thread(scraped, aperag, "reconciler")
-        return all(found["aperag_service_instances", (service,)] == 1 for service in ("agent", "api", "indexer", "reconciler"))
+        return all(
+            found["aperag_service_instances", (service,)] == 1 for service in ("agent", "api", "indexer", "reconciler")
+        )
 
     asyncio.run(until(counted))
 

@@ -43,12 +43,16 @@ LOOK_SECONDS, LONGEST_LOOK_SECONDS = 0.5, 5.0
 
 @dataclass(slots=True)
 class TurnRelay:
-    """What this process knows of one turn. ``edition`` rises when what is known starts anew, whatever the run."""
+    """What this process knows of one turn. ``edition`` rises when what is known starts anew, whatever the run.
+
+    ``on_gap`` is called when events that were told turn out not to have come, once for each time they are asked for.
+    """
 
     nc: Client
     turn_id: str
     stored: Stored
     silence: float = SILENCE_SECONDS
+    on_gap: Callable[[], None] = lambda: None
     log: TurnLog = field(default_factory=TurnLog)
     edition: int = 0
     readers: int = 0
@@ -125,16 +129,21 @@ class TurnRelay:
             return
         if event.run > self.log.run:
             if event.kind is not TurnEventKind.START:
-                self._behind.set()
+                self._miss()
                 return
             self._start_anew(TurnLog(event.run))
         if event.kind is TurnEventKind.BEAT:
             if event.seq > self.log.last:
-                self._behind.set()
+                self._miss()
         elif event.seq == self.log.last + 1:
             self._add([event])
         elif event.seq > self.log.last:
-            self._behind.set()
+            self._miss()
+
+    def _miss(self) -> None:
+        if not self._behind.is_set():
+            self.on_gap()
+        self._behind.set()
 
     def _start_anew(self, known: TurnLog) -> None:
         self.log = known
@@ -226,10 +235,18 @@ class TurnRelay:
 class TurnRelays:
     """The relays of this process: opened by the first reader, closed after the last one."""
 
-    def __init__(self, nc: Client, stored: Stored, *, silence: float = SILENCE_SECONDS) -> None:
+    def __init__(
+        self,
+        nc: Client,
+        stored: Stored,
+        *,
+        silence: float = SILENCE_SECONDS,
+        on_gap: Callable[[], None] = lambda: None,
+    ) -> None:
         self._nc = nc
         self._stored = stored
         self._silence = silence
+        self._on_gap = on_gap
         self._open: dict[str, TurnRelay] = {}
         self._lingering: set[asyncio.Task[None]] = set()
 
@@ -244,7 +261,7 @@ class TurnRelays:
         """
         relay = self._open.get(turn_id)
         if relay is None:
-            relay = self._open[turn_id] = TurnRelay(self._nc, turn_id, self._stored, self._silence)
+            relay = self._open[turn_id] = TurnRelay(self._nc, turn_id, self._stored, self._silence, self._on_gap)
             relay.readers += 1
             await relay.begin()
             if not new:

@@ -29,7 +29,8 @@ class NoSuchLog(StandaloneError):
 
 def logs(
     service: Annotated[
-        str, typer.Argument(metavar="SERVICE", help="agent, api, indexer, reconciler, mcp, nats, postgres or supervisor.")
+        str,
+        typer.Argument(metavar="SERVICE", help="agent, api, indexer, reconciler, mcp, nats, postgres or supervisor."),
     ],
     *,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,

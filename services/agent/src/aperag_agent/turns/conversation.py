@@ -22,7 +22,7 @@ from aperag_agent.turns.telling import Telling
 from aperag_common.live.events import TurnEventKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pydantic_ai.messages import ModelMessage
 
@@ -42,6 +42,7 @@ class Conversation:
     mcp_url: str
     limits: LimitSettings
     completions: Completions
+    first_word: Callable[[], None]
     usage: RunUsage = field(default_factory=RunUsage)
 
     async def hold(self, earlier: Sequence[EarlierTurn]) -> None:
@@ -49,7 +50,7 @@ class Conversation:
         request = self.turn.request
         findings = Findings(language_of(self.turn.question, str(request.get("language") or "en-US")))
         framing = Framing()
-        telling = Telling(self.told, findings, self.limits.answer)
+        telling = Telling(self.told, findings, self.limits.answer, self.first_word)
         chosen = await self.completions.of_turn(self.turn, findings)
         tools = toolset(self.mcp_url, self.credential, allowed(request), findings, framing, telling.shown.__setitem__)
         agent: Agent[None, str] = Agent(chosen.model, model_settings=chosen.settings)

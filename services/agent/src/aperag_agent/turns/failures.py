@@ -29,11 +29,6 @@ def expired(minutes: float) -> TurnFailed:
     return TurnFailed("TURN_EXPIRED", f"The question waited {minutes:.0f} minutes for an agent: ask it again.")
 
 
-def interrupted() -> TurnFailed:
-    message = "The agent ended after a tool had changed something, so the turn is not run again: look at what it did."
-    return TurnFailed("TURN_INTERRUPTED", message)
-
-
 def too_slow(seconds: float) -> TurnFailed:
     return TurnFailed("AGENT_TIMEOUT_ERROR", f"The answer took longer than {seconds:.0f} s. Ask for less at a time.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -80,12 +81,15 @@ class TurnRuns:
     async def _run(self, held: DrivenClaim, turn: TurnRow, told: TurnPublisher) -> _End:
         if turn.cancelled:
             return _End(TurnOutcome.CANCELLED, NOTHING)
-        if turn.effects:
-            return _failed(failures.interrupted())
         if turn.run == 1 and turn.waited > self.limits.wait.total_seconds():
             return _failed(failures.expired(turn.waited / 60))
         credential = f"turn.{turn.id}.{held.token}"
-        conversation = Conversation(turn, credential, told, self.mcp_url, self.limits, self.completions)
+        began = time.monotonic()
+
+        def first_word() -> None:
+            self.rows.metrics.turn_first_word_seconds.observe(turn.age + time.monotonic() - began)
+
+        conversation = Conversation(turn, credential, told, self.mcp_url, self.limits, self.completions, first_word)
         cancelled = self._running[turn.id] = asyncio.Event()
         watching = asyncio.create_task(self._watch(turn.id, cancelled))
         talking = asyncio.create_task(self._talk(conversation))

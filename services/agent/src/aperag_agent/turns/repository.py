@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TurnRow:
-    """``run`` counts this one; ``waited`` is how many seconds passed from the question to the first of them."""
+    """``run`` counts this one; ``waited`` is how many seconds passed from the question to the first of them.
+
+    ``age`` is that of the question, in seconds, when this run was begun.
+    """
 
     id: str
     owner: str
@@ -27,9 +30,9 @@ class TurnRow:
     run: int
     question: str
     request: dict[str, Any]
-    effects: bool
     cancelled: bool
     waited: float
+    age: float
     trace_id: str | None
 
 
@@ -44,9 +47,10 @@ _FENCE = "id = :id AND generation = :generation AND lease_token = :token"
 _BEGIN = text(
     f"""
     UPDATE turn SET run = run + 1 WHERE {_FENCE}
-    RETURNING id, owner, chat_id, ordinal, run, question, request, effects,
+    RETURNING id, owner, chat_id, ordinal, run, question, request,
         cancel_requested_at IS NOT NULL AS cancelled,
-        extract(epoch FROM coalesce(started_at, clock_timestamp()) - created)::float AS waited, trace_id
+        extract(epoch FROM coalesce(started_at, clock_timestamp()) - created)::float AS waited,
+        extract(epoch FROM clock_timestamp() - created)::float AS age, trace_id
     """
 )
 _EARLIER = text(
@@ -57,7 +61,6 @@ _EARLIER = text(
     """
 )
 _CANCELLED = text("SELECT cancel_requested_at IS NOT NULL FROM turn WHERE id = :id")
-_EFFECTS = text(f"UPDATE turn SET effects = true WHERE {_FENCE}")
 _END = text(
     """
     UPDATE turn SET answer = :answer, parts = CAST(:parts AS jsonb), usage = CAST(:usage AS jsonb), outcome = :outcome,
@@ -86,12 +89,6 @@ async def is_cancelled(engine: AsyncEngine, turn_id: str) -> bool:
     async with autocommit(engine) as conn:
         found = (await conn.execute(_CANCELLED, {"id": turn_id})).scalar_one_or_none()
     return found is None or bool(found)
-
-
-async def note_effects(engine: AsyncEngine, fence: Mapping[str, Any]) -> bool:
-    """Before a tool is called that changes something: the turn is not run again after it. False where it is lost."""
-    async with autocommit(engine) as conn:
-        return bool((await conn.execute(_EFFECTS, dict(fence))).rowcount)
 
 
 async def end(

@@ -22,6 +22,8 @@ from aperag_agent.turns.failures import too_long
 from aperag_common.live.events import TurnEventKind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aperag_agent.tools.findings import Findings
     from aperag_common.live.publisher import TurnPublisher
 
@@ -31,11 +33,15 @@ MESSAGE_CHARACTERS = 2_000
 
 @dataclass(slots=True)
 class Telling:
-    """``shown`` are the lines for people, by call; the tools' results themselves are not told to readers."""
+    """``shown`` are the lines for people, by call; the tools' results themselves are not told to readers.
+
+    ``first_word`` is called once, before the answer's first piece is told.
+    """
 
     told: TurnPublisher
     findings: Findings
     longest: int
+    first_word: Callable[[], None]
     shown: dict[str, str] = field(default_factory=dict)
     written: int = 0
 
@@ -59,6 +65,8 @@ class Telling:
                 pass
 
     async def _text(self, text: str) -> None:
+        if text and not self.written:
+            self.first_word()
         self.written += len(text)
         if self.written > self.longest:
             raise too_long(self.longest)

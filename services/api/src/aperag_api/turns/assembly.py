@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 
 
 def turn_service(runtime: Runtime, settings: Settings, prompts: PromptService) -> TurnService:
+    metrics = runtime.metrics
+    relays = TurnRelays(runtime.bus.nc, partial(stored_turn, runtime.engine), on_gap=metrics.turn_gaps.inc)
+    metrics.followed_turns.set_function(lambda: len(relays))
     return TurnService(
         engine=runtime.engine,
         courier=runtime.courier,
         bus=runtime.bus,
-        relays=TurnRelays(runtime.bus.nc, partial(stored_turn, runtime.engine)),
+        relays=relays,
         prompts=prompts,
         settings=settings.turns,
         first_due=settings.work.first_due,

@@ -26,8 +26,7 @@ class Turn(DrivenMixin, Base):
     ``run`` counts the runs that were begun, also those that were given back and count as no attempt. ``message_id`` is
     the client's name for it. ``request`` is what was asked and with which model, collections and language; ``rights`` is
     what the caller's credential reaches: the agent acts with no more (see ``aperag_api.turns.credentials``). ``parts``
-    are the stored messages, in order. ``effects`` turns true before the first tool that changes something is called:
-    such a turn is never run twice. A request to cancel stands in ``cancel_requested_at`` until the turn's holder has
+    are the stored messages, in order. A request to cancel stands in ``cancel_requested_at`` until the turn's holder has
     ended it.
     """
 
@@ -46,7 +45,6 @@ class Turn(DrivenMixin, Base):
     parts: Mapped[list[dict[str, Any]]] = mapped_column(default=list, server_default=text("'[]'"))
     usage: Mapped[dict[str, Any] | None]
     outcome: Mapped[str | None] = mapped_column(String(12))
-    effects: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     cancel_requested_at: Mapped[datetime | None]
     trace_id: Mapped[str | None] = mapped_column(String(32))
     run: Mapped[int] = mapped_column(Integer, default=0, server_default="0")

@@ -106,7 +106,6 @@ def upgrade() -> None:
         sa.Column("usage", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("outcome", sa.String(length=12), nullable=True),
         sa.Column("run", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("effects", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("cancel_requested_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("trace_id", sa.String(length=32), nullable=True),
         sa.Column("feedback", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
@@ -145,9 +144,7 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("status IN ('PENDING', 'CREATING', 'DELETING', 'DELETION_IN_PROGRESS')"),
     )
-    op.create_index(
-        "ix_turn_failed", "turn", ["status"], unique=False, postgresql_where=sa.text("status = 'FAILED'")
-    )
+    op.create_index("ix_turn_failed", "turn", ["status"], unique=False, postgresql_where=sa.text("status = 'FAILED'"))
     op.create_index(op.f("ix_turn_owner"), "turn", ["owner"], unique=False)
     op.alter_column(
         "chunk_vector",
