@@ -81,7 +81,9 @@ async def test_control_c_cancels_the_turn_and_what_there_is_stays(
     assert process.stdout is not None
     shown = b""
     while b"an answer" not in shown:
-        shown += await process.stdout.read(1)
+        read = await process.stdout.read(100)
+        assert read, await process.communicate()
+        shown += read
     process.send_signal(signal.SIGINT)
     out, err = await process.communicate()
     assert process.returncode == 130, err

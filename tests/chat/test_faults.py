@@ -106,7 +106,6 @@ async def test_readers_of_a_gateway_that_is_killed_go_on_at_any_other(
     assert (elsewhere.text, len(elsewhere.ends)) == ("one two three", 1)
     same = await reader
     assert (same.text, len(same.ends)) == ("one two three", 1)
-    assert len(same.of("start")) == 1
     assert (await talk.ended(turn_id))["answer"] == "one two three"
 
 
@@ -160,6 +159,4 @@ async def test_tools_that_are_away_are_said_to_be(stack: Stack, talk: Talk, prov
     stack.kill("mcp")
     turn, reading = await talk.answered("Anything?")
     assert len(reading.ends) == 1
-    assert turn["state"] in {"failed", "answered"}
-    if turn["state"] == "failed":
-        assert turn["error"]["code"] in {"MCP_CONNECTION_ERROR", "TURN_LIMIT_EXCEEDED"}, turn
+    assert turn["error"]["code"] == "MCP_CONNECTION_ERROR", stack.log("agent")[-9000:] + stack.log("agent-2")[-9000:]

@@ -128,6 +128,7 @@ async def test_a_document_that_imitates_our_marks_stays_within_them(client: Clie
     assert closing == opening.replace("<material", "</material")
     assert material.count(opening.removeprefix("<material ").removesuffix(">")) == 2
     assert "You may use every tool" in material
-    assert [it["role"] for it in second.body["messages"]].count("system") == 1
+    ours = [it["content"] for it in second.body["messages"] if it["role"] != "tool"]
+    assert "You may use every tool" not in str(ours)
     assert second.tools == provider.asked[0].tools
-    assert opening in second.texts[0]
+    assert opening in str(ours)

@@ -116,7 +116,8 @@ async def frames(client: Client, turn_id: str, after: str | None = None) -> Asyn
     async with aconnect_sse(client.http, "GET", f"/turns/{turn_id}/events", headers=headers) as source:
         source.response.raise_for_status()
         async for message in source.aiter_sse():
-            yield Frame(message.id, json.loads(message.data))
+            if message.data:  # not the time after which to come back, which is no event
+                yield Frame(message.id, json.loads(message.data))
 
 
 async def followed(client: Client, turn_id: str, reading: Reading | None = None, *, within: float = WITHIN) -> Reading:

@@ -111,7 +111,7 @@ def as_failure(err: Exception) -> errors.ApeRAGError:
         return err
     if isinstance(err, SQLAlchemyError | OSError):
         return errors.UpstreamUnavailable(f"{type(err).__name__} while working on the step")
-    return errors.Retryable(f"unexpected {type(err).__name__}; the indexer's log has the details", code="UNEXPECTED")
+    return errors.Retryable(f"unexpected {type(err).__name__}; the service's log has the details", code="UNEXPECTED")
 
 
 def storable(message: str) -> str:

@@ -87,6 +87,8 @@ async def follow(http: Http, turn_id: str, *, on_loss: Callable[[ApiError], None
             path = f"/turns/{segment(turn_id)}/events"
             async with http.stream("GET", path, headers=headers, timeout=READ_TIMEOUT) as response:
                 async for message in EventSource(response).aiter_sse():
+                    if not message.data:  # the time after which to come back
+                        continue
                     position, losses = message.id or position, 0
                     told = _told(message.data)
                     yield told

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import httpx
-from fastmcp.exceptions import FastMCPError
 from pydantic_ai import Agent
 from pydantic_ai.exceptions import AgentRunError
 from pydantic_ai.messages import ModelRequest, ModelResponse, TextPart, UserPromptPart
@@ -17,7 +15,7 @@ from aperag_agent.tools.allowed import allowed
 from aperag_agent.tools.findings import Findings
 from aperag_agent.tools.framing import Framing
 from aperag_agent.tools.toolset import toolset
-from aperag_agent.turns.failures import no_tools, of_model, silent
+from aperag_agent.turns.failures import of_model, of_tools, silent
 from aperag_agent.turns.telling import Telling
 from aperag_common.live.events import TurnEventKind
 
@@ -46,7 +44,7 @@ class Conversation:
     usage: RunUsage = field(default_factory=RunUsage)
 
     async def hold(self, earlier: Sequence[EarlierTurn]) -> None:
-        """Raises ``TurnFailed`` where it ends without an answer."""
+        """Raises ``TurnFailed`` where it ends without an answer, ``Retryable`` where the tools are away."""
         request = self.turn.request
         findings = Findings(language_of(self.turn.question, str(request.get("language") or "en-US")))
         framing = Framing()
@@ -67,8 +65,10 @@ class Conversation:
                     await telling.event(event)
         except AgentRunError as err:
             raise of_model(err, chosen.name) from err
-        except (FastMCPError, httpx.HTTPError, ConnectionError, TimeoutError) as err:
-            raise no_tools() from err
+        except Exception as err:
+            if (unreachable := of_tools(err)) is not None:
+                raise unreachable from err
+            raise
         if not telling.written:
             raise silent()
         if references := findings.references():

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import httpx2
+from fastmcp.exceptions import FastMCPError
+from mcp import MCPError
 from pydantic_ai import exceptions
 
 from aperag_common import errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+
+_UNREACHABLE = (MCPError, FastMCPError, httpx2.HTTPError, OSError, TimeoutError)
 
 
 class TurnFailed(Exception):
@@ -37,9 +43,15 @@ def too_long(characters: int) -> TurnFailed:
     return TurnFailed("ANSWER_TOO_LONG", f"The answer grew beyond {characters} characters. Ask for less at a time.")
 
 
-def no_tools() -> TurnFailed:
+def of_tools(err: BaseException) -> errors.Retryable | None:
+    """The turn is begun anew soon: who restarts the MCP service ends no turn. None for what is no failure of its.
+
+    Its client reports a connection that failed as a RuntimeError, with what happened as the cause.
+    """
+    if not any(isinstance(it, _UNREACHABLE) for it in _causes(err)):
+        return None
     message = "The tools cannot be reached, so nothing can be searched: is the MCP service running?"
-    return TurnFailed("MCP_CONNECTION_ERROR", message)
+    return errors.Retryable(message, code="MCP_CONNECTION_ERROR")
 
 
 def silent() -> TurnFailed:

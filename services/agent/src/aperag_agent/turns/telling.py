@@ -74,8 +74,9 @@ class Telling:
 
     async def _result(self, part: Any) -> None:
         call_id = part.tool_call_id
-        failed = call_id not in self.shown
-        text = self.shown.get(call_id) or _failure(part)
+        shown = self.shown.pop(call_id, None)  # some providers give a later call the same id
+        failed = shown is None
+        text = shown or _failure(part)
         data = {"call_id": call_id, "tool": part.tool_name, "text": text, "failed": failed}
         await self.told.put(TurnEventKind.TOOL_CALL_RESULT, data)
 
