@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -36,6 +36,7 @@ TEMPLATE = ROOT / "docs" / "adr" / "0000-template.md"
 PAGES = [*(ROOT / name for name in TOP), *(p for p in sorted((ROOT / "docs").rglob("*.md")) if p != TEMPLATE)]
 SHELLS = {"sh", "bash", "shell"}
 SEPARATORS = {"&&", "||", ";", "|"}
+REDIRECTIONS = {"<", ">", ">>"}
 ASSIGNMENT = re.compile(r"[A-Z_][A-Z0-9_]*=")
 INLINE = re.compile(r"aperag [a-z][^`]*")
 PLACEHOLDERS = re.compile(r"[…|<>\[\]]")
@@ -113,6 +114,7 @@ def typed(block: str) -> Iterator[str]:
             part = words[start : end - 1]
             while part and ASSIGNMENT.match(part[0]):
                 part = part[1:]
+            part = list(takewhile(lambda word: word not in REDIRECTIONS, part))
             if part[:1] == ["aperag"]:
                 yield shlex.join(part)
 

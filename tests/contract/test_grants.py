@@ -21,6 +21,8 @@ SECRETS = {
     "idempotency_record": {"body", "headers"},
     "search_history": {"query"},
     "oauth_account": {"subject", "email"},
+    "bot": {"config"},
+    "chat": {"title"},
 }
 """Columns that no service but the gateway may read or change."""
 
@@ -39,17 +41,28 @@ def test_a_line_is_made_of_privileges_on_columns_that_there_are(table: str, serv
 
 
 @pytest.mark.parametrize(("table", "columns"), SECRETS.items(), ids=lambda it: it if isinstance(it, str) else "")
-@pytest.mark.parametrize("service", [Service.INDEXER, Service.RECONCILER])
+@pytest.mark.parametrize("service", [Service.AGENT, Service.INDEXER, Service.RECONCILER])
 def test_what_is_the_gateways_alone_is_named_in_no_other_line(table: str, columns: set[str], service: Service) -> None:
     for part in PRIVILEGE.finditer(GRANTS[table].get(service, "")):
         assert part[1] == "DELETE" or part[2], f"{service} has {part[1]} on all of {table}"
         assert not columns & set((part[2] or "").split(", "))
 
 
-def test_the_indexer_has_no_part_in_identity() -> None:
+@pytest.mark.parametrize("service", [Service.AGENT, Service.INDEXER])
+def test_who_works_has_no_part_in_identity(service: Service) -> None:
     identity = {"users", "api_key", "session", "audit_log", "oauth_account", "setting", "invitation", "user_quota"}
-    assert not [table for table in identity if Service.INDEXER in GRANTS[table]]
+    assert not [table for table in identity if service in GRANTS[table]]
+
+
+def test_an_agent_reads_no_document_but_through_the_gateway() -> None:
+    contents = {"collection", "document", "chunk", "chunk_term", "chunk_vector", "document_step", "search_history"}
+    assert not [table for table in contents if Service.AGENT in GRANTS[table]]
 
 
 def test_every_service_on_the_bus_has_a_role_of_its_own() -> None:
-    assert {role(service) for service in Service} == {"aperag_api", "aperag_indexer", "aperag_reconciler"}
+    assert {role(service) for service in Service} == {
+        "aperag_agent",
+        "aperag_api",
+        "aperag_indexer",
+        "aperag_reconciler",
+    }

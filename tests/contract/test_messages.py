@@ -40,6 +40,7 @@ DATA = {
     commands.PurgeData: {"row_id": "col0011223344556677", "generation": 1, "collection_id": "col0011223344556677"},
     commands.UserPurgeData: {"row_id": "user0011223344556677", "generation": 1, "user_id": "user0011223344556677"},
     commands.SummaryData: {"row_id": "col0011223344556677", "generation": 3, "collection_id": "col0011223344556677"},
+    commands.TurnData: {"row_id": "turn0011223344556677", "generation": 1},
     facts.DocumentData: DOCUMENT,
     facts.CollectionData: {"collection_id": "col0011223344556677"},
     facts.SummaryData: {"collection_id": "col0011223344556677", "generation": 3, "documents": 12},

@@ -57,9 +57,16 @@ def test_help_and_typing_errors_import_nothing_heavy(arguments_: tuple[str, ...]
 
 def leaves() -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
+
+    def below(path: tuple[str, ...], command: Any) -> None:
+        if (subs := getattr(command, "commands", None)) is None:
+            found.append(path)
+            return
+        for name, sub in subs.items():
+            below((*path, name), sub)
+
     for name, lazy in COMMANDS.items():
-        below = getattr(lazy.load(), "commands", None)
-        found += [(name, sub) for sub in below] if below else [(name,)]
+        below((name,), lazy.load())
     return found
 
 
@@ -68,7 +75,8 @@ def test_every_command_has_a_help_text_and_explains_every_option(path: tuple[str
     ended = run(*path, "--help")
     assert ended.exit_code == 0, ended.output
     command = COMMANDS[path[0]].load()
-    command = command.commands[path[1]] if len(path) > 1 else command
+    for name in path[1:]:
+        command = command.commands[name]
     assert command.help
     assert [it.name for it in command.params if not getattr(it, "help", None) and it.name != "help"] == []
 

@@ -222,15 +222,12 @@ async def _health() -> dict[str, str]:
 
 
 def _assemble(runtime: Runtime, settings: Settings, embedder: Embedder, models: SearchModels) -> Gateway:
-    secret = InstallationSecret.of(settings.secret_key, settings.secret_key_previous)
-    engine, bus, courier = runtime.engine, runtime.bus, runtime.courier
-    hasher = KeyHasher.of(secret.current, secret.previous)
-    vault = Vault.of(secret.current, secret.previous)
+    secret, hasher, vault = _secrets(settings)
+    engine, bus, courier, first_due = runtime.engine, runtime.bus, runtime.courier, settings.work.first_due
     fanout = Fanout(settings.event_buffer)
     feed = Feed(bus, engine, fanout)
     outside = open_web(settings.web, settings.outbound)
     prompts_ = PromptService(engine, Templates())
-    embedding = embedding_models(engine, embedder, models)
     return Gateway(
         audit=AuditService(engine, AuditTrail(engine)),
         authenticator=Authenticator(engine, hasher, settings.key_touched_every),
@@ -238,7 +235,7 @@ def _assemble(runtime: Runtime, settings: Settings, embedder: Embedder, models: 
         api_keys=ApiKeyService(engine, hasher),
         bots=BotService(engine),
         chats=ChatService(engine, bus),
-        collections=CollectionService(engine, courier, settings.work.first_due, vault, embedding),
+        collections=CollectionService(engine, courier, first_due, vault, embedding_models(engine, embedder, models)),
         contents=ContentService(engine, LocalObjectStore(settings.objects.directory)),
         dead_letters=DeadLetterService(engine, courier, settings.work, settings.interactive_documents),
         documents=DocumentService(engine, courier, settings.work),
@@ -255,8 +252,8 @@ def _assemble(runtime: Runtime, settings: Settings, embedder: Embedder, models: 
         quotas=QuotaService(engine),
         searches=search_service(engine, fanout, embedder, models),
         sharing=SharingService(engine),
-        summaries=SummaryService(engine, courier, settings.work.first_due),
-        tasks=TaskService(engine, courier, settings.work.first_due),
+        summaries=SummaryService(engine, courier, first_due),
+        tasks=TaskService(engine, courier, first_due),
         timelines=_timelines(runtime, settings),
         timers=TimerService(engine, courier.publisher),
         traces=TraceService(engine, bus),
@@ -264,6 +261,11 @@ def _assemble(runtime: Runtime, settings: Settings, embedder: Embedder, models: 
         uploads=upload_service(runtime, settings),
         web=outside,
     )
+
+
+def _secrets(settings: Settings) -> tuple[InstallationSecret, KeyHasher, Vault]:
+    secret = InstallationSecret.of(settings.secret_key, settings.secret_key_previous)
+    return secret, KeyHasher.of(secret.current, secret.previous), Vault.of(secret.current, secret.previous)
 
 
 def _models(runtime: Runtime, settings: Settings) -> Models:

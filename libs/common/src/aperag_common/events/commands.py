@@ -101,4 +101,5 @@ COMMANDS: tuple[type[Message], ...] = (
     PurgeCollection,
     PurgeUser,
     SummarizeCollection,
+    RunTurn,
 )

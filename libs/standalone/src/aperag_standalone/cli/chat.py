@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from aperag_standalone.client.chats import Told
 
 MOST_SOURCES = 10
+TITLE_CHARACTERS = 60
 _CITED = re.compile(r"\[(\d{1,3})\]")
 
 
@@ -140,26 +141,26 @@ async def chat(
 
     Example: aperag chat "How long is the warranty?" --collection Handbooks
     """
-    wanted = await chats.agent_bot(session.api.http, bot)
-    options: dict[str, Any] = {
-        "collections": [{"id": await session.api.collection_id(it)} for it in collection or ()],
-        "language": language,
-        "web_search_enabled": web,
-    }
-    if model is not None:
-        provider, slash, name = model.partition("/")
-        if not (provider and slash and name):
-            message = f"{model!r} is no model: write it as PROVIDER/MODEL"
-            raise typer.BadParameter(message, param_hint="--model")
-        options["completion"] = {"model_service_provider": provider, "model": name}
     http = session.api.http
-    if resume is not None:
-        found = await chats.resume(http, wanted["id"], resume)
-    else:
-        found = await chats.begin(http, wanted["id"], (question or "New Chat")[:60])
+    wanted = await chats.agent_bot(http, bot)
+    collections = [{"id": await session.api.collection_id(it)} for it in collection or ()]
+    options = {"collections": collections, "language": language, "web_search_enabled": web, **_completion(model)}
+    title = (question or "New Chat")[:TITLE_CHARACTERS]
+    found = await (chats.resume(http, wanted["id"], resume) if resume else chats.begin(http, wanted["id"], title))
     ended = await _talk(Talk(session, found, options), question)
     if ended is not Exit.OK:
         raise typer.Exit(ended)
+
+
+def _completion(model: str | None) -> dict[str, Any]:
+    """As a question names its model; nothing where the bot's counts."""
+    if model is None:
+        return {}
+    provider, slash, name = model.partition("/")
+    if not (provider and slash and name):
+        message = f"{model!r} is no model: write it as PROVIDER/MODEL"
+        raise typer.BadParameter(message, param_hint="--model")
+    return {"completion": {"model_service_provider": provider, "model": name}}
 
 
 async def _talk(talk: Talk, question: str | None) -> Exit:
