@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
     from aperag_standalone.client.chats import Told
+    from aperag_standalone.client.http import Http
 
 MOST_SOURCES = 10
 TITLE_CHARACTERS = 60
@@ -141,15 +142,18 @@ async def chat(
 
     Example: aperag chat "How long is the warranty?" --collection Handbooks
     """
-    http = session.api.http
-    wanted = await chats.agent_bot(http, bot)
     collections = [{"id": await session.api.collection_id(it)} for it in collection or ()]
     options = {"collections": collections, "language": language, "web_search_enabled": web, **_completion(model)}
-    title = (question or "New Chat")[:TITLE_CHARACTERS]
-    found = await (chats.resume(http, wanted["id"], resume) if resume else chats.begin(http, wanted["id"], title))
-    ended = await _talk(Talk(session, found, options), question)
+    opened = await _opened(session.api.http, bot, resume, (question or "New Chat")[:TITLE_CHARACTERS])
+    ended = await _talk(Talk(session, opened, options), question)
     if ended is not Exit.OK:
         raise typer.Exit(ended)
+
+
+async def _opened(http: Http, bot: str | None, resume: str | None, title: str) -> dict[str, Any]:
+    """The chat that goes on, or a new one."""
+    bot_id = (await chats.agent_bot(http, bot))["id"]
+    return await (chats.begin(http, bot_id, title) if resume is None else chats.resume(http, bot_id, resume))
 
 
 def _completion(model: str | None) -> dict[str, Any]:
