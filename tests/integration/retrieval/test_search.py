@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
@@ -275,6 +276,15 @@ async def test_a_failed_leg_is_named_and_the_other_one_answers(three: Library) -
     outcome = await searcher.search(request, analyzer=DEFAULT_ANALYZER, model=LOCAL_MODEL)
     assert [hit.document_id for hit in outcome.items] == ["bread"]
     assert outcome.errors == {"vector_search": "this index could not be searched"}
+
+
+async def test_an_encoder_that_does_not_answer_holds_up_nobody_for_long(three: Library) -> None:
+    three.embedder.holds = asyncio.Event()
+    searcher = Searcher(three.engine, EmbeddersBesideLocal(three.embedder, NoEmbedders()), encoding_seconds=0.05)
+    request = SearchRequest(COLLECTION, "user1", "yeast", LegRequest(5), LegRequest(5))
+    outcome = await searcher.search(request, analyzer=DEFAULT_ANALYZER, model=LOCAL_MODEL)
+    assert [hit.document_id for hit in outcome.items] == ["bread"]
+    assert outcome.errors == {"vector_search": f"The embedding model {LOCAL_MODEL} did not answer within 0.05 s"}
 
 
 async def test_legs_say_what_they_lack(three: Library) -> None:

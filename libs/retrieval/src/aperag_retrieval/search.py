@@ -21,7 +21,7 @@ from aperag_retrieval.dense import PgVectorIndex, tune_connections
 from aperag_retrieval.embedding import Embedders
 from aperag_retrieval.fusion import DENSE_WEIGHT, DENSE_WEIGHT_ACROSS_SCRIPTS, fuse
 from aperag_retrieval.lexical import PgFulltextIndex, query_terms
-from aperag_retrieval.ports import Candidate, FulltextIndex, TermQuery, VectorIndex, VectorQuery
+from aperag_retrieval.ports import Candidate, FulltextIndex, TermQuery, Vector, VectorIndex, VectorQuery
 from aperag_retrieval.scripts import CollectionScripts, is_foreign, script_of
 
 log = structlog.get_logger(__name__)
@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 FUSED_DEPTH = 100
 """How many candidates of each leg are fused."""
+ENCODING_SECONDS = 10.0
+"""A provider may be slower, or ask for patience: whoever searches is told what words alone find."""
 REPEATS = 20
 """How many candidates beyond ``topk`` are read, for some may repeat another's text."""
 
@@ -112,7 +114,10 @@ class _Ranked:
 
 
 class Searcher:
-    """One per process: it remembers statistics of collections. Make it before ``engine`` is used."""
+    """One per process: it remembers statistics of collections. Make it before ``engine`` is used.
+
+    A query that takes longer than ``encoding_seconds`` to be embedded is not searched by meaning.
+    """
 
     def __init__(
         self,
@@ -121,6 +126,7 @@ class Searcher:
         *,
         vectors: VectorIndex | None = None,
         fulltext: FulltextIndex | None = None,
+        encoding_seconds: float = ENCODING_SECONDS,
     ) -> None:
         tune_connections(engine)
         self._engine = engine
@@ -128,6 +134,7 @@ class Searcher:
         self._vectors = vectors or PgVectorIndex()
         self._fulltext = fulltext or PgFulltextIndex()
         self._scripts = CollectionScripts()
+        self._encoding_seconds = encoding_seconds
 
     async def search(self, request: SearchRequest, *, analyzer: str, model: str) -> SearchOutcome:
         failed: dict[str, str] = {}
@@ -150,13 +157,21 @@ class Searcher:
         leg = request.vector
         if leg is None:
             return None
-        embedder = await self._embedders.embedder(request.owner, model)
-        embedding = (await embedder.embed([request.query]))[0]
-        query = VectorQuery(request.collection_id, model, embedding)
+        query = VectorQuery(request.collection_id, model, await self._encoded(request, model))
         async with autocommit(self._engine) as conn:
             found = await self._vectors.search(conn, query, _depth(leg, request))
         least = -1.0 if leg.similarity is None else leg.similarity
         return query, [candidate for candidate in found if candidate.score >= least]
+
+    async def _encoded(self, request: SearchRequest, model: str) -> Vector:
+        try:
+            async with asyncio.timeout(self._encoding_seconds):
+                embedder = await self._embedders.embedder(request.owner, model)
+                row: Vector = (await embedder.embed([request.query]))[0]
+                return row
+        except TimeoutError as err:
+            message = f"The embedding model {model} did not answer within {self._encoding_seconds:g} s"
+            raise errors.Busy(message) from err
 
     async def _lexical(self, request: SearchRequest, analyzer: str) -> tuple[TermQuery, list[Candidate]] | None:
         leg = request.fulltext

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -16,15 +17,18 @@ WORD = re.compile(r"\w+")
 
 
 class WordEmbedder:
-    """Remembers what it embedded; raises ``failure`` instead for as long as there is one."""
+    """Remembers what it embedded; raises ``failure`` instead for as long as there is one, and waits for ``holds``."""
 
     def __init__(self, model: str = LOCAL_MODEL, dimensions: int = LOCAL_DIMENSIONS) -> None:
         self.model = model
         self.dimensions = dimensions
         self.texts: list[str] = []
         self.failure: Exception | None = None
+        self.holds: asyncio.Event | None = None
 
     async def embed(self, texts: Sequence[str]) -> Vector:
+        if self.holds is not None:
+            await self.holds.wait()
         if self.failure is not None:
             raise self.failure
         self.texts += texts
