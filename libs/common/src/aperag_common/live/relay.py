@@ -25,7 +25,7 @@ from aperag_common.live.publisher import BEAT_SECONDS
 from aperag_common.live.stored import StoredTurn, gone, log_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 
     from nats.aio.client import Client
     from nats.aio.msg import Msg
@@ -90,6 +90,14 @@ class TurnRelay:
 
     async def follow(self, after: Cursor | None = None) -> AsyncIterator[TurnEvent]:
         """From where ``after`` ends, else from the begin of the run; a START means that the text begins anew."""
+        async for events in self.batches(after):
+            for event in events:
+                yield event
+
+    async def batches(
+        self, after: Cursor | None = None, *, patience: float | None = None
+    ) -> AsyncGenerator[Sequence[TurnEvent], None]:
+        """As ``follow``: all that has come since the last batch; an empty one after ``patience`` seconds without any."""
         edition, seq = -1, -1
         while True:
             changed = self._changed
@@ -97,17 +105,18 @@ class TurnRelay:
                 edition, seq = self.edition, self._goes_on(after)
                 if self.log.events:
                     after = None  # it meant what was known first
-            fresh = self.log.after(seq)
-            for event in fresh:
-                if edition != self.edition:
-                    break
-                seq = event.seq
-                yield event
-            # While the reader was busy with these, more may have come: only who has all of it is at an end, or waits.
-            if not fresh:
-                if self.log.ended:
-                    return
-                await changed.wait()
+            # While the reader was busy, more may have come: only who has all of it is at an end, or waits.
+            if fresh := self.log.after(seq):
+                seq = fresh[-1].seq
+                yield fresh
+            elif self.log.ended:
+                return
+            else:
+                try:
+                    async with asyncio.timeout(patience):
+                        await changed.wait()
+                except TimeoutError:
+                    yield ()
 
     def _goes_on(self, after: Cursor | None) -> int:
         """Numbers mean the same only within a run, and only live or only from the row."""

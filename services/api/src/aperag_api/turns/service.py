@@ -118,11 +118,12 @@ class TurnService:
         return view(row)
 
     async def _follow(self, row: TurnRow, after: Cursor | None) -> AsyncGenerator[bytes, None]:
-        async with self.relays.open(row.id) as relay:
-            events = relay.follow(after)
-            async with aclosing(frames(relay, events, row.message_id, heartbeat=self.heartbeat)) as told:
-                async for frame in told:
-                    yield frame
+        async with (
+            self.relays.open(row.id) as relay,
+            aclosing(frames(relay, after, row.message_id, heartbeat=self.heartbeat)) as told,
+        ):
+            async for frame in told:
+                yield frame
 
     async def _prepare(self, caller: Caller, turn_id: str, bot_id: str, chat_id: str, message: AgentMessage) -> NewTurn:
         async with reading(self.engine) as conn:

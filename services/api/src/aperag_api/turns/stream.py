@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from contextlib import suppress
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from aperag_api.events.sse import comment
 from aperag_common.live.events import TurnEvent, TurnEventKind
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Iterable, Mapping
     from datetime import timedelta
 
+    from aperag_common.live.events import Cursor
     from aperag_common.live.relay import TurnRelay
 
 RETRY = b"retry: 1000\n\n"
@@ -60,27 +60,15 @@ def frame_of(event: TurnEvent, message: Mapping[str, Any]) -> bytes:
 
 
 async def frames(
-    relay: TurnRelay, events: AsyncIterator[TurnEvent], message_id: str, *, heartbeat: timedelta
+    relay: TurnRelay, after: Cursor | None, message_id: str, *, heartbeat: timedelta
 ) -> AsyncGenerator[bytes, None]:
-    """Ends after the terminal event; a silent stream sends a comment now and then."""
+    """Ends after the terminal event; what comes at once is one piece; a silent stream sends a comment now and then."""
     yield RETRY
-    pending: asyncio.Task[TurnEvent] | None = None
-    try:
-        while True:
-            pending = pending or asyncio.ensure_future(anext(events))
-            await asyncio.wait({pending}, timeout=heartbeat.total_seconds())
-            if not pending.done():
-                yield comment("waiting")
-                continue
-            try:
-                event = pending.result()
-            except StopAsyncIteration:
-                return
-            pending = None
-            told = references_in(relay) if event.kind is TurnEventKind.STOP else ()
-            yield frame_of(event, message_of(event, message_id, told))
-    finally:
-        if pending is not None:
-            pending.cancel()
-            with suppress(asyncio.CancelledError, StopAsyncIteration):
-                await pending
+    async with aclosing(relay.batches(after, patience=heartbeat.total_seconds())) as batches:
+        async for events in batches:
+            yield b"".join(_frame(relay, event, message_id) for event in events) or comment("waiting")
+
+
+def _frame(relay: TurnRelay, event: TurnEvent, message_id: str) -> bytes:
+    references = references_in(relay) if event.kind is TurnEventKind.STOP else ()
+    return frame_of(event, message_of(event, message_id, references))
