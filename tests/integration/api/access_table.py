@@ -40,6 +40,7 @@ SCOPED_ROW       401      401     ok  404   404       404        ok       404   
 SCOPED_CHANGE    401      401     403 404   404       404        403      404       ok     404   ok    ok
 ACCOUNT          401      401     ok  ok    ok        ok         ok       403       403    ok    ok    ok
 ACCOUNT_ROW      401      401     ok  404   404       404        ok       403       403    ok    ok    ok
+OWN_ROW          401      401     ok  404   404       404        ok       403       403    404   ok    ok
 ACCOUNT_CHANGE   401      401     403 ok    ok        ok         403      403       403    ok    ok    ok
 UNLIMITED        401      401     ok  ok    ok        ok         403      403       403    ok    ok    ok
 MANAGE           401      401     403 ok    ok        ok         403      403       403    ok    ok    ok
@@ -147,28 +148,28 @@ ROUTES = {
     "POST /tasks/{task_id}/cancel": Row("SCOPED_CHANGE", SETTLED),
     "GET /bots": Row("ACCOUNT"),
     "POST /bots": Row("ACCOUNT_CHANGE"),
-    "GET /bots/{bot_id}": Row("ACCOUNT_ROW"),
+    "GET /bots/{bot_id}": Row("OWN_ROW"),
     "PUT /bots/{bot_id}": Row("MANAGE_ROW"),
     "DELETE /bots/{bot_id}": Row("ACCOUNT_CHANGE", NO_CONTENT),
-    "GET /bots/{bot_id}/chats": Row("ACCOUNT_ROW"),
+    "GET /bots/{bot_id}/chats": Row("OWN_ROW"),
     "POST /bots/{bot_id}/chats": Row("MANAGE_ROW"),
-    "GET /bots/{bot_id}/chats/{chat_id}": Row("ACCOUNT_ROW"),
+    "GET /bots/{bot_id}/chats/{chat_id}": Row("OWN_ROW"),
     "PUT /bots/{bot_id}/chats/{chat_id}": Row("MANAGE_ROW"),
     "DELETE /bots/{bot_id}/chats/{chat_id}": Row("ACCOUNT_CHANGE", NO_CONTENT),
     "POST /bots/{bot_id}/chats/{chat_id}/turns": Row("MANAGE_ROW", (202,)),
-    "GET /turns/{turn_id}": Row("ACCOUNT_ROW"),
-    "GET /turns/{turn_id}/snapshot": Row("ACCOUNT_ROW"),
-    "GET /turns/{turn_id}/events": Row("ACCOUNT_ROW"),
+    "GET /turns/{turn_id}": Row("OWN_ROW"),
+    "GET /turns/{turn_id}/snapshot": Row("OWN_ROW"),
+    "GET /turns/{turn_id}/events": Row("OWN_ROW"),
     "POST /turns/{turn_id}/cancel": Row("MANAGE_ROW", SETTLED),
     "GET /llm_configuration": Row("ACCOUNT"),
     "GET /llm_providers": Row("ACCOUNT"),
     "POST /llm_providers": Row("ACCOUNT_CHANGE"),
-    "GET /llm_providers/{provider_name}": Row("ACCOUNT_ROW"),
+    "GET /llm_providers/{provider_name}": Row("OWN_ROW"),
     "PUT /llm_providers/{provider_name}": Row("MANAGE_ROW"),
     "DELETE /llm_providers/{provider_name}": Row("MANAGE_ROW"),
     "POST /llm_providers/{provider_name}/publish": Row("ADMIN", (404,)),
     "GET /llm_provider_models": Row("ACCOUNT"),
-    "GET /llm_providers/{provider_name}/models": Row("ACCOUNT_ROW"),
+    "GET /llm_providers/{provider_name}/models": Row("OWN_ROW"),
     "POST /llm_providers/{provider_name}/models": Row("MANAGE_ROW", (200, 400)),
     "PUT /llm_providers/{provider_name}/models/{api}/{model}": Row("MANAGE_ROW"),
     "DELETE /llm_providers/{provider_name}/models/{api}/{model}": Row("MANAGE_ROW"),

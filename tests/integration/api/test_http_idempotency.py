@@ -31,7 +31,7 @@ Person = Any
 Victim = Any
 KEY = {"Idempotency-Key": "4e8f7c"}
 TEA = {"title": "Tea", "type": "document"}
-MASKED = {"/collections"}
+MASKED = {"/collections", "/llm_providers", "/llm_providers/{provider_name}/publish"}
 """Routes whose answers name secrets but never tell them."""
 BREW = [("files", ("brew.txt", b"How to brew tea"))]
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-API, INDEXER, RECONCILER = Service.API, Service.INDEXER, Service.RECONCILER
+AGENT, API, INDEXER, RECONCILER = Service.AGENT, Service.API, Service.INDEXER, Service.RECONCILER
 ALL = frozenset(Service)
 NOBODY: frozenset[Service] = frozenset()
 JS = "$JS.API"
@@ -81,17 +81,20 @@ async def lines(server: NatsServer, tmp_path: Path) -> AsyncIterator[dict[Servic
 
 def messages() -> Table:
     """What travels on streams, and what does not."""
-    table: Table = {"aperag.cmd.document.unheard-of": NOBODY, "aperag.turn.run": NOBODY, "elsewhere.subject": NOBODY}
+    table: Table = {"aperag.cmd.document.unheard-of": NOBODY, "aperag.turn.other": NOBODY, "elsewhere.subject": NOBODY}
     for spec in topology.stream(subjects.COMMANDS).consumers:
         for command in spec.filters:
             built = command in {subjects.build_index(kind) for kind in BUILT_KINDS}
-            table[command] = ALL if built else frozenset({API, RECONCILER})
+            table[command] = frozenset({API, RECONCILER, INDEXER} if built else {API, RECONCILER})
+    table[subjects.RUN_TURN] = frozenset({API, RECONCILER})
+    table[subjects.turn_event("t1")] = frozenset({AGENT})
+    table |= dict.fromkeys((subjects.cancel_turn("t1"), subjects.turn_snapshot("t1")), frozenset({API}))
     table[subjects.tick("outbox")] = frozenset({API, RECONCILER})
     table[subjects.event("user1", "document", "uploaded")] = ALL
     table[subjects.span("0" * 32)] = ALL
     table[subjects.cancel_task("wf1")] = frozenset({API})
     table[subjects.wake(RECONCILER)] = ALL
-    table |= dict.fromkeys((subjects.wake(API), subjects.wake(INDEXER), "aperag.live.turn.t1.event"), NOBODY)
+    table |= dict.fromkeys((subjects.wake(API), subjects.wake(INDEXER), "aperag.live.turn.t1.other"), NOBODY)
     for kind in subjects.AdvisoryKind:
         table[f"$JS.EVENT.ADVISORY.CONSUMER.{kind}.{subjects.COMMANDS}.indexer-parse"] = NOBODY
     return table
@@ -153,6 +156,8 @@ def system() -> Table:
 def subscriptions() -> Table:
     table: Table = {f"{inbox_prefix(service)}.>": frozenset({service}) for service in Service}
     table[subjects.ALL_TASK_CANCELS] = frozenset({INDEXER})
+    table[subjects.ALL_TURN_EVENTS] = frozenset({API})
+    table |= dict.fromkeys((subjects.ALL_TURN_CANCELS, subjects.ALL_TURN_SNAPSHOTS), frozenset({AGENT}))
     table[subjects.wake(RECONCILER)] = frozenset({RECONCILER})
     everything = (">", "*.>", "aperag.>", "aperag.live.>", "_INBOX.>", "$SYS.>", "$JS.>", "$JS.API.>", "$JS.ACK.>")
     table |= dict.fromkeys((*everything, "$JS.EVENT.>", "$KV.>", subjects.wake(API), "aperag.live.task.>"), NOBODY)
@@ -288,6 +293,25 @@ async def test_a_cancel_reaches_the_indexer_and_a_wake_the_reconciler(lines: dic
     for service in Service:
         await lines[service].bus.nc.publish(subjects.wake(RECONCILER))
         await wakes.next_msg(timeout=30)
+
+
+async def test_an_agent_answers_a_gateway_that_asks_and_tells_nobody_else(lines: dict[Service, Line]) -> None:
+    agent, gateway = lines[AGENT].bus.nc, lines[API].bus.nc
+    heard = await gateway.subscribe(subjects.turn_event("t1"))
+    await gateway.flush()
+
+    async def answer(asked: nats.aio.msg.Msg) -> None:
+        await asked.respond(b"so far")
+        await agent.publish(subjects.turn_event("t1"), b"more")
+
+    await agent.subscribe(subjects.turn_snapshot("t1"), cb=answer)
+    await agent.flush()
+    assert (await gateway.request(subjects.turn_snapshot("t1"), b"{}", timeout=30)).data == b"so far"
+    assert (await heard.next_msg(timeout=30)).data == b"more"
+    stolen = f"{inbox_prefix(API)}.stolen"
+    await agent.publish(stolen, b"unasked")
+    await lines[AGENT].told_of("publish", stolen.lower())
+    assert lines[API].refused == set()
 
 
 async def test_whoever_has_no_identity_or_another_installations_gets_in_nowhere(

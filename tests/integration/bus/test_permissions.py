@@ -44,6 +44,7 @@ async def test_every_service_can_publish_to_the_streams_it_feeds(buses: dict[Ser
     samples = {
         subjects.COMMANDS: subjects.PARSE_DOCUMENT,
         (Service.INDEXER, subjects.COMMANDS): subjects.build_index("vector"),
+        subjects.TURNS: subjects.RUN_TURN,
         # A stream of ticks takes one per subject.
         (Service.API, subjects.TICKS): subjects.tick("api"),
         (Service.RECONCILER, subjects.TICKS): subjects.tick("reconciler"),

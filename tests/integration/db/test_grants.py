@@ -22,6 +22,8 @@ from aperag_common.bus.topology import Service
 from aperag_common.db import migrate
 from aperag_common.db.grants import GRANTS, role
 from aperag_common.db.models import Base
+from aperag_common.db.models.base import StepStatus
+from aperag_common.work import driven_sql, driven_tables
 from aperag_standalone.postgres import PostgresServer
 
 if TYPE_CHECKING:
@@ -35,8 +37,15 @@ REFUSED = asyncpg.InsufficientPrivilegeError
 _WORK = "aperag_common.work"
 _ALL = (f"{_WORK}.outbox", f"{_WORK}.presence")
 PACKAGES = {
+    Service.AGENT: (
+        "aperag_agent",
+        "aperag_models.repository",
+        *_ALL,
+        *(f"{_WORK}.{it}" for it in ("dead_letters", "driven_sql")),
+    ),
     Service.API: (
         "aperag_api",
+        "aperag_models.repository",
         "aperag_retrieval.statistics",
         *_ALL,
         *(
@@ -46,6 +55,7 @@ PACKAGES = {
     ),
     Service.INDEXER: (
         "aperag_indexer",
+        "aperag_models.repository",
         "aperag_retrieval.dense",
         "aperag_retrieval.lexical",
         *_ALL,
@@ -58,7 +68,12 @@ PACKAGES = {
     ),
 }
 """Where the statements stand that a service runs."""
-FEWEST = {Service.API: 100, Service.INDEXER: 10, Service.RECONCILER: 30}
+UNUSED = {
+    (Service.AGENT, "aperag_models.repository._LEARN"),
+    (Service.INDEXER, "aperag_models.repository._DEFAULT"),
+}
+"""Agents embed nothing, and indexers take the model that a collection names."""
+FEWEST = {Service.AGENT: 10, Service.API: 100, Service.INDEXER: 10, Service.RECONCILER: 30}
 
 
 async def connect(postgres: PostgresServer, database: str, name: str) -> Connection:
@@ -167,13 +182,41 @@ def statements(names: Iterable[str]) -> dict[str, str]:
 async def test_every_statement_of_a_service_runs_as_its_role(
     connections: dict[Service, Connection], service: Service
 ) -> None:
-    known = statements(PACKAGES[service])
+    known = {where: it for where, it in statements(PACKAGES[service]).items() if (service, where) not in UNUSED}
     refused = [f"{where}: {why}" for where, it in known.items() if (why := await wrong_with(connections[service], it))]
     assert refused == []
     assert len(known) >= FEWEST[service]
 
 
+DRIVEN = {
+    driven_tables.TURN: Service.AGENT,
+    driven_tables.SUMMARY: Service.INDEXER,
+    driven_tables.PURGE: Service.RECONCILER,
+    driven_tables.USER_PURGE: Service.RECONCILER,
+}
+
+
+@pytest.mark.parametrize("table", driven_tables.TABLES.values(), ids=lambda it: it.name)
+async def test_whoever_drives_a_table_can_claim_and_settle_its_rows(
+    connections: dict[Service, Connection], table: driven_tables.DrivenTable
+) -> None:
+    made = driven_sql.statements(table.name)
+    ending = made.remove if table.wanted is StepStatus.DELETING else made.activate
+    for clause in (made.take, made.renew, made.release, made.holder, made.retry, made.fail, ending):
+        assert await wrong_with(connections[DRIVEN[table]], str(clause.compile(dialect=dialect()))) is None
+
+
 SECRETS = [
+    (Service.AGENT, "SELECT 1 FROM document"),
+    (Service.AGENT, "SELECT 1 FROM chunk"),
+    (Service.AGENT, "SELECT 1 FROM users"),
+    (Service.AGENT, "SELECT 1 FROM api_key"),
+    (Service.AGENT, "SELECT 1 FROM session"),
+    (Service.AGENT, "SELECT 1 FROM setting"),
+    (Service.AGENT, "DELETE FROM turn"),
+    (Service.AGENT, "UPDATE llm_provider SET api_key = NULL"),
+    (Service.INDEXER, "SELECT question FROM turn"),
+    (Service.RECONCILER, "SELECT api_key FROM llm_provider"),
     (Service.INDEXER, "SELECT password_hash FROM users"),
     (Service.INDEXER, "SELECT key_hash FROM api_key"),
     (Service.INDEXER, "SELECT 1 FROM session"),
@@ -290,5 +333,5 @@ async def test_a_data_directory_of_before_gets_its_roles_at_the_next_start(tmp_p
         for service in Service:
             login = make_url(server.url("old", role=role(service))).set(drivername="postgresql")
             connection = await asyncpg.connect(login.render_as_string(hide_password=False))
-            assert await connection.fetchval("SELECT count(*) FROM document") == 0
+            assert await connection.fetchval("SELECT count(*) FROM outbox") == 0
             await connection.close()

@@ -14,10 +14,10 @@ from aperag_common import errors
 from aperag_common.bus.delivery import Ack, Nak, Settled
 from aperag_common.db.models.base import StepStatus
 from aperag_common.settings import WorkStep
-from aperag_common.testing.factories import make_collection
+from aperag_common.testing.factories import make_collection, make_user
 from aperag_common.testing.steps import Gate, until_blocked
 from aperag_common.work.driven import DrivenRows, raise_again
-from aperag_common.work.driven_tables import SUMMARY, TABLES, DrivenRow
+from aperag_common.work.driven_tables import SUMMARY, TABLES, TURN, DrivenRow
 from aperag_common.work.policy import WorkPolicy
 from aperag_reconciler.redrive import repository
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from aperag_common.work.driven_tables import DrivenTable
 
 DUE = timedelta(seconds=60)
-ONCE = WorkPolicy(steps={WorkStep.SUMMARIZE: WorkPolicy(max_failures=1), WorkStep.PURGE: WorkPolicy(max_failures=1)})
+ONCE = WorkPolicy(steps=dict.fromkeys((WorkStep.SUMMARIZE, WorkStep.PURGE, WorkStep.TURN), WorkPolicy(max_failures=1)))
 
 Workers = Any
 
@@ -53,20 +53,40 @@ def table(request: pytest.FixtureRequest) -> DrivenTable:
 
 async def made(engine: AsyncEngine, table: DrivenTable) -> str:
     """A row of which a first command has been published."""
+    more = await _of_a_turn(engine) if table is TURN else {}
     async with engine.begin() as conn:
         row_id = await make_collection(conn)
         await conn.execute(
             text(
                 f"""
                 INSERT INTO {table.name} (id, owner, status, generation, observed_generation, dispatch, attempt,
-                    failures, due_at, lane)
+                    failures, due_at, lane{"".join(f", {name}" for name in more)})
                 SELECT id, owner, :status, 1, 0, 1, 0, 0, clock_timestamp() + interval '60 s', 'bulk'
+                    {"".join(f", {value}" for value in more.values())}
                 FROM collection WHERE id = :id
                 """
             ),
             {"id": row_id, "status": table.wanted.value},
         )
     return row_id
+
+
+async def _of_a_turn(engine: AsyncEngine) -> dict[str, str]:
+    """The columns that only turns have, as SQL."""
+    async with engine.begin() as conn:
+        owner = await make_user(conn)
+        await conn.execute(
+            text(
+                "INSERT INTO bot (id, owner, title, description, type, config) VALUES ('b', :o, 't', '', 'agent', '{}')"
+            ),
+            {"o": owner},
+        )
+        await conn.execute(
+            text("INSERT INTO chat (id, owner, bot_id, title, peer_type) VALUES ('c', :o, 'b', 't', 'system')"),
+            {"o": owner},
+        )
+    json = dict.fromkeys(("request", "rights"), "'{}'::jsonb")
+    return {"chat_id": "'c'", "bot_id": "'b'", "ordinal": "0", "message_id": "'m'", "question": "'?'", **json}
 
 
 async def row(engine: AsyncEngine, table: DrivenTable, row_id: str) -> Any:

@@ -87,6 +87,11 @@ def _of_provider(err: BaseException, model: str) -> tuple[str, str]:
     return said
 
 
+def named(err: BaseException) -> str:
+    """What happened, for the log: no message, for providers quote what they were sent, keys as well."""
+    return " < ".join(type(it).__name__ for it in _causes(err))
+
+
 def _causes(err: BaseException | None) -> Iterator[BaseException]:
     while err is not None:
         yield err

@@ -121,7 +121,7 @@ class TurnRuns:
         try:
             talking.result()
         except TurnFailed as failure:
-            log.info("turn.failed", turn_id=conversation.turn.id, code=failure.code, cause=repr(failure.__cause__))
+            log.info("turn.failed", turn_id=conversation.turn.id, code=failure.code, causes=failures.named(failure))
             return _failed(failure, conversation.spent())
         return _End(TurnOutcome.ANSWERED, conversation.spent())
 

@@ -21,6 +21,7 @@ class ResourceType(StrEnum):
     EVALUATION = "evaluation"
     INVITATION = "invitation"
     MESSAGE = "message"
+    MODEL = "llm_model"
     PROMPT = "prompt"
     PROVIDER = "llm_provider"
     QUESTION_SET = "question_set"
@@ -30,6 +31,7 @@ class ResourceType(StrEnum):
     SETTING = "setting"
     TASK = "task"
     TIMER = "timer"
+    TURN = "turn"
     USER = "user"
 
 
@@ -44,6 +46,8 @@ _NOUNS: Mapping[str, ResourceType] = {
     "invite": ResourceType.INVITATION,
     "invitations": ResourceType.INVITATION,
     "messages": ResourceType.MESSAGE,
+    "models": ResourceType.MODEL,
+    "default_models": ResourceType.MODEL,
     "prompts": ResourceType.PROMPT,
     "llm_providers": ResourceType.PROVIDER,
     "question-sets": ResourceType.QUESTION_SET,
@@ -56,6 +60,7 @@ _NOUNS: Mapping[str, ResourceType] = {
     "settings": ResourceType.SETTING,
     "tasks": ResourceType.TASK,
     "timers": ResourceType.TIMER,
+    "turns": ResourceType.TURN,
     "change-password": ResourceType.USER,
     "register": ResourceType.USER,
     "register_admin": ResourceType.USER,
@@ -67,9 +72,12 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 READS_BY_POST = frozenset(
     {
+        "/available_models",
         "/collections/{collection_id}/searches",
+        "/embeddings",
         "/prompts/preview",
         "/prompts/validate",
+        "/rerank",
         "/web/search",
         "/web/read",
     }
