@@ -32,6 +32,32 @@ TEMPLATE = "migrated"
 hypothesis.settings.register_profile("tests", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("tests")
 
+# Tests that share a stack of processes, in as many parts as `just test` has workers. Each worker begins with a part of
+# all tests in their order, and who has none left takes from the ends of the others': what stands at the begin of a part
+# stays together, and its stack is started once.
+TOGETHER = (
+    ("tests/chat", "tests/integration/standalone/cli"),
+    ("tests/e2e", "tests/integration/standalone", "tests/integration/mcp"),
+    ("tests/chaos", "tests/integration/recovery"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    folders = {folder: part for part, folders in enumerate(TOGETHER) for folder in folders}
+    heads: list[list[pytest.Item]] = [[] for _ in TOGETHER]
+    others: list[pytest.Item] = []
+    for item in items:
+        within = [folder for folder in folders if item.nodeid.startswith(f"{folder}/")]
+        (heads[folders[max(within, key=len)]] if within else others).append(item)
+    share = -(-len(items) // len(heads))
+    ordered: list[pytest.Item] = []
+    for head in heads:
+        rest = max(share - len(head), 0)
+        ordered += [*head, *others[:rest]]
+        others = others[rest:]
+    items[:] = ordered + others
+
+
 # A shell without job control starts what runs in its background with SIGINT ignored, and ignored signals stay ignored
 # in every process started from here: none of them could be interrupted as a person would.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -104,9 +104,22 @@ async def gateway(runtime: Runtime, settings: Settings) -> AsyncIterator[Gateway
         yield gateway
 
 
+DOCUMENTS: dict[str, dict[str, Any]] = {}
+"""OpenAPI documents by mode: one is the same in every test, and takes two seconds to make."""
+
+
 @pytest.fixture
-def app(gateway: Gateway, runtime: Runtime, settings: Settings) -> FastAPI:
-    return make_app(gateway, runtime, settings)
+def app(gateway: Gateway, runtime: Runtime, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
+    made = make_app(gateway, runtime, settings)
+    make = made.openapi
+
+    def openapi() -> dict[str, Any]:
+        if settings.deployment_mode not in DOCUMENTS:
+            DOCUMENTS[settings.deployment_mode] = make()
+        return DOCUMENTS[settings.deployment_mode]
+
+    monkeypatch.setattr(made, "openapi", openapi)
+    return made
 
 
 @dataclass(slots=True)

@@ -97,13 +97,14 @@ def incoming(settings: Settings) -> int:
 
 
 @pytest.mark.timeout(500)
+@pytest.mark.parametrize("number", [200, pytest.param(SLOW, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     "settings", [{"max_document_size": 100 * MIB, "max_uploads_per_user": 2 * SLOW}], indirect=True
 )
-async def test_a_thousand_slow_uploads_stop_nobody_and_leave_nothing(
-    app: FastAPI, settings: Settings, alice: Person, mallory: Person, indexer: Any
+async def test_slow_uploads_stop_nobody_and_leave_nothing(
+    app: FastAPI, settings: Settings, alice: Person, mallory: Person, indexer: Any, number: int
 ) -> None:
-    if use_all_descriptors() < SLOW:
+    if use_all_descriptors() < number:
         pytest.skip("this system allows too few file descriptors")
     collection, other = await alice.collection(), await mallory.collection()
     descriptors = psutil.Process().num_fds()
@@ -113,12 +114,12 @@ async def test_a_thousand_slow_uploads_stop_nobody_and_leave_nothing(
         slow._first = BLOCK + 40 * 1024
 
         async def arrived() -> bool:
-            return incoming(settings) == SLOW
+            return incoming(settings) == number
 
         async def gone() -> bool:
-            return incoming(settings) == 0 and len(slow.answers) == SLOW
+            return incoming(settings) == 0 and len(slow.answers) == number
 
-        async with slow.many(SLOW):
+        async with slow.many(number):
             await until(arrived, within=PATIENCE)
             base = f"http://127.0.0.1:{port}/api/v1"
             async with httpx.AsyncClient(
@@ -130,7 +131,7 @@ async def test_a_thousand_slow_uploads_stop_nobody_and_leave_nothing(
                 query = {"query": "tea", "fulltext_search": {"topk": 3}}
                 found = await client.post(f"/collections/{collection}/searches", json=query)
                 assert [item["content"] for item in found.json()["items"]] == ["tea"]
-            assert incoming(settings) == SLOW
+            assert incoming(settings) == number
             slow.dripping = False
             await until(gone, within=PATIENCE)
         assert {answer[:12] for answer in slow.answers} == {b"HTTP/1.1 408"}

@@ -36,6 +36,7 @@ def rows(report: dict[str, Any], title: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.long
 def test_dispatch_measures_both_of_our_lanes_and_both_tasks() -> None:
     report = bench(DISPATCH)
     rates = rows(report, "tasks per second")

@@ -15,6 +15,7 @@ COMMAND = "ingest --corpus generated --documents 5 --singles 2 --concurrency 2 -
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.long
 def test_ingest_measures_a_stack_of_its_own_and_the_same_work_without_services() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "bench", *COMMAND.split()],

@@ -190,6 +190,7 @@ async def test_what_is_served_is_not_embedded_again(library: Library) -> None:
     assert len(library.embedders[SHORT].texts) == embedded
 
 
+@pytest.mark.long
 async def test_searches_never_miss_while_hundreds_of_documents_change_their_model(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:

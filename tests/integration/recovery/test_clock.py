@@ -66,6 +66,7 @@ def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClockedPo
     server.stop()
 
 
+@pytest.mark.long
 async def test_a_clock_that_is_set_back_an_hour_holds_nothing_up(
     own_postgres: ClockedPostgres, system: System, shelf: Shelf
 ) -> None:

@@ -26,6 +26,7 @@ async def test_connections_that_are_cut_again_and_again_cost_nothing(system: Sys
     await shelf.kept()
 
 
+@pytest.mark.long
 async def test_connections_that_break_in_the_middle_of_an_answer_cost_nothing(system: System, shelf: Shelf) -> None:
     """Also of a COMMIT's answer: whether it was done is then unknown to whoever asked."""
     for round_, way in enumerate((Way.THERE, Way.BACK) * 3):
@@ -52,6 +53,7 @@ async def test_while_nats_is_away_documents_are_accepted_and_found_and_afterward
     await shelf.kept()
 
 
+@pytest.mark.long
 async def test_while_postgresql_is_away_uploads_are_refused_with_the_reason_and_nothing_is_lost(
     system: System, shelf: Shelf
 ) -> None:
@@ -87,6 +89,7 @@ async def test_acks_that_get_lost_on_their_way_make_nothing_be_done_twice(system
     await shelf.kept()
 
 
+@pytest.mark.long
 async def test_a_half_open_connection_to_postgresql_is_noticed_and_made_again(system: System, shelf: Shelf) -> None:
     await shelf.add(3)
     system.postgres.silence(Way.BACK)
@@ -96,6 +99,7 @@ async def test_a_half_open_connection_to_postgresql_is_noticed_and_made_again(sy
     await shelf.kept()
 
 
+@pytest.mark.long
 async def test_slow_connections_make_work_slow_and_nothing_else(system: System, shelf: Shelf) -> None:
     system.postgres.delay(0.02)
     system.nats.throttle(20_000)

@@ -64,6 +64,7 @@ async def test_a_nats_server_that_is_away_for_five_minutes_costs_nothing_but_the
     await shelf.kept()
 
 
+@pytest.mark.long
 async def test_a_stream_store_that_is_lost_while_work_waits_costs_nothing(
     system: System, shelf: Shelf, nats_server: NatsServer
 ) -> None:
@@ -84,7 +85,7 @@ async def test_a_stream_store_that_is_lost_while_work_waits_costs_nothing(
         await until(replayed)
 
 
-@pytest.mark.parametrize("how", ["restart", "kill"])
+@pytest.mark.parametrize("how", [pytest.param("restart", marks=pytest.mark.long), "kill"])
 async def test_a_postgresql_that_is_restarted_under_load_costs_nothing(
     own_postgres: Any, system: System, shelf: Shelf, how: str
 ) -> None:

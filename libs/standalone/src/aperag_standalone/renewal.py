@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 POLL = 0.1
 RESTART_TIMEOUT = 120.0
-KNOW = (str(Service.AGENT), str(Service.INDEXER), str(Service.API))
+KNOW = ({str(Service.AGENT), str(Service.INDEXER)}, {str(Service.API)})
 LEFT_UNREADABLE = 3
 RESUME = "the new secret is in force; once that is mended, go on with `aperag secrets rotate --resume`"
 
@@ -58,30 +58,36 @@ class Renewal:
             if not resume:
                 _replace(self.home.secret_key, self.home.previous_secret_keys)
                 _replace(self.home.provider_keys, self.home.previous_provider_keys)
-            for name in self._knowing():
-                self._restart(name)
+            for names in self._knowing():
+                self._restart(names)
             return self._encrypt_again()
 
-    def _knowing(self) -> list[str]:
+    def _knowing(self) -> list[list[str]]:
         """The processes that know the secrets: gateways last, for what they write the others have to read."""
         found = state.read(self.home.state)
         names = [] if found is None else [unit.name for unit in found.units]
-        return [name for service in KNOW for name in names if name.rstrip("-0123456789") == service]
+        return [[name for name in names if name.rstrip("-0123456789") in services] for services in KNOW]
 
-    def _restart(self, name: str) -> None:
-        """Its supervisor starts it again, with the new secrets."""
-        before = self._unit(name)
-        if before is None or before.pid is None:
+    def _restart(self, names: list[str]) -> None:
+        """At once; their supervisor starts them again, with the new secrets."""
+        before = {name: self._running_pid(name) for name in names}
+        for pid in before.values():
+            with suppress(psutil.NoSuchProcess):  # one that died by itself comes back in the same way
+                psutil.Process(pid).send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + RESTART_TIMEOUT
+        for name, pid in before.items():
+            while (now := self._unit(name)) is None or now.pid == pid or now.status is not UnitStatus.READY:
+                if time.monotonic() > deadline:
+                    message = f"the process {name} was not ready again within {RESTART_TIMEOUT:.0f} s"
+                    raise RenewalFailed(message, hint=f"see {self.home.log(name)}; {RESUME}")
+                time.sleep(POLL)
+
+    def _running_pid(self, name: str) -> int:
+        found = self._unit(name)
+        if found is None or found.pid is None:
             message = f"the process {name} does not run"
             raise NotRunning(message, hint="`aperag status` says why; then go on with `aperag secrets rotate --resume`")
-        with suppress(psutil.NoSuchProcess):  # one that died by itself comes back in the same way
-            psutil.Process(before.pid).send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + RESTART_TIMEOUT
-        while (now := self._unit(name)) is None or now.pid == before.pid or now.status is not UnitStatus.READY:
-            if time.monotonic() > deadline:
-                message = f"the process {name} was not ready again within {RESTART_TIMEOUT:.0f} s"
-                raise RenewalFailed(message, hint=f"see {self.home.log(name)}; {RESUME}")
-            time.sleep(POLL)
+        return found.pid
 
     def _encrypt_again(self) -> dict[str, Any]:
         database = PostgresServer(self.home.postgres, port=self.running.postgres_port)
