@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from aperag_common.bus import connection
 from aperag_common.live.events import TurnEvent, TurnEventKind
 from aperag_common.live.publisher import TurnPublisher
+from aperag_common.live.sender import Sender
 from aperag_common.settings import NatsSettings
 from bench.stream.load import Load, speak
 
@@ -26,9 +27,9 @@ async def by_nats(plan: dict[str, Any]) -> None:
     bus = await connection.connect(settings, service="agent", instance="bench")
     async with AsyncExitStack() as stack:
         stack.push_async_callback(bus.close)
-        told = [
-            await stack.enter_async_context(TurnPublisher(bus.nc, turn, run=1, coalesce=0.0)) for turn in plan["turns"]
-        ]
+        sender = Sender(bus.nc)
+        stack.push_async_callback(sender.close)
+        told = [await stack.enter_async_context(TurnPublisher(sender, turn, run=1)) for turn in plan["turns"]]
 
         async def say(turn: int, words: str) -> None:
             await told[turn].put(TurnEventKind.MESSAGE, {"text": words})
@@ -36,6 +37,7 @@ async def by_nats(plan: dict[str, Any]) -> None:
         await _speak(plan, say)
         for each in told:
             await each.put(TurnEventKind.STOP, STOP)
+        await sender.close()
         await bus.nc.flush()
         await asyncio.sleep(plan["linger"])  # whoever missed something asks now
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import re
 import sys
 import time
+from itertools import cycle
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,41 +16,57 @@ import numpy as np
 
 _DATA = re.compile(rb"data: (\{.*?\})\n\n")
 _WORD = re.compile(r"(\d+\.\d+):(\d+) ")
-READ = 64 * 1024
+LAST_CHUNK = b"0\r\n\r\n"
 
 
-class Reader:
-    """Counts what it was told of one turn, and how late each piece was; several pieces may come as one event."""
+class Reader(asyncio.Protocol):
+    """Notes what came of one turn and when, and looks at it when all is over: it shares the cores with what is measured.
 
-    def __init__(self) -> None:
+    ``numbers`` and ``late`` are the pieces it was told, several of which may come as one event, and how late they were.
+    """
+
+    def __init__(self, request: bytes) -> None:
+        loop = asyncio.get_running_loop()
+        self._request = request
+        self._received: list[tuple[float, bytes]] = []
+        self._tail = b""
+        self._transport: asyncio.Transport | None = None
+        self.answered: asyncio.Future[None] = loop.create_future()
+        self.ended: asyncio.Future[None] = loop.create_future()
         self.late: list[float] = []
         self.numbers: list[int] = []
         self.ends = 0
 
-    async def read(self, url: str, key: str, turn: str, ready: asyncio.Semaphore) -> None:
-        """Bytes and a pattern: a client library would take more of the machine than all that is measured."""
-        address = urlsplit(url)
-        reader, writer = await asyncio.open_connection(address.hostname, address.port, limit=2**20)
-        request = (
-            f"GET /api/v1/turns/{turn}/events HTTP/1.1\r\nHost: {address.netloc}\r\n"
-            f"Authorization: Bearer {key}\r\nAccept: text/event-stream\r\n\r\n"
-        )
-        writer.write(request.encode())
-        head = await reader.readuntil(b"\r\n\r\n")
-        if b" 200 " not in head.split(b"\r\n", 1)[0]:
-            raise RuntimeError(head.decode(errors="replace"))
-        ready.release()
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        self._received.append((time.time(), data))
+        if not self.answered.done():
+            self._answer(data)
+        self._tail = (self._tail + data)[-len(LAST_CHUNK) :]
+        if self._tail == LAST_CHUNK and not self.ended.done():
+            self.ended.set_result(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for future in (self.answered, self.ended):
+            if not future.done():
+                future.set_exception(exc or ConnectionError("the server ended the connection"))
+
+    def look(self) -> None:
+        """Bytes and a pattern: a client library would take longer than all that is measured."""
         buffer = b""
-        while not self.ends and (received := await reader.read(READ)):
-            now, buffer = time.time(), buffer + received
+        for now, data in self._received:
+            buffer += data
             end = 0
             for found in _DATA.finditer(buffer):
-                self._take(json.loads(found[1]), now)
+                self.take(json.loads(found[1]), now)
                 end = found.end()
             buffer = buffer[end:]
-        writer.close()
 
-    def _take(self, message: dict[str, Any], now: float) -> None:
+    def take(self, message: dict[str, Any], now: float) -> None:
         if message["type"] == "message":
             for moment, number in _WORD.findall(message["data"]):
                 self.late.append(now - float(moment))
@@ -56,26 +74,36 @@ class Reader:
         elif message["type"] in {"stop", "error"}:
             self.ends += 1
 
+    def _answer(self, head: bytes) -> None:
+        if b" 200 " in head.split(b"\r\n", 1)[0]:
+            self.answered.set_result(None)
+        else:
+            self.answered.set_exception(RuntimeError(head.decode(errors="replace")))
+
+
+async def connected(plan: dict[str, Any], url: str, turn: str) -> Reader:
+    address = urlsplit(url)
+    request = (
+        f"GET /api/v1/turns/{turn}/events HTTP/1.1\r\nHost: {address.netloc}\r\n"
+        f"Authorization: Bearer {plan['key']}\r\nAccept: text/event-stream\r\n\r\n"
+    )
+    loop = asyncio.get_running_loop()
+    _, reader = await loop.create_connection(lambda: Reader(request.encode()), address.hostname, address.port)
+    await reader.answered
+    return reader
+
 
 async def read_all(plan: dict[str, Any]) -> dict[str, Any]:
-    readers, ready = [Reader() for _ in plan["turns"]], asyncio.Semaphore(0)
-    tasks = [
-        asyncio.create_task(reader.read(plan["url"], plan["key"], turn, ready))
-        for reader, turn in zip(readers, plan["turns"], strict=True)
-    ]
-    for _ in tasks:
-        waiting = asyncio.create_task(ready.acquire())
-        await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            if task.done():
-                task.result()
+    readers = await asyncio.gather(
+        *(connected(plan, url, turn) for url, turn in zip(cycle(plan["urls"]), plan["turns"], strict=False))
+    )
+    gc.collect()
+    gc.freeze()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
-    done, pending = await asyncio.wait(tasks, timeout=plan["seconds"] + plan["patience"])
-    for task in pending:
-        task.cancel()
-    for task in done:
-        task.result()
+    await asyncio.wait({reader.ended for reader in readers}, timeout=plan["seconds"] + plan["patience"])
+    for reader in readers:
+        reader.look()
     late = np.array([it for reader in readers for it in reader.late]) * 1000
     whole = sum(reader.numbers == list(range(plan["events"])) and reader.ends == 1 for reader in readers)
     return {

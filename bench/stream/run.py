@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 TARGET_MS = 20.0
 QUICK, MANY = (100, 50.0), (500, 2.0)
 STEP_TURNS = 25
+GATEWAYS = ("api", "api-2")
 WARM_UP = Load(20, 20.0, 3.0)
 
 
@@ -37,10 +38,10 @@ class Options:
 
 async def run(options: Options, *, tell: Callable[[str], None]) -> Findings:
     tell("starting a stack")
-    with running_stack("--agents", "1", settings={"APERAG_TURNS__MAX_OPEN": "10000"}) as stack:
+    with running_stack("--gateways", "2", settings={"APERAG_TURNS__MAX_OPEN": "10000"}) as stack:
         async with database(stack) as engine, AsyncExitStack() as rivals:
-            ours: Way = Subjects(stack, engine)
-            ways = [ours, Queues(*await rivals.enter_async_context(server("queue")))]
+            ours = [Subjects(stack, engine, GATEWAYS[:1]), Subjects(stack, engine, GATEWAYS)]
+            ways: list[Way] = [*ours, Queues(*await rivals.enter_async_context(server("queue")))]
             if options.redis:
                 ways.append(await rivals.enter_async_context(_redis()))
             for way in ways:
@@ -53,17 +54,17 @@ async def run(options: Options, *, tell: Callable[[str], None]) -> Findings:
                     tell(f"{turns} turns × {rate:.0f}/s: {way.name}")
                     trial = await attempt(way, load)
                     rows.append(_row(way.name, trial))
-                    if way is ours:
-                        targets += _targets(trial, quick=(turns, rate) == QUICK)
+                    if way in ours:
+                        targets += _targets(way.name, trial, quick=(turns, rate) == QUICK)
             sections = [Section("latency", rows)]
             if options.knee:
                 sections.append(Section("knee at 50/s", [await _knee(way, options.seconds, tell) for way in ways]))
     return Findings(sections, targets)
 
 
-def _targets(trial: Trial, *, quick: bool) -> Sequence[Target]:
+def _targets(name: str, trial: Trial, *, quick: bool) -> Sequence[Target]:
     load = trial.load
-    what = f"{load.turns} turns × {load.rate:.0f}/s"
+    what = f"{name}: {load.turns} turns × {load.rate:.0f}/s"
     lost = at_most(f"{what}: turns that are not whole", load.turns - trial.whole, 0)
     return [at_most(f"{what}: p99 ms", trial.p99, TARGET_MS), lost] if quick else [lost]
 

@@ -18,7 +18,7 @@ from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -44,10 +44,10 @@ class Trial:
 
 
 class Way(Protocol):
-    """``url`` is where readers connect."""
+    """``urls`` are where readers connect, in turns."""
 
     name: str
-    url: str
+    urls: Sequence[str]
     key: str
 
     async def open_turns(self, count: int) -> list[str]: ...
@@ -64,7 +64,7 @@ class Way(Protocol):
 async def attempt(way: Way, load: Load) -> Trial:
     turns = await way.open_turns(load.turns)
     plan = {"turns": turns, "rate": load.rate, "seconds": load.seconds, "events": load.events, "linger": LINGER}
-    reading = {**plan, "url": way.url, "key": way.key, "patience": PATIENCE}
+    reading = {**plan, "urls": way.urls, "key": way.key, "patience": PATIENCE}
     reader = await _module("bench.stream.reader", given=reading)
     assert reader.stdout is not None
     if await reader.stdout.readline() != b"ready\n":
@@ -99,13 +99,12 @@ async def _module(module: str, *arguments: str, given: dict[str, Any] | None = N
 
 
 class Subjects:
-    """The real gateway of a stack; the bench holds the turns, as an agent would."""
+    """The real gateways of a stack; the bench holds the turns, as an agent would."""
 
-    name = "NATS subjects (ours)"
-
-    def __init__(self, stack: Stack, engine: AsyncEngine) -> None:
-        self.url, self.key = stack.url, stack.api_key
-        self._stack, self._engine = stack, engine
+    def __init__(self, stack: Stack, engine: AsyncEngine, gateways: Sequence[str]) -> None:
+        self.name = f"NATS subjects (ours), {len(gateways)} gateway{'s' if len(gateways) > 1 else ''}"
+        self.urls, self.key = [stack.url_of(name) for name in gateways], stack.api_key
+        self._stack, self._engine, self._gateways = stack, engine, gateways
         self._agent: Process | None = None
 
     async def open_turns(self, count: int) -> list[str]:
@@ -119,8 +118,9 @@ class Subjects:
                 ),
                 {"id": chat, "owner": bot.owner, "bot": bot.id},
             )
+            values = {"owner": bot.owner, "chat": chat, "bot": bot.id}
             for ordinal, turn in enumerate(turns):
-                await conn.execute(_TURN, {"id": turn, "owner": bot.owner, "chat": chat, "bot": bot.id, "at": ordinal})
+                await conn.execute(_TURN, values | {"id": turn, "message": turn, "at": ordinal})
         return turns
 
     async def speak(self, plan: dict[str, Any]) -> None:
@@ -130,7 +130,7 @@ class Subjects:
 
     def pids(self) -> list[int]:
         assert self._agent is not None
-        return [int(self._stack.unit("api")["pid"]), int(self._stack.unit("nats")["pid"]), self._agent.pid]
+        return [*(int(self._stack.unit(name)["pid"]) for name in (*self._gateways, "nats")), self._agent.pid]
 
     async def close_turns(self, turns: list[str]) -> None:
         if self._agent is not None:
@@ -143,8 +143,8 @@ _TURN = text(
     """
     INSERT INTO turn (id, owner, chat_id, bot_id, ordinal, message_id, request, rights, question, run, status,
         generation, observed_generation, dispatch, attempt, failures, due_at, lane, lease_token, lease_owner, lease_until)
-    VALUES (:id, :owner, :chat, :bot, :at, :id, '{}', '{}', 'bench', 1, 'CREATING', 1, 0, 1, 1, 0,
-        now() + interval '1 hour', 'interactive', md5(:id), 'bench', now() + interval '1 hour')
+    VALUES (:id, :owner, :chat, :bot, :at, :message, '{}', '{}', 'bench', 1, 'CREATING', 1, 0, 1, 1, 0,
+        now() + interval '1 hour', 'interactive', md5(random()::text), 'bench', now() + interval '1 hour')
     """
 )
 
@@ -156,7 +156,7 @@ class _Served:
     key = "none"
 
     def __init__(self, server: Process, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}"
+        self.urls = [f"http://127.0.0.1:{port}"]
         self._server = server
 
     async def open_turns(self, count: int) -> list[str]:
@@ -173,7 +173,7 @@ class Queues(_Served):
 
     async def speak(self, plan: dict[str, Any]) -> None:
         async with httpx.AsyncClient(trust_env=False) as http:
-            (await http.post(f"{self.url}/speak", json=plan)).raise_for_status()
+            (await http.post(f"{self.urls[0]}/speak", json=plan)).raise_for_status()
 
     def pids(self) -> list[int]:
         return [self._server.pid]

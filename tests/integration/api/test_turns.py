@@ -19,6 +19,7 @@ from aperag_common.events.commands import RunTurn, TurnData
 from aperag_common.health import HttpServer
 from aperag_common.live.events import TurnEventKind
 from aperag_common.live.publisher import TurnPublisher
+from aperag_common.live.sender import Sender
 from aperag_common.settings import HttpSettings
 from aperag_common.testing.waiting import until
 from aperag_common.work.driven import DrivenRows
@@ -92,7 +93,7 @@ class HandAgent:
         command = RunTurn(source="tests", type=RunTurn.type_name, subject=turn_id, owner=row.owner, data=data)
         async with (
             self.rows.claim(TURN, command) as claim,
-            TurnPublisher(self.bus.nc, turn_id, await self._begin(claim), beat=0.2) as told,
+            TurnPublisher(Sender(self.bus.nc), turn_id, await self._begin(claim), beat=0.2) as told,
         ):
             yield HeldTurn(claim, told)
 

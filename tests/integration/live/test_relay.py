@@ -14,7 +14,8 @@ from aperag_common.bus import subjects
 from aperag_common.live.events import TERMINAL, Cursor, TurnEvent, TurnEventKind
 from aperag_common.live.publisher import PAGE_BYTES, TurnPublisher
 from aperag_common.live.queue import AgentMessageQueue
-from aperag_common.live.relay import TurnRelays
+from aperag_common.live.relays import TurnRelays
+from aperag_common.live.sender import Sender
 from aperag_common.live.stored import StoredTurn
 from aperag_common.testing.waiting import until
 
@@ -48,9 +49,9 @@ class Lossy(TurnPublisher):
         super().__init__(*args, **options)
         self.lost = set(lost)
 
-    async def _send(self, event: TurnEvent | None) -> None:
+    def _send(self, event: TurnEvent | None) -> None:
         if event is None or event.kind is K.BEAT or event.seq not in self.lost:
-            await super()._send(event)
+            super()._send(event)
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def relays_of(bus: Bus, rows: Rows) -> TurnRelays:
 
 
 def publisher(bus: Bus, turn: str, run: int = 1, lost: Sequence[int] = ()) -> Lossy:
-    return Lossy(bus.nc, turn, run, coalesce=0.0, beat=0.2, lost=lost)
+    return Lossy(Sender(bus.nc, together=0.0), turn, run, coalesce=0.0, beat=0.2, lost=lost)
 
 
 async def read(relay: TurnRelay, after: Cursor | None = None) -> list[TurnEvent]:
@@ -169,6 +170,7 @@ async def test_a_second_run_begins_the_text_anew_and_the_first_ones_rest_is_drop
         zombie = publisher(bus, turn)
         async with zombie:
             await say(zombie, "old ")
+            await until(lambda: _has(relay, "old "))
             async with publisher(bus, turn, run=2) as told:
                 await say(told, "new")
                 await say(zombie, "words")

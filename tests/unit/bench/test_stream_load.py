@@ -27,12 +27,12 @@ async def test_every_turn_says_all_of_its_events_in_order_and_none_before_it_is_
     assert max(early) <= 0.002
 
 
-def test_a_reader_counts_pieces_whether_they_come_as_one_event_or_as_several() -> None:
-    reader = Reader()
+async def test_a_reader_counts_pieces_whether_they_come_as_one_event_or_as_several() -> None:
+    reader = Reader(b"")
     now = 100.0
     for data in ("99.9:0 99.95:1 ", "99.99:2 "):
-        reader._take({"type": "message", "data": data}, now)
-    reader._take({"type": "stop", "data": json.dumps([])}, now)
+        reader.take({"type": "message", "data": data}, now)
+    reader.take({"type": "stop", "data": json.dumps([])}, now)
     assert (reader.numbers, reader.ends) == ([0, 1, 2], 1)
     assert reader.late == pytest.approx([0.1, 0.05, 0.01])
 
@@ -40,4 +40,4 @@ def test_a_reader_counts_pieces_whether_they_come_as_one_event_or_as_several() -
 @pytest.mark.parametrize(("whole", "p99", "met"), [(100, 19.9, [True, True]), (99, 20.1, [False, False])])
 def test_targets_are_latency_and_wholeness(whole: int, p99: float, met: list[bool]) -> None:
     trial = Trial(Load(100, 50.0, 1.0), heard=5000, whole=whole, p50=1.0, p99=p99, max=50.0, cpu_share=1.0)
-    assert [target.met for target in _targets(trial, quick=True)] == met
+    assert [target.met for target in _targets("ours", trial, quick=True)] == met

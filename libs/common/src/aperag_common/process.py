@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -24,7 +25,13 @@ def instance_of(settings: ProcessSettings) -> str:
 
 
 async def until_stopped() -> None:
-    """Returns at the first SIGTERM or SIGINT."""
+    """Returns at the first SIGTERM or SIGINT.
+
+    What was made until here lives as long as the process: the garbage collector need not walk over it again and again,
+    which would hold up everything for a tenth of a second each time.
+    """
+    gc.collect()
+    gc.freeze()
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

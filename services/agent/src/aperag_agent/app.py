@@ -11,6 +11,7 @@ from aperag_common.bus import subjects
 from aperag_common.bus.worker import Worker, make_broker
 from aperag_common.events.commands import RunTurn
 from aperag_common.health import HealthServer
+from aperag_common.live.sender import Sender
 from aperag_common.process import until_stopped
 from aperag_common.runtime import Runtime, open_runtime
 from aperag_common.work.driven import DrivenRows
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
 SERVICE = "agent"
 
 
-def make_runs(runtime: Runtime, settings: Settings, catalog: Models) -> TurnRuns:
+def make_runs(runtime: Runtime, settings: Settings, catalog: Models, sender: Sender) -> TurnRuns:
     policy = WorkPolicy.of(settings.work)
     rows = DrivenRows(runtime.engine, runtime.courier, policy, runtime.metrics, runtime.instance, source=SERVICE)
     return TurnRuns(
-        rows, runtime.bus.nc, Completions(catalog), settings.limits, settings.mcp_url, looks_every=settings.work.beat
+        rows, sender, Completions(catalog), settings.limits, settings.mcp_url, looks_every=settings.work.beat
     )
 
 
@@ -50,7 +51,8 @@ async def serve(settings: Settings) -> None:
     """Runs until SIGTERM, then gives back what it holds: another agent begins these turns anew."""
     async with open_runtime(settings, service=SERVICE) as runtime:
         models = Models.of(runtime.engine, settings)
-        runs = make_runs(runtime, settings, models)
+        sender = Sender(runtime.bus.nc)
+        runs = make_runs(runtime, settings, models, sender)
         worker = make_worker(runtime, settings, runs)
 
         async def on_cancel(message: Msg) -> None:
@@ -64,5 +66,6 @@ async def serve(settings: Settings) -> None:
         async with present(runtime.engine, SERVICE, runtime.instance, worker.loads):
             await until_stopped()
         await worker.stop()
+        await sender.close()
         await models.close()
         await server.stop()

@@ -35,6 +35,7 @@ TERMINAL = frozenset({TurnEventKind.STOP, TurnEventKind.ERROR})
 GROWING = frozenset({TurnEventKind.MESSAGE, TurnEventKind.THINKING})
 """Kinds that arrive in pieces, which are one text to whoever reads them later."""
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _CURSOR = re.compile(r"([0-9]{1,9})-(s?)([0-9]{1,9})\Z")
 
 
@@ -76,7 +77,7 @@ class TurnEvent:
         return Cursor(self.run, self.seq, self.stored)
 
     def encode(self) -> bytes:
-        return json.dumps(self.as_json(), ensure_ascii=False, separators=(",", ":")).encode()
+        return _encode(self.as_json()).encode()
 
     def as_json(self) -> dict[str, Any]:
         return {"run": self.run, "seq": self.seq, "type": self.kind.value, "data": self.data, "at": self.at}

@@ -40,6 +40,10 @@ class TurnLog:
 
     def after(self, seq: int) -> list[TurnEvent]:
         """Everything that came after ``seq``; neighbouring pieces of one text as one event."""
+        if self.last <= seq:
+            return []
+        if len(self.events) > 1 and self.events[-2].seq == seq:  # who follows live has all but the newest
+            return self.events[-1:]
         return list(merged(self.since(seq)))
 
     def parts(self) -> list[dict[str, Any]]:

@@ -8,7 +8,6 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
-import structlog
 from nats.errors import Error as NatsError
 
 from aperag_common.bus import subjects
@@ -18,11 +17,10 @@ from aperag_common.live.log import TurnLog
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from nats.aio.client import Client
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
 
-log = structlog.get_logger(__name__)
+    from aperag_common.live.sender import Sender
 
 COALESCE_SECONDS = 0.02
 """Between two pieces of a text: what comes sooner waits for it and goes as one. A reader sees no difference, and the bus
@@ -43,14 +41,14 @@ class TurnPublisher:
 
     def __init__(
         self,
-        nc: Client,
+        sender: Sender,
         turn_id: str,
         run: int,
         *,
         coalesce: float = COALESCE_SECONDS,
         beat: float = BEAT_SECONDS,
     ) -> None:
-        self._nc = nc
+        self._sender = sender
         self._turn_id = turn_id
         self._subject = subjects.turn_event(turn_id)
         self._log = TurnLog(run)
@@ -66,15 +64,15 @@ class TurnPublisher:
     async def __aenter__(self) -> Self:
         # Before START: whoever hears of the run may ask for it at once.
         with suppress(NatsError, OSError):
-            self._asked = await self._nc.subscribe(subjects.turn_snapshot(self._turn_id), cb=self._answer)
-        await self._tell(TurnEventKind.START, {})
+            self._asked = await self._sender.nc.subscribe(subjects.turn_snapshot(self._turn_id), cb=self._answer)
+        self._tell(TurnEventKind.START, {})
         self._beating = asyncio.create_task(self._beat_on())
         return self
 
     async def __aexit__(self, *_: object) -> None:
         if self._beating is not None:
             self._beating.cancel()
-        await self._flush()
+        self._flush()
         if self._asked is not None:
             with suppress(NatsError, OSError):
                 await self._asked.unsubscribe()
@@ -84,15 +82,15 @@ class TurnPublisher:
         return self._log.run
 
     async def text(self, delta: str) -> None:
-        await self._grow(TurnEventKind.MESSAGE, delta)
+        self._grow(TurnEventKind.MESSAGE, delta)
 
     async def thinking(self, delta: str) -> None:
-        await self._grow(TurnEventKind.THINKING, delta)
+        self._grow(TurnEventKind.THINKING, delta)
 
     async def put(self, kind: TurnEventKind, data: Mapping[str, Any]) -> None:
         """After a terminal event nothing more is told."""
-        await self._flush()
-        await self._tell(kind, data)
+        self._flush()
+        self._tell(kind, data)
 
     def part(self, kind: TurnEventKind, data: Mapping[str, Any]) -> dict[str, Any]:
         """As the row keeps what is told last: before it is told."""
@@ -101,30 +99,30 @@ class TurnPublisher:
 
     async def settled(self) -> Sequence[Mapping[str, Any]]:
         """The parts so far, each text whole: what the row keeps."""
-        await self._flush()
+        self._flush()
         return self._log.parts()
 
-    async def _grow(self, kind: TurnEventKind, delta: str) -> None:
+    def _grow(self, kind: TurnEventKind, delta: str) -> None:
         if not delta:
             return
         if kind is not self._pending_kind:
-            await self._flush()
+            self._flush()
             self._pending_kind = kind
         self._pending.append(delta)
         if self._flusher is not None:
             return
         wait = self._told + self._coalesce - time.monotonic()
         if wait <= 0:
-            await self._flush()
+            self._flush()
         else:
             self._flusher = asyncio.create_task(self._flush_in(wait))
 
     async def _flush_in(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
         self._flusher = None
-        await self._flush()
+        self._flush()
 
-    async def _flush(self) -> None:
+    def _flush(self) -> None:
         if self._flusher is not None and self._flusher is not asyncio.current_task():
             self._flusher.cancel()
             self._flusher = None
@@ -132,10 +130,10 @@ class TurnPublisher:
         pieces = [whole[start : start + PIECE_CHARACTERS] for start in range(0, len(whole), PIECE_CHARACTERS)]
         # All are noted before the first is sent: what is told meanwhile comes after them.
         for event in [self._noted(self._pending_kind, {"text": piece}) for piece in pieces]:
-            await self._send(event)
+            self._send(event)
 
-    async def _tell(self, kind: TurnEventKind, data: Mapping[str, Any]) -> None:
-        await self._send(self._noted(kind, data))
+    def _tell(self, kind: TurnEventKind, data: Mapping[str, Any]) -> None:
+        self._send(self._noted(kind, data))
 
     def _noted(self, kind: TurnEventKind, data: Mapping[str, Any]) -> TurnEvent | None:
         """None once the run has ended."""
@@ -145,14 +143,10 @@ class TurnPublisher:
         self._log.append(event)
         return event
 
-    async def _send(self, event: TurnEvent | None) -> None:
-        if event is None:
-            return
-        self._told = time.monotonic()
-        try:
-            await self._nc.publish(self._subject, event.encode())
-        except (NatsError, OSError) as err:
-            log.warning("turn.untold", turn_id=self._turn_id, seq=event.seq, error=repr(err))
+    def _send(self, event: TurnEvent | None) -> None:
+        if event is not None:
+            self._told = time.monotonic()
+            self._sender.send(self._subject, event.encode())
 
     async def _beat_on(self) -> None:
         while not self._log.ended:
@@ -160,7 +154,7 @@ class TurnPublisher:
             if quiet < self._beat:
                 await asyncio.sleep(self._beat - quiet)
                 continue
-            await self._send(TurnEvent(self._log.run, self._log.last, TurnEventKind.BEAT, {}, time.time()))
+            self._send(TurnEvent(self._log.run, self._log.last, TurnEventKind.BEAT, {}, time.time()))
 
     async def _answer(self, asked: Msg) -> None:
         with suppress(NatsError, OSError):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,8 @@ SILENCE_SECONDS = 2.5 * BEAT_SECONDS
 ASK_SECONDS = 2.0
 LOOK_SECONDS, LONGEST_LOOK_SECONDS = 0.5, 5.0
 """Between two looks at a row that is still open while nobody says anything of it."""
+PULSE_SECONDS = 5.0
+"""Readers look at their clocks so often: a timer for each wait would cost more than all else that an event costs."""
 
 
 @dataclass(slots=True)
@@ -52,11 +54,12 @@ class TurnRelay:
     turn_id: str
     stored: Stored
     silence: float = SILENCE_SECONDS
+    pulse: float = PULSE_SECONDS
     on_gap: Callable[[], None] = lambda: None
     log: TurnLog = field(default_factory=TurnLog)
     edition: int = 0
     readers: int = 0
-    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _waiting: list[asyncio.Future[None]] = field(default_factory=list)
     _behind: asyncio.Event = field(default_factory=asyncio.Event)
     _heard: float = 0.0
     _subscription: Subscription | None = None
@@ -86,7 +89,7 @@ class TurnRelay:
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
                 while not self.log.events:
-                    await self._changed.wait()
+                    await self._change()
 
     async def follow(self, after: Cursor | None = None) -> AsyncIterator[TurnEvent]:
         """From where ``after`` ends, else from the begin of the run; a START means that the text begins anew."""
@@ -97,26 +100,27 @@ class TurnRelay:
     async def batches(
         self, after: Cursor | None = None, *, patience: float | None = None
     ) -> AsyncGenerator[Sequence[TurnEvent], None]:
-        """As ``follow``: all that has come since the last batch; an empty one after ``patience`` seconds without any."""
+        """As ``follow``: all that has come since the last batch; an empty one after ``patience`` seconds without any, and
+        up to ``pulse`` more.
+        """
         edition, seq = -1, -1
+        told = time.monotonic()
         while True:
-            changed = self._changed
             if edition != self.edition:
                 edition, seq = self.edition, self._goes_on(after)
                 if self.log.events:
                     after = None  # it meant what was known first
             # While the reader was busy, more may have come: only who has all of it is at an end, or waits.
-            if fresh := self.log.after(seq):
+            fresh: Sequence[TurnEvent] = self.log.after(seq)
+            if fresh:
                 seq = fresh[-1].seq
-                yield fresh
             elif self.log.ended:
                 return
-            else:
-                try:
-                    async with asyncio.timeout(patience):
-                        await changed.wait()
-                except TimeoutError:
-                    yield ()
+            elif patience is None or time.monotonic() - told < patience:
+                await self._change()
+                continue
+            told = time.monotonic()
+            yield fresh
 
     def _goes_on(self, after: Cursor | None) -> int:
         """Numbers mean the same only within a run, and only live or only from the row."""
@@ -165,8 +169,16 @@ class TurnRelay:
         self._tell()
 
     def _tell(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
+        waiting, self._waiting = self._waiting, []
+        for reader in waiting:
+            if not reader.done():
+                reader.set_result(None)
+
+    async def _change(self) -> None:
+        """Until something has changed, or it is time to look at the clock."""
+        changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(changed)
+        await changed
 
     async def _watch(self) -> None:
         """Until the end is known: heal what is missing, and look elsewhere where nobody speaks any more."""
@@ -178,13 +190,19 @@ class TurnRelay:
             else:
                 # A turn that waits for an agent says nothing for minutes, and there may be very many of them.
                 wait, look = look, min(look * 2, LONGEST_LOOK_SECONDS)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._behind.wait(), wait)
+            await self._behind_within(wait)
             if self.log.ended:
                 return
             if self._behind.is_set() or time.monotonic() - self._heard >= self.silence:
                 self._behind.clear()
                 await self._heal()
+
+    async def _behind_within(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self._behind.is_set() and (left := until - time.monotonic()) > 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._behind.wait(), min(left, self.pulse))
+            self._tell()
 
     async def _heal(self) -> None:
         """What the agent knows beyond this; without an agent, what the row says."""
@@ -239,67 +257,3 @@ class TurnRelay:
                 ]
             )
         return True
-
-
-class TurnRelays:
-    """The relays of this process: opened by the first reader, closed after the last one."""
-
-    def __init__(
-        self,
-        nc: Client,
-        stored: Stored,
-        *,
-        silence: float = SILENCE_SECONDS,
-        on_gap: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._nc = nc
-        self._stored = stored
-        self._silence = silence
-        self._on_gap = on_gap
-        self._open: dict[str, TurnRelay] = {}
-        self._lingering: set[asyncio.Task[None]] = set()
-
-    def __len__(self) -> int:
-        return len(self._open)
-
-    @asynccontextmanager
-    async def open(self, turn_id: str, *, new: bool = False, linger: float = 0.0) -> AsyncIterator[TurnRelay]:
-        """``new``: of a turn that has not begun, so there is nothing to ask for.
-
-        ``linger``: seconds for which the subscription outlives this block, for the reader that is about to come.
-        """
-        relay = self._open.get(turn_id)
-        if relay is None:
-            relay = self._open[turn_id] = TurnRelay(self._nc, turn_id, self._stored, self._silence, self._on_gap)
-            relay.readers += 1
-            await relay.begin()
-            if not new:
-                relay.catch_up()
-        else:
-            relay.readers += 1
-        try:
-            yield relay
-        finally:
-            if linger and not relay.log.ended:
-                task = asyncio.create_task(self._leave_later(relay, linger))
-                self._lingering.add(task)
-                task.add_done_callback(self._lingering.discard)
-            else:
-                await self._leave(relay)
-
-    async def close(self) -> None:
-        for task in self._lingering:
-            task.cancel()
-        for relay in list(self._open.values()):
-            self._open.pop(relay.turn_id, None)
-            await relay.end()
-
-    async def _leave_later(self, relay: TurnRelay, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-        await self._leave(relay)
-
-    async def _leave(self, relay: TurnRelay) -> None:
-        relay.readers -= 1
-        if relay.readers == 0 and self._open.get(relay.turn_id) is relay:
-            del self._open[relay.turn_id]
-            await relay.end()

@@ -25,12 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
 
-    from nats.aio.client import Client
-
     from aperag_agent.completions.resolve import Completions
     from aperag_agent.settings import LimitSettings
     from aperag_agent.turns.repository import TurnRow
     from aperag_common.events.commands import RunTurn
+    from aperag_common.live.sender import Sender
     from aperag_common.work.driven import DrivenClaim, DrivenRows
 
 log = structlog.get_logger(__name__)
@@ -57,7 +56,7 @@ class TurnRuns:
     """Runs turns; ``cancel`` stops one that runs here. A turn that was given up by its holder is told of by its row."""
 
     rows: DrivenRows
-    nc: Client
+    sender: Sender
     completions: Completions
     limits: LimitSettings
     mcp_url: str
@@ -73,7 +72,7 @@ class TurnRuns:
             turn = await repository.begin(self.rows.engine, held.fence)
             if turn is None:
                 raise held.superseded()
-            async with TurnPublisher(self.nc, turn.id, turn.run) as told:
+            async with TurnPublisher(self.sender, turn.id, turn.run) as told:
                 end = await self._run(held, turn, told)
                 await self._finish(held, turn, told, end)
         raise Settled(Ack(outcome=end.outcome.value))

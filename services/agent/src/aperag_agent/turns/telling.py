@@ -53,9 +53,9 @@ class Telling:
             case PartDeltaEvent(delta=TextPartDelta(content_delta=text)):
                 await self._text(text)
             case PartStartEvent(part=ThinkingPart(content=text)) if text:
-                await self.told.thinking(text)
+                await self.told.thinking(sound(text))
             case PartDeltaEvent(delta=ThinkingPartDelta(content_delta=text)) if text:
-                await self.told.thinking(text)
+                await self.told.thinking(sound(text))
             case FunctionToolCallEvent(part=part):
                 data = {"call_id": part.tool_call_id, "tool": part.tool_name, "arguments": _arguments(part.args)}
                 await self.told.put(TurnEventKind.TOOL_CALL, data)
@@ -65,6 +65,7 @@ class Telling:
                 pass
 
     async def _text(self, text: str) -> None:
+        text = sound(text)
         if text and not self.written:
             self.first_word()
         self.written += len(text)
@@ -79,6 +80,11 @@ class Telling:
         text = shown or _failure(part)
         data = {"call_id": call_id, "tool": part.tool_name, "text": text, "failed": failed}
         await self.told.put(TurnEventKind.TOOL_CALL_RESULT, data)
+
+
+def sound(text: str) -> str:
+    """Some providers cut a text between the two halves of one character; a half of one can be neither sent nor kept."""
+    return text.encode("utf-8", "replace").decode() if any("\ud800" <= it <= "\udfff" for it in text) else text
 
 
 def _arguments(given: Any) -> dict[str, Any]:

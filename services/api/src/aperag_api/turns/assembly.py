@@ -6,7 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from aperag_api.turns.service import TurnService, stored_turn
-from aperag_common.live.relay import TurnRelays
+from aperag_common.live.relay import PULSE_SECONDS
+from aperag_common.live.relays import TurnRelays
 
 if TYPE_CHECKING:
     from aperag_api.prompts.service import PromptService
@@ -16,7 +17,12 @@ if TYPE_CHECKING:
 
 def turn_service(runtime: Runtime, settings: Settings, prompts: PromptService) -> TurnService:
     metrics = runtime.metrics
-    relays = TurnRelays(runtime.bus.nc, partial(stored_turn, runtime.engine), on_gap=metrics.turn_gaps.inc)
+    relays = TurnRelays(
+        runtime.bus.nc,
+        partial(stored_turn, runtime.engine),
+        pulse=min(PULSE_SECONDS, settings.event_heartbeat.total_seconds()),
+        on_gap=metrics.turn_gaps.inc,
+    )
     metrics.followed_turns.set_function(lambda: len(relays))
     return TurnService(
         engine=runtime.engine,

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from aperag_api.turns.schemas import AgentMessage
     from aperag_api.turns.settings import TurnSettings
     from aperag_common.bus.connection import Bus
-    from aperag_common.live.relay import TurnRelays
+    from aperag_common.live.relays import TurnRelays
     from aperag_common.live.stored import StoredTurn
     from aperag_common.work.courier import Courier
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from aperag_common.live.relay import TurnRelay
 
 RETRY = b"retry: 1000\n\n"
+# Compact JSON holds no line break that could end a frame early.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def message_of(event: TurnEvent, message_id: str, references: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
@@ -54,9 +56,7 @@ def references_in(relay: TurnRelay) -> list[Mapping[str, Any]]:
 
 
 def frame_of(event: TurnEvent, message: Mapping[str, Any]) -> bytes:
-    # Compact JSON holds no line break that could end the frame early.
-    data = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
-    return f"id: {event.cursor}\ndata: {data}\n\n".encode()
+    return f"id: {event.cursor}\ndata: {_encode(message)}\n\n".encode()
 
 
 async def frames(

@@ -1,0 +1,84 @@
+"""The turns that somebody follows at this gateway."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from aperag_common.live.relay import PULSE_SECONDS, SILENCE_SECONDS, TurnRelay
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from nats.aio.client import Client
+
+    from aperag_common.live.relay import Stored
+
+
+class TurnRelays:
+    """The relays of this process: opened by the first reader, closed after the last one."""
+
+    def __init__(
+        self,
+        nc: Client,
+        stored: Stored,
+        *,
+        silence: float = SILENCE_SECONDS,
+        pulse: float = PULSE_SECONDS,
+        on_gap: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._nc = nc
+        self._stored = stored
+        self._silence = silence
+        self._pulse = pulse
+        self._on_gap = on_gap
+        self._open: dict[str, TurnRelay] = {}
+        self._lingering: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    @asynccontextmanager
+    async def open(self, turn_id: str, *, new: bool = False, linger: float = 0.0) -> AsyncIterator[TurnRelay]:
+        """``new``: of a turn that has not begun, so there is nothing to ask for.
+
+        ``linger``: seconds for which the subscription outlives this block, for the reader that is about to come.
+        """
+        relay = self._open.get(turn_id)
+        if relay is None:
+            relay = self._open[turn_id] = TurnRelay(
+                self._nc, turn_id, self._stored, self._silence, self._pulse, self._on_gap
+            )
+            relay.readers += 1
+            await relay.begin()
+            if not new:
+                relay.catch_up()
+        else:
+            relay.readers += 1
+        try:
+            yield relay
+        finally:
+            if linger and not relay.log.ended:
+                task = asyncio.create_task(self._leave_later(relay, linger))
+                self._lingering.add(task)
+                task.add_done_callback(self._lingering.discard)
+            else:
+                await self._leave(relay)
+
+    async def close(self) -> None:
+        for task in self._lingering:
+            task.cancel()
+        for relay in list(self._open.values()):
+            self._open.pop(relay.turn_id, None)
+            await relay.end()
+
+    async def _leave_later(self, relay: TurnRelay, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        await self._leave(relay)
+
+    async def _leave(self, relay: TurnRelay) -> None:
+        relay.readers -= 1
+        if relay.readers == 0 and self._open.get(relay.turn_id) is relay:
+            del self._open[relay.turn_id]
+            await relay.end()
