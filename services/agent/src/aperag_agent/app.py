@@ -43,7 +43,7 @@ def make_worker(runtime: Runtime, settings: Settings, runs: TurnRuns) -> Worker:
     poison = partial(record_poison, runtime.engine, runtime.metrics)
     beat = settings.work.beat.total_seconds()
     worker = Worker(make_broker(settings.nats.url), runtime.bus, runtime.metrics, poison, beat=beat)
-    worker.subscribe("agent-turn", run_turn, slots=settings.turns)
+    worker.subscribe("agent-turn", run_turn, slots=settings.turns_at_once)
     return worker
 
 

@@ -30,6 +30,6 @@ class TurnWork(WorkSettings):
 
 class Settings(CallingSettings):
     work: TurnWork = Field(default_factory=TurnWork)
-    turns: PositiveInt = Field(32, description="turns that one agent process runs at a time")
+    turns_at_once: PositiveInt = Field(32, description="turns that one agent process runs at a time")
     limits: LimitSettings = Field(default_factory=LimitSettings)
     mcp_url: str = Field("http://127.0.0.1:8001/mcp/", description="address of the MCP service, whose tools agents use")
