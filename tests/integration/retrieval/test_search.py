@@ -32,7 +32,7 @@ from aperag_retrieval.lexical import PgFulltextIndex, weigh
 from aperag_retrieval.ports import Candidate, IndexTarget, TermQuery, TermRow, VectorQuery, VectorRow
 from aperag_retrieval.search import LegRequest, RecallType, Searcher, SearchOutcome, SearchRequest
 from aperag_retrieval.statistics import CollectionStatistics
-from aperag_retrieval.testing import WordEmbedder
+from aperag_retrieval.testing import WordEmbedders
 
 COLLECTION = "col1"
 VECTORS, FULLTEXT = PgVectorIndex(), PgFulltextIndex()
@@ -280,13 +280,14 @@ async def test_a_failed_leg_is_named_and_the_other_one_answers(three: Library) -
 
 
 async def test_an_encoder_that_does_not_answer_holds_up_nobody_for_long(three: Library) -> None:
-    silent = WordEmbedder()
-    silent.holds = asyncio.Event()
-    searcher = Searcher(three.engine, EmbeddersBesideLocal(silent, NoEmbedders()), encoding_seconds=0.05)
+    model = "elsewhere/silent"
+    others = WordEmbedders({model: 8})
+    others[model].holds = asyncio.Event()
+    searcher = Searcher(three.engine, EmbeddersBesideLocal(three.embedder, others), encoding_seconds=0.05)
     request = SearchRequest(COLLECTION, "user1", "yeast", LegRequest(5), LegRequest(5))
-    outcome = await searcher.search(request, analyzer=DEFAULT_ANALYZER, model=LOCAL_MODEL)
+    outcome = await searcher.search(request, analyzer=DEFAULT_ANALYZER, model=model)
     assert [hit.document_id for hit in outcome.items] == ["bread"]
-    assert outcome.errors == {"vector_search": f"The embedding model {LOCAL_MODEL} did not answer within 0.05 s"}
+    assert outcome.errors == {"vector_search": f"The embedding model {model} did not answer within 0.05 s"}
 
 
 async def test_legs_say_what_they_lack(three: Library) -> None:

@@ -18,7 +18,7 @@ from aperag_common.db.models import Chunk, Collection, CollectionStatus, Documen
 from aperag_common.db.session import autocommit
 from aperag_retrieval.analysis import analyzer_for
 from aperag_retrieval.dense import PgVectorIndex, tune_connections
-from aperag_retrieval.embedding import Embedders
+from aperag_retrieval.embedding import LOCAL_MODEL, Embedders
 from aperag_retrieval.fusion import DENSE_WEIGHT, DENSE_WEIGHT_ACROSS_SCRIPTS, fuse
 from aperag_retrieval.lexical import PgFulltextIndex, query_terms
 from aperag_retrieval.ports import Candidate, FulltextIndex, TermQuery, Vector, VectorIndex, VectorQuery
@@ -116,7 +116,7 @@ class _Ranked:
 class Searcher:
     """One per process: it remembers statistics of collections. Make it before ``engine`` is used.
 
-    A query that takes longer than ``encoding_seconds`` to be embedded is not searched by meaning.
+    A query that a provider takes longer than ``encoding_seconds`` to embed is not searched by meaning.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class Searcher:
 
     async def _encoded(self, request: SearchRequest, model: str) -> Vector:
         try:
-            async with asyncio.timeout(self._encoding_seconds):
+            async with asyncio.timeout(None if model == LOCAL_MODEL else self._encoding_seconds):
                 embedder = await self._embedders.embedder(request.owner, model)
                 row: Vector = (await embedder.embed([request.query]))[0]
                 return row
