@@ -58,10 +58,10 @@ aperag *arguments:
 test *options: check
     pytest tests -n 3 --dist worksteal -m "not long" {{ options }}
 
-# The tests that take minutes by design: a NATS server that is away for five, the whole pipeline beside Celery
+# The tests that take half a minute or more: faults of every kind, an ingest during which everything is killed, rotation
 [group('work')]
 test-long *options:
-    pytest tests/integration -m long {{ options }}
+    pytest tests -m long {{ options }}
 
 # Format, lint, layers, types, what a security linter finds
 [group('work')]

@@ -40,6 +40,7 @@ def pieces(body: str) -> frozenset[tuple[int, str]]:
     return frozenset((d.ordinal, d.text_hash) for d in chunk_document(ParsedDocument(body), ChunkPolicy()))
 
 
+@pytest.mark.long
 async def test_an_ingest_survives_the_death_of_every_process(
     stack: Stack, client: Client, rows: AsyncEngine, bus: Bus
 ) -> None:

@@ -30,6 +30,7 @@ async def facts_of(rows: AsyncEngine, collection: str) -> list[str]:
         return list((await conn.execute(query, {"id": collection})).scalars())
 
 
+@pytest.mark.long
 async def test_a_reader_resumes_without_gap_or_duplicate_when_its_gateway_is_killed(
     stack: Stack, client: Client, rows: AsyncEngine
 ) -> None:

@@ -374,6 +374,7 @@ async def test_the_environment_of_a_process_holds_no_secret_but_its_own(planted:
     assert found == OWN[unit]
 
 
+@pytest.mark.long
 async def test_a_rotation_loses_nobody_and_stores_nothing_in_clear(planted: Planting, admin: Client) -> None:
     before = (await admin.http.get("/settings")).json()["mineru_api_token"]
     done = planted.stack.aperag("secrets", "rotate", "-o", "json")

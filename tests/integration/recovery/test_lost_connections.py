@@ -18,6 +18,7 @@ Shelf = Any
 pytestmark = pytest.mark.timeout(300)
 
 
+@pytest.mark.long
 async def test_connections_that_are_cut_again_and_again_cost_nothing(system: System, shelf: Shelf) -> None:
     for round_ in range(6):
         await shelf.add(2)
@@ -38,6 +39,7 @@ async def test_connections_that_break_in_the_middle_of_an_answer_cost_nothing(sy
     await shelf.kept()
 
 
+@pytest.mark.long
 async def test_while_nats_is_away_documents_are_accepted_and_found_and_afterwards_indexed(
     system: System, shelf: Shelf, client: Client
 ) -> None:
@@ -68,6 +70,7 @@ async def test_while_postgresql_is_away_uploads_are_refused_with_the_reason_and_
     await shelf.kept()
 
 
+@pytest.mark.long
 async def test_a_half_open_connection_to_nats_is_noticed_and_made_again(system: System, shelf: Shelf) -> None:
     """Nobody is told of such an end: it shows by what does not come."""
     await shelf.add(1)

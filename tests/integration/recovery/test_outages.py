@@ -85,7 +85,8 @@ async def test_a_stream_store_that_is_lost_while_work_waits_costs_nothing(
         await until(replayed)
 
 
-@pytest.mark.parametrize("how", [pytest.param("restart", marks=pytest.mark.long), "kill"])
+@pytest.mark.long
+@pytest.mark.parametrize("how", ["restart", "kill"])
 async def test_a_postgresql_that_is_restarted_under_load_costs_nothing(
     own_postgres: Any, system: System, shelf: Shelf, how: str
 ) -> None:
@@ -102,6 +103,7 @@ async def test_a_postgresql_that_is_restarted_under_load_costs_nothing(
     await shelf.kept()
 
 
+@pytest.mark.long
 async def test_a_worker_that_stood_still_longer_than_its_lease_changes_nothing_when_it_goes_on(
     system: System, shelf: Shelf
 ) -> None:
