@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from aperag_common.bus import connection
 from aperag_common.live.events import TurnEvent, TurnEventKind
 from aperag_common.live.publisher import TurnPublisher
-from aperag_common.live.sender import TOGETHER_SECONDS, Sender
+from aperag_common.live.sender import Sender
 from aperag_common.settings import NatsSettings
 from bench.stream.load import Load, speak
 
@@ -46,25 +46,13 @@ async def by_redis(plan: dict[str, Any]) -> None:
     from redis.asyncio import Redis  # noqa: PLC0415  only where Redis is compared
 
     redis = Redis.from_url(plan["url"])
-    together = redis.pipeline(transaction=False)
-    ended = asyncio.Event()
-
-    async def send() -> None:
-        """As our sender: what comes within a few milliseconds goes as one, and no turn waits for an answer."""
-        while not ended.is_set() or len(together):
-            await asyncio.sleep(TOGETHER_SECONDS)
-            if len(together):
-                await together.execute()
 
     async def say(turn: int, words: str) -> None:
-        together.publish(plan["turns"][turn], event_of(words))
+        await redis.publish(plan["turns"][turn], event_of(words))
 
-    sending = asyncio.create_task(send())
     await _speak(plan, say)
     for turn in plan["turns"]:
-        together.publish(turn, TurnEvent(1, 0, TurnEventKind.STOP, STOP, 0.0).encode())
-    ended.set()
-    await sending
+        await redis.publish(turn, TurnEvent(1, 0, TurnEventKind.STOP, STOP, 0.0).encode())
     await redis.aclose()
 
 
