@@ -18,9 +18,12 @@ class Client:
         self.sent: list[tuple[str, bytes]] = []
         self.writes = 0
         self.full = False
+        self.breaks = False
         self._open = False
 
     async def publish(self, subject: str, payload: bytes) -> None:
+        if self.breaks:
+            raise ZeroDivisionError
         if self.full:
             raise OutboundBufferLimitError
         if not self._open:
@@ -73,4 +76,19 @@ async def test_what_the_client_cannot_take_is_lost_and_the_next_message_goes() -
     client.full = False
     sending.send("a", b"told")
     await sending.close()
+    assert client.sent == [("a", b"told")]
+
+
+async def test_an_error_that_nobody_foresaw_ends_neither_the_sending_nor_the_close() -> None:
+    client = Client()
+    sending = sender(client, 0.0)
+    client.breaks = True
+    sending.send("a", b"lost")
+    broken = sending._sending
+    assert broken is not None
+    await asyncio.wait_for(sending.close(), 10)
+    assert isinstance(broken.exception(), ZeroDivisionError)
+    client.breaks = False
+    sending.send("a", b"told")
+    await asyncio.wait_for(sending.close(), 10)
     assert client.sent == [("a", b"told")]

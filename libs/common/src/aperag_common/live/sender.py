@@ -42,16 +42,21 @@ class Sender:
             await asyncio.wait({self._sending})
 
     async def _send(self) -> None:
-        """Until nothing waits any more."""
-        while self._waiting:
-            pause = self._sent + self._together - time.monotonic()
-            if pause > 0:
-                await asyncio.sleep(pause)
-            self._sent = time.monotonic()
-            waiting, self._waiting = self._waiting, []
-            for subject, payload in waiting:  # the client writes at its next turn: all of these at once
-                try:
-                    await self.nc.publish(subject, payload)
-                except (NatsError, OSError) as err:
-                    log.warning("live.unsent", subject=subject, error=repr(err))
-        self._sending = None
+        """Until nothing waits any more; whatever ends it, the next message begins anew."""
+        try:
+            while self._waiting:
+                pause = self._sent + self._together - time.monotonic()
+                if pause > 0:
+                    await asyncio.sleep(pause)
+                self._sent = time.monotonic()
+                waiting, self._waiting = self._waiting, []
+                for subject, payload in waiting:  # the client writes at its next turn: all of these at once
+                    await self._publish(subject, payload)
+        finally:
+            self._sending = None
+
+    async def _publish(self, subject: str, payload: bytes) -> None:
+        try:
+            await self.nc.publish(subject, payload)
+        except (NatsError, OSError) as err:
+            log.warning("live.unsent", subject=subject, error=repr(err))
