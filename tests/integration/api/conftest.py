@@ -360,7 +360,7 @@ async def untouched(victim: Victim, engine: AsyncEngine, settings: Settings, log
 @pytest_asyncio.fixture
 async def served(app: FastAPI, alice: Person) -> AsyncIterator[httpx.AsyncClient]:
     """The gateway behind a real server: what streams, and a connection's end, can be seen only there."""
-    server = HttpServer(HttpSettings(port=0), app)
+    server = HttpServer(HttpSettings(port=0), app, sockets=True)
     await server.start()
     base = f"http://127.0.0.1:{server.port}/api/v1"
     async with httpx.AsyncClient(base_url=base, headers=alice.http.headers, timeout=20, trust_env=False) as client:

@@ -9,8 +9,8 @@ import pytest_asyncio
 
 from aperag_api.prompts.builtin import BUILT_IN, PromptType
 from aperag_api.prompts.decide import judged, prompt_of
-from aperag_api.prompts.rendering import Templates
-from aperag_api.prompts.sandbox import MOST_OUTPUT
+from aperag_common.templates.rendering import Templates
+from aperag_common.templates.sandbox import MOST_OUTPUT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -124,6 +124,10 @@ def routes(health: Health, metrics: Metrics) -> list[Route]:
     return [Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", scrape)]
 
 
+FRAME_BYTES = 256 * 1024
+"""Of what a client may send over a WebSocket at once: several times the longest question."""
+
+
 class _Uvicorn(uvicorn.Server):
     """Leaves the process's signals to its owner and says when it has started."""
 
@@ -143,13 +147,16 @@ class _Uvicorn(uvicorn.Server):
 class HttpServer:
     """An application served inside the caller's loop; the port file appears once it accepts connections."""
 
-    def __init__(self, http: HttpSettings, app: ASGIApp) -> None:
+    def __init__(self, http: HttpSettings, app: ASGIApp, *, sockets: bool = False) -> None:
+        """``sockets``: the application has WebSockets."""
         self.port = 0
         self._http = http
         config = PacedConfig(
             app,
             _pace(http),
             h11_max_incomplete_event_size=http.max_head_size,
+            ws="websockets-sansio" if sockets else "none",
+            ws_max_size=FRAME_BYTES,
             log_config=None,
             access_log=False,
             server_header=False,

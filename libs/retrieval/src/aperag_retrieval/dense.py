@@ -124,7 +124,11 @@ class PgVectorIndex:
 
     async def search(self, conn: AsyncConnection, query: VectorQuery, limit: int) -> list[Candidate]:
         statements = _statements(query.model, query.embedding.size)
-        parameters = {"embedding": query.embedding.tolist(), "collection_id": query.collection_id}
+        parameters = {
+            "embedding": query.embedding.tolist(),
+            "collection_id": query.collection_id,
+            "chat_id": query.chat_id,
+        }
         found, _ = await candidates(conn, statements.nearest, {**parameters, "reach": limit + SURPLUS})
         if len(found) < limit:
             # A small collection, for which this is cheap; or stale rows, or a scan of the index that gave up.
@@ -133,6 +137,10 @@ class PgVectorIndex:
 
     async def scores(self, conn: AsyncConnection, query: VectorQuery, chunk_ids: Sequence[str]) -> dict[str, float]:
         statement = _statements(query.model, query.embedding.size).scores
-        parameters = {"embedding": query.embedding.tolist(), "chunk_ids": list(chunk_ids)}
+        parameters = {
+            "embedding": query.embedding.tolist(),
+            "chunk_ids": list(chunk_ids),
+            "chat_id": query.chat_id,
+        }
         found, _ = await candidates(conn, statement, parameters)
         return {candidate.chunk_id: candidate.score for candidate in found}

@@ -128,6 +128,7 @@ class PgFulltextIndex:
         chunks, frequencies = await self._statistics.frequencies(conn, query.collection_id, query.terms)
         parameters: dict[str, Any] = {
             "collection_id": query.collection_id,
+            "chat_id": query.chat_id,
             "weights": _query_weights(query, chunks, frequencies),
             "reach": limit + SURPLUS,
         }
@@ -144,7 +145,11 @@ class PgFulltextIndex:
         if not query.terms:
             return {}
         chunks, frequencies = await self._statistics.frequencies(conn, query.collection_id, query.terms)
-        parameters = {"chunk_ids": list(chunk_ids), "weights": _query_weights(query, chunks, frequencies)}
+        parameters = {
+            "chunk_ids": list(chunk_ids),
+            "chat_id": query.chat_id,
+            "weights": _query_weights(query, chunks, frequencies),
+        }
         found, _ = await candidates(conn, _SCORES, parameters)
         return {candidate.chunk_id: candidate.score for candidate in found}
 

@@ -42,17 +42,21 @@ class TermRow:
 
 @dataclass(frozen=True, eq=False)
 class VectorQuery:
+    """``chat_id``: among the files of this chat; None: among all that are no chat's."""
+
     collection_id: str
     model: str
     embedding: Vector
+    chat_id: str | None = None
 
 
 @dataclass(frozen=True)
 class TermQuery:
-    """``terms`` are term ids with their count in the query."""
+    """``terms`` are term ids with their count in the query; ``chat_id`` as for ``VectorQuery``."""
 
     collection_id: str
     terms: Mapping[int, int]
+    chat_id: str | None = None
 
 
 @dataclass(frozen=True)

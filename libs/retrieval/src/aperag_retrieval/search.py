@@ -67,6 +67,7 @@ class SearchRequest:
     """``owner`` is the collection's: its encoder is used as they may use it.
 
     ``at_least`` so many hits are given, where there are, though fewer were asked for: somebody reads them again.
+    ``chat_id``: only the files of this chat; None: all that are no chat's.
     """
 
     collection_id: str
@@ -75,6 +76,7 @@ class SearchRequest:
     vector: LegRequest | None = None
     fulltext: LegRequest | None = None
     at_least: int = 0
+    chat_id: str | None = None
 
     @property
     def wanted(self) -> int:
@@ -157,7 +159,7 @@ class Searcher:
         leg = request.vector
         if leg is None:
             return None
-        query = VectorQuery(request.collection_id, model, await self._encoded(request, model))
+        query = VectorQuery(request.collection_id, model, await self._encoded(request, model), request.chat_id)
         async with autocommit(self._engine) as conn:
             found = await self._vectors.search(conn, query, _depth(leg, request))
         least = -1.0 if leg.similarity is None else leg.similarity
@@ -178,7 +180,7 @@ class Searcher:
         if leg is None:
             return None
         words = " ".join(leg.keywords) if leg.keywords else request.query
-        query = TermQuery(request.collection_id, query_terms(analyzer_for(analyzer), words))
+        query = TermQuery(request.collection_id, query_terms(analyzer_for(analyzer), words), request.chat_id)
         async with autocommit(self._engine) as conn:
             return query, await self._fulltext.search(conn, query, _depth(leg, request))
 

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Float, Row, Select, Subquery, TextClause, and_, select, text, type_coerce
+from sqlalchemy import (
+    ColumnElement,
+    Float,
+    Row,
+    Select,
+    Subquery,
+    TextClause,
+    and_,
+    bindparam,
+    select,
+    text,
+    type_coerce,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aperag_common.db.models import Chunk, Collection, CollectionStatus, Document, DocumentStep, StepKind
@@ -16,7 +28,10 @@ SURPLUS = 32
 
 
 def served(found: Subquery, kind: StepKind) -> Select[tuple[str, str, str, float, bool]]:
-    """Every found row, and whether it counts; ``found`` has chunk_id, document_id, collection_id, generation, score."""
+    """Every found row, and whether it counts; ``found`` has chunk_id, document_id, collection_id, generation, score.
+
+    The parameter ``chat_id`` says whose files count: one chat's, or with None those of no chat.
+    """
     counts = and_(DocumentStep.document_id.is_not(None), Document.id.is_not(None), Collection.id.is_not(None))
     return (
         select(
@@ -28,7 +43,14 @@ def served(found: Subquery, kind: StepKind) -> Select[tuple[str, str, str, float
         )
         .join(Chunk, Chunk.id == found.c.chunk_id)
         .outerjoin(DocumentStep, _serves(found, kind))
-        .outerjoin(Document, and_(Document.id == found.c.document_id, Document.deleted_at.is_(None)))
+        .outerjoin(
+            Document,
+            and_(
+                Document.id == found.c.document_id,
+                Document.deleted_at.is_(None),
+                Document.chat_id.is_not_distinct_from(bindparam("chat_id", type_=Document.chat_id.type)),
+            ),
+        )
         .outerjoin(
             Collection, and_(Collection.id == found.c.collection_id, Collection.status == CollectionStatus.ACTIVE)
         )

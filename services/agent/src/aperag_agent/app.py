@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from aperag_agent.completions.resolve import Completions
+from aperag_agent.gateway.searches import connect
 from aperag_agent.turns.handlers import TurnRuns
 from aperag_common.bus import subjects
 from aperag_common.bus.worker import Worker, make_broker
@@ -14,6 +15,7 @@ from aperag_common.health import HealthServer
 from aperag_common.live.sender import Sender
 from aperag_common.process import until_stopped
 from aperag_common.runtime import Runtime, open_runtime
+from aperag_common.templates.rendering import Templates
 from aperag_common.work.driven import DrivenRows
 from aperag_common.work.failures import record_poison
 from aperag_common.work.policy import WorkPolicy
@@ -21,6 +23,7 @@ from aperag_common.work.presence import present
 from aperag_models.catalog import Models
 
 if TYPE_CHECKING:
+    import httpx
     from nats.aio.msg import Msg
 
     from aperag_agent.settings import Settings
@@ -28,11 +31,20 @@ if TYPE_CHECKING:
 SERVICE = "agent"
 
 
-def make_runs(runtime: Runtime, settings: Settings, catalog: Models, sender: Sender) -> TurnRuns:
+def make_runs(
+    runtime: Runtime, settings: Settings, catalog: Models, sender: Sender, gateway: httpx.AsyncClient, flows: Templates
+) -> TurnRuns:
     policy = WorkPolicy.of(settings.work)
     rows = DrivenRows(runtime.engine, runtime.courier, policy, runtime.metrics, runtime.instance, source=SERVICE)
     return TurnRuns(
-        rows, sender, Completions(catalog), settings.limits, settings.mcp_url, looks_every=settings.work.beat
+        rows=rows,
+        sender=sender,
+        completions=Completions(catalog),
+        limits=settings.limits,
+        mcp_url=settings.mcp_url,
+        gateway=gateway,
+        templates=flows,
+        looks_every=settings.work.beat,
     )
 
 
@@ -52,7 +64,8 @@ async def serve(settings: Settings) -> None:
     async with open_runtime(settings, service=SERVICE) as runtime:
         models = Models.of(runtime.engine, settings)
         sender = Sender(runtime.bus.nc)
-        runs = make_runs(runtime, settings, models, sender)
+        gateway, templates = connect(settings.api_url), Templates()
+        runs = make_runs(runtime, settings, models, sender, gateway, templates)
         worker = make_worker(runtime, settings, runs)
 
         async def on_cancel(message: Msg) -> None:
@@ -67,5 +80,7 @@ async def serve(settings: Settings) -> None:
             await until_stopped()
         await worker.stop()
         await sender.close()
+        await gateway.aclose()
+        await templates.close()
         await models.close()
         await server.stop()

@@ -19,6 +19,7 @@ class LimitSettings(Block):
     answer: PositiveInt = Field(200_000, description="longest answer, in characters")
     wait: timedelta = Field(timedelta(minutes=10), description="a question that waited longer is not answered any more")
     history: int = Field(4, ge=0, description="earlier turns of the chat that the model is told")
+    passages: PositiveInt = Field(48_000, description="most characters of passages that a flow's model is given")
 
 
 class TurnWork(WorkSettings):
@@ -32,4 +33,5 @@ class Settings(CallingSettings):
     work: TurnWork = Field(default_factory=TurnWork)
     turns_at_once: PositiveInt = Field(32, description="turns that one agent process runs at a time")
     limits: LimitSettings = Field(default_factory=LimitSettings)
+    api_url: str = Field("http://127.0.0.1:8000", description="address of the gateway, where flows search")
     mcp_url: str = Field("http://127.0.0.1:8001/mcp/", description="address of the MCP service, whose tools agents use")

@@ -21,7 +21,7 @@ async def serve(settings: Settings) -> None:
     ):
         # Loads the encoder beside the start; else the first search would wait seconds for it.
         warming = asyncio.create_task(embedder.embed(("warm",)))
-        server = HttpServer(settings.http, make_app(gateway, runtime, settings))
+        server = HttpServer(settings.http, make_app(gateway, runtime, settings), sockets=True)
         await server.start()
         async with present(runtime.engine, runtime.service, runtime.instance):
             await until_stopped()

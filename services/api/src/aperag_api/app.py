@@ -3,89 +3,48 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from functools import cache
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, Depends
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 
 from aperag_api import errors
-from aperag_api.apikeys import endpoints as api_keys
 from aperag_api.apikeys.service import ApiKeyService
-from aperag_api.audit import endpoints as audit
-from aperag_api.audit.middleware import Audit, intended
+from aperag_api.audit.middleware import Audit
 from aperag_api.audit.service import AuditService
 from aperag_api.audit.trail import AuditTrail
 from aperag_api.auth import Authenticator
-from aperag_api.bots import endpoints as bots
-from aperag_api.bots.service import BotService
-from aperag_api.chats import endpoints as chats
-from aperag_api.chats.service import ChatService
-from aperag_api.collections import endpoints as collections
+from aperag_api.chats.assembly import conversations
 from aperag_api.collections.service import CollectionService
-from aperag_api.config import endpoints as config
-from aperag_api.contents import endpoints as contents
 from aperag_api.contents.service import ContentService
-from aperag_api.dead_letters import endpoints as dead_letters
 from aperag_api.dead_letters.service import DeadLetterService
-from aperag_api.documents import endpoints as documents
-from aperag_api.documents.service import DocumentService
-from aperag_api.events import endpoints as events
 from aperag_api.events.fanout import Fanout
 from aperag_api.events.feed import Feed
 from aperag_api.events.service import EventService
 from aperag_api.gateway import Gateway
 from aperag_api.http.application import Application
 from aperag_api.http.head_limits import HeadLimits
-from aperag_api.http.rates import Rates, within_rate
-from aperag_api.http.schemas import REFUSALS
+from aperag_api.http.rates import Rates
 from aperag_api.idempotency.middleware import Idempotency
 from aperag_api.identity import open_identity
-from aperag_api.inference import endpoints as inference
 from aperag_api.inference.service import InferenceService
-from aperag_api.installation import endpoints as installation
 from aperag_api.installation.mineru import MinerU
 from aperag_api.installation.service import InstallationService
-from aperag_api.invitations import endpoints as invitations
 from aperag_api.limits import BodyLimit
-from aperag_api.marketplace import endpoints as marketplace
 from aperag_api.marketplace.service import MarketplaceService
-from aperag_api.mcp import endpoints as mcp
 from aperag_api.mcp.proxy import McpProxy
-from aperag_api.models import endpoints as models_
 from aperag_api.models.service import ModelService
-from aperag_api.oauth import endpoints as oauth
-from aperag_api.prompts import endpoints as prompts
-from aperag_api.prompts.rendering import Templates
 from aperag_api.prompts.service import PromptService
-from aperag_api.providers import endpoints as providers
 from aperag_api.providers.service import ProviderService
-from aperag_api.queues import endpoints as queues
 from aperag_api.queues.service import QueueService
-from aperag_api.quotas import endpoints as quotas
 from aperag_api.quotas.service import QuotaService
-from aperag_api.searches import endpoints as searches
+from aperag_api.routers import beside, v1
 from aperag_api.searches.assembly import embedding_models, search_service
-from aperag_api.sessions import endpoints as sessions
-from aperag_api.sharing import endpoints as sharing
 from aperag_api.sharing.service import SharingService
-from aperag_api.summaries import endpoints as summaries
 from aperag_api.summaries.service import SummaryService
-from aperag_api.tasks import endpoints as tasks
 from aperag_api.tasks.service import TaskService
-from aperag_api.timelines import endpoints as timelines
 from aperag_api.timelines.service import TimelineService
-from aperag_api.timers import endpoints as timers
 from aperag_api.timers.service import TimerService
-from aperag_api.traces import endpoints as traces
 from aperag_api.traces.service import TraceService
-from aperag_api.turns import endpoints as turns
-from aperag_api.turns.assembly import turn_service
-from aperag_api.uploads import endpoints as uploads
-from aperag_api.uploads.assembly import upload_service
-from aperag_api.users import endpoints as users
-from aperag_api.users.settings import DEVELOPMENT
-from aperag_api.web import endpoints as web
 from aperag_api.web.assembly import open_web
 from aperag_common.auth.installation import InstallationSecret
 from aperag_common.auth.keys import KeyHasher
@@ -93,6 +52,7 @@ from aperag_common.auth.vault import Vault
 from aperag_common.health import routes
 from aperag_common.objects import LocalObjectStore
 from aperag_common.telemetry.tracing import collector
+from aperag_common.templates.rendering import Templates
 from aperag_common.work.policy import WorkPolicy
 from aperag_models.catalog import Models
 from aperag_models.keys import vault_of
@@ -108,41 +68,6 @@ if TYPE_CHECKING:
     from aperag_common.runtime import Runtime
     from aperag_retrieval.embedding import Embedder
 
-ROUTERS = (
-    config.router,
-    sessions.router,
-    users.router,
-    invitations.router,
-    oauth.router,
-    api_keys.router,
-    audit.router,
-    collections.router,
-    sharing.router,
-    marketplace.router,
-    summaries.router,
-    uploads.router,
-    documents.router,
-    contents.router,
-    timelines.router,
-    searches.router,
-    tasks.router,
-    events.router,
-    traces.router,
-    queues.router,
-    quotas.router,
-    installation.router,
-    prompts.router,
-    bots.router,
-    chats.router,
-    turns.router,
-    providers.router,
-    models_.router,
-    inference.router,
-    timers.router,
-    dead_letters.router,
-    web.router,
-)
-
 
 @asynccontextmanager
 async def open_gateway(
@@ -150,7 +75,7 @@ async def open_gateway(
 ) -> AsyncIterator[Gateway]:
     embedder = embedder or InProcessEmbedder()
     callable_models = _models(runtime, settings)
-    gateway = _assemble(runtime, settings, embedder, models or callable_models)
+    gateway = _assemble(runtime, settings, embedder, models or callable_models, callable_models)
     await gateway.quotas.keep_initial(settings.initial_quotas)
     gateway.feed.start()
     runtime.health.add("events", gateway.feed.check, critical=False)
@@ -191,8 +116,8 @@ def make_app(gateway: Gateway, runtime: Runtime, settings: Settings) -> FastAPI:
     app.add_middleware(Audit, trail=gateway.audit.trail, proxies=proxies)
     app.add_middleware(HeadLimits, limits=settings.requests, max_head_size=settings.http.max_head_size)
     errors.install(app)
-    app.include_router(_v1(settings.deployment_mode))
-    app.include_router(mcp.router)
+    app.include_router(v1(settings.deployment_mode))
+    app.include_router(beside())
     app.add_api_route("/health", _health, tags=["health"])
     app.router.routes.extend(routes(runtime.health, runtime.metrics))
     if settings.otel_enabled and settings.otel_fastapi_enabled:
@@ -206,39 +131,29 @@ def make_app(gateway: Gateway, runtime: Runtime, settings: Settings) -> FastAPI:
     return app
 
 
-@cache
-def _v1(deployment_mode: str) -> APIRouter:
-    """Its routes hold nothing of a gateway, and to compile them takes a moment: those of one process share them."""
-    v1 = APIRouter(prefix="/api/v1", dependencies=[Depends(within_rate), Depends(intended)], responses=REFUSALS)
-    for router in ROUTERS:
-        v1.include_router(router)
-    if deployment_mode == DEVELOPMENT:
-        v1.include_router(users.dev_router)
-    return v1
-
-
 async def _health() -> dict[str, str]:
     return {"status": "healthy", "service": "aperag-api"}
 
 
-def _assemble(runtime: Runtime, settings: Settings, embedder: Embedder, models: SearchModels) -> Gateway:
+def _assemble(
+    runtime: Runtime, settings: Settings, embedder: Embedder, models: SearchModels, completions: Models
+) -> Gateway:
     secret, hasher, vault = _secrets(settings)
     engine, bus, courier, first_due = runtime.engine, runtime.bus, runtime.courier, settings.work.first_due
     fanout = Fanout(settings.event_buffer)
     feed = Feed(bus, engine, fanout)
     outside = open_web(settings.web, settings.outbound)
     prompts_ = PromptService(engine, Templates())
+    searches_ = search_service(engine, fanout, embedder, models)
     return Gateway(
+        **conversations(runtime, settings, prompts_, searches_, completions).by_name(),
         audit=AuditService(engine, AuditTrail(engine)),
         authenticator=Authenticator(engine, hasher, settings.key_touched_every),
         feed=feed,
         api_keys=ApiKeyService(engine, hasher),
-        bots=BotService(engine),
-        chats=ChatService(engine, bus),
         collections=CollectionService(engine, courier, first_due, vault, embedding_models(engine, embedder, models)),
         contents=ContentService(engine, LocalObjectStore(settings.objects.directory)),
         dead_letters=DeadLetterService(engine, courier, settings.work, settings.interactive_documents),
-        documents=DocumentService(engine, courier, settings.work),
         events=EventService(engine, bus, feed, fanout, settings.event_heartbeat),
         identity=open_identity(runtime, settings, secret),
         installation=InstallationService(engine, vault, MinerU(outside.client, settings.mineru_url)),
@@ -250,15 +165,13 @@ def _assemble(runtime: Runtime, settings: Settings, embedder: Embedder, models: 
         providers=ProviderService(engine, vault_of(settings, secret) or vault, outside.client.guard),
         queues=QueueService(engine, bus),
         quotas=QuotaService(engine),
-        searches=search_service(engine, fanout, embedder, models),
+        searches=searches_,
         sharing=SharingService(engine),
         summaries=SummaryService(engine, courier, first_due),
         tasks=TaskService(engine, courier, first_due),
         timelines=_timelines(runtime, settings),
         timers=TimerService(engine, courier.publisher),
         traces=TraceService(engine, bus),
-        turns=turn_service(runtime, settings, prompts_),
-        uploads=upload_service(runtime, settings),
         web=outside,
     )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, HTTPException, Request
 from fastapi.security import APIKeyCookie, HTTPBearer
+from starlette.requests import HTTPConnection
 
 from aperag_api.apikeys import repository
 from aperag_api.reading import reading
@@ -61,7 +62,7 @@ class Caller:
     """An authenticated user; every row that a request touches must be theirs.
 
     ``role`` is what counts here, and may be less than the user's own: ``effective_role``. ``collection_ids``, where
-    there are any, are the only collections that the credential reaches.
+    there are any, are the only collections that the credential reaches; ``chat_id`` is that of a turn.
     """
 
     user_id: str
@@ -70,6 +71,7 @@ class Caller:
     credential: Credential
     scope: Scope = Scope.ALL
     collection_ids: frozenset[str] | None = None
+    chat_id: str | None = None
 
     @property
     def limited(self) -> bool:
@@ -137,6 +139,7 @@ class Authenticator:
             credential=Credential(CredentialKind.TURN, lease.turn_id),
             scope=Scope.READ,
             collection_ids=None if found.collection_ids is None else frozenset(found.collection_ids),
+            chat_id=found.chat_id,
         )
 
 
@@ -148,13 +151,17 @@ async def caller_of(request: Request) -> Caller | None:
     return caller
 
 
-async def find_caller(request: Request) -> Caller | None:
-    """Looks anew; raises 403 where another site's page sent a person's cookie."""
+async def find_caller(request: HTTPConnection) -> Caller | None:
+    """Looks anew; raises 403 where another site's page sent a person's cookie.
+
+    A WebSocket changes things whatever its method: any page may open one.
+    """
     gateway = request.app.state.gateway
     cookie = request.cookies.get(COOKIE)
     known: Caller | None = await gateway.identity.sessions.caller_of(cookie) if cookie else None
     if known is not None:
-        if request.method not in SAFE and not same_origin(request.headers, gateway.identity.origins):
+        safe = request.scope.get("method") in SAFE
+        if not safe and not same_origin(request.headers, gateway.identity.origins):
             message = "Another site's page sent this request: do it on a page of this one"
             raise errors.Forbidden(message)
         return known
@@ -211,6 +218,15 @@ def keep_within(caller: Caller, collection_id: str | None) -> None:
     if collection_id not in caller.collection_ids:
         message = f"Collection {collection_id} not found"
         raise errors.CollectionNotFound(message)
+
+
+def keep_within_chat(caller: Caller, chat_id: str) -> None:
+    """Raises where an agent looks into another chat than its turn's, or a key is limited to collections."""
+    if caller.credential.kind is not CredentialKind.TURN:
+        keep_within(caller, None)
+    elif caller.chat_id != chat_id:
+        message = f"Chat {chat_id} not found"
+        raise errors.ChatNotFound(message)
 
 
 async def reads_within(request: Request, caller: ScopedReader) -> Caller:

@@ -19,6 +19,8 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from aperag_api.audit.masking import clean
+from aperag_api.openai.failures import ROOT as OPENAI
+from aperag_api.openai.failures import TurnFailure, error_body
 from aperag_api.validation import shown
 from aperag_common import errors
 
@@ -72,7 +74,11 @@ async def answer_to(request: Request, exc: Exception) -> Response:
 
 
 async def _on_expected(request: Request, exc: Exception) -> Response:
-    if isinstance(exc, errors.ClientError):
+    if isinstance(exc, TurnFailure):
+        # The turn has tried again already: a client that repeats the request begins another one.
+        once = {"x-should-retry": "false"}
+        failure = Failure(exc.status, exc.error_code, exc.number, exc.message, exc.details, headers=once)
+    elif isinstance(exc, errors.ClientError):
         failure = Failure(exc.status, exc.error_code, exc.number, exc.message, exc.details)
     elif isinstance(exc, errors.Retryable):
         wait = {"Retry-After": str(max(1, round(exc.retry_after.total_seconds())) if exc.retry_after else 1)}
@@ -111,6 +117,9 @@ async def _on_http(request: Request, exc: Exception) -> Response:
     failed = cast("HTTPException", exc)
     if failed.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         failed.headers = {"Allow": ", ".join(_methods_of(request))}
+    if _is_openai(request):
+        body = error_body(failed.status_code, str(failed.detail))
+        return JSONResponse(body, failed.status_code, headers=failed.headers)
     if not _wants_problem(request):
         return await http_exception_handler(request, failed)
     status = HTTPStatus(failed.status_code)
@@ -127,6 +136,10 @@ def _methods_of(request: Request) -> list[str]:
 
 async def _on_invalid(request: Request, exc: Exception) -> Response:
     invalid = shown(cast("RequestValidationError", exc).errors())
+    if _is_openai(request):
+        place, reason = ".".join(map(str, invalid[0]["loc"][1:])), str(invalid[0]["msg"])
+        body = error_body(400, f"{place}: {reason}" if place else reason, "invalid_request", place or None)
+        return JSONResponse(body, 400)
     if not _wants_problem(request):
         return JSONResponse({"detail": invalid}, 422)
     where = [{"loc": error["loc"], "type": error["type"], "msg": error["msg"]} for error in invalid]
@@ -134,6 +147,9 @@ async def _on_invalid(request: Request, exc: Exception) -> Response:
 
 
 def _answer(request: Request, failure: Failure) -> Response:
+    if _is_openai(request):
+        told = error_body(failure.status, failure.message, failure.error_code)
+        return JSONResponse(told, failure.status, headers=failure.headers)
     if _wants_problem(request):
         return _problem(request, failure)
     body = {
@@ -150,6 +166,10 @@ def _answer(request: Request, failure: Failure) -> Response:
 def _path(request: Request) -> str:
     """People write a key where its id belongs."""
     return clean(request.url.path)
+
+
+def _is_openai(request: Request) -> bool:
+    return str(request.scope["path"]).startswith(OPENAI)
 
 
 def _wants_problem(request: Request) -> bool:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, Request
 
 if TYPE_CHECKING:
+    from aperag_api.answers.service import AnswerService
     from aperag_api.apikeys.service import ApiKeyService
     from aperag_api.audit.service import AuditService
     from aperag_api.auth import Authenticator
     from aperag_api.bots.service import BotService
+    from aperag_api.chat_documents.service import ChatDocumentService
     from aperag_api.chats.service import ChatService
     from aperag_api.collections.service import CollectionService
     from aperag_api.contents.service import ContentService
@@ -19,12 +21,14 @@ if TYPE_CHECKING:
     from aperag_api.documents.service import DocumentService
     from aperag_api.events.feed import Feed
     from aperag_api.events.service import EventService
+    from aperag_api.feedback.service import FeedbackService
     from aperag_api.identity import Identity
     from aperag_api.inference.service import InferenceService
     from aperag_api.installation.service import InstallationService
     from aperag_api.marketplace.service import MarketplaceService
     from aperag_api.mcp.proxy import McpProxy
     from aperag_api.models.service import ModelService
+    from aperag_api.openai.service import CompletionService
     from aperag_api.prompts.service import PromptService
     from aperag_api.providers.service import ProviderService
     from aperag_api.queues.service import QueueService
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
     from aperag_api.tasks.service import TaskService
     from aperag_api.timelines.service import TimelineService
     from aperag_api.timers.service import TimerService
+    from aperag_api.titles.service import TitleService
     from aperag_api.traces.service import TraceService
     from aperag_api.turns.service import TurnService
     from aperag_api.uploads.service import UploadService
@@ -42,17 +47,33 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Gateway:
+class Conversations:
+    """What chats need: bots, their chats and turns, the files in them, and every way to ask."""
+
+    answers: AnswerService
+    bots: BotService
+    chat_documents: ChatDocumentService
+    chats: ChatService
+    completions: CompletionService
+    documents: DocumentService
+    feedback: FeedbackService
+    titles: TitleService
+    turns: TurnService
+    uploads: UploadService
+
+    def by_name(self) -> dict[str, Any]:
+        return {it.name: getattr(self, it.name) for it in fields(Conversations)}
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway(Conversations):
     audit: AuditService
     authenticator: Authenticator
     feed: Feed
     api_keys: ApiKeyService
-    bots: BotService
-    chats: ChatService
     collections: CollectionService
     contents: ContentService
     dead_letters: DeadLetterService
-    documents: DocumentService
     events: EventService
     identity: Identity
     inference: InferenceService
@@ -71,8 +92,6 @@ class Gateway:
     timelines: TimelineService
     timers: TimerService
     traces: TraceService
-    turns: TurnService
-    uploads: UploadService
     web: Web
 
 

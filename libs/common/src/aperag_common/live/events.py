@@ -17,7 +17,8 @@ class TurnEventKind(StrEnum):
 
     ``data``: MESSAGE and THINKING ``{text}`` (what is added); TOOL_CALL ``{call_id, tool, arguments}``;
     TOOL_CALL_RESULT ``{call_id, tool, text, failed}``; REFERENCES ``{items: [{text, score, metadata}]}``;
-    STOP ``{outcome, usage}``; ERROR ``{code, message}``.
+    NODE, of a flow, ``{event_type, node_id, node_type, execution_id, data}``; STOP ``{outcome, usage}``;
+    ERROR ``{code, message}``.
     """
 
     START = "start"
@@ -26,6 +27,7 @@ class TurnEventKind(StrEnum):
     TOOL_CALL_RESULT = "tool_call_result"
     MESSAGE = "message"
     REFERENCES = "references"
+    NODE = "node"
     STOP = "stop"
     ERROR = "error"
     BEAT = "beat"

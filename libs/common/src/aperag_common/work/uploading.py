@@ -40,8 +40,10 @@ _ACCEPT = text(
             CAST(:hashes AS text[]), CAST(:paths AS text[]), CAST(:workflows AS text[]))
             WITH ORDINALITY AS n(id, name, size, sha256, object_path, workflow_id, position)
     ), stored AS (
-        INSERT INTO document (id, collection_id, owner, name, status, size, sha256, object_path, revision, details)
-        SELECT id, :collection, :owner, name, 'PENDING', size, sha256, object_path, {FIRST_REVISION}, '{{}}' FROM new
+        INSERT INTO document (id, collection_id, chat_id, owner, name, status, size, sha256, object_path, revision,
+            details)
+        SELECT id, :collection, :chat, :owner, name, 'PENDING', size, sha256, object_path, {FIRST_REVISION}, '{{}}'
+        FROM new
     ), opened AS (
         INSERT INTO workflow (id, document_id, collection_id, owner, kind, status, traceparent)
         SELECT workflow_id, id, :collection, :owner, 'upload', 'RUNNING', :traceparent FROM new
@@ -73,7 +75,7 @@ _ACCEPT = text(
 
 @dataclass(frozen=True, slots=True)
 class NewDocument:
-    """A document whose bytes already lie at ``object_path``."""
+    """A document whose bytes already lie at ``object_path``; ``chat_id`` of a chat's file."""
 
     id: str
     collection_id: str
@@ -82,12 +84,15 @@ class NewDocument:
     size: int
     sha256: str
     object_path: str
+    chat_id: str | None = None
 
 
 async def accept(
     conn: AsyncConnection, documents: Sequence[NewDocument], kinds: Iterable[StepKind], pace: Pace
 ) -> list[Change]:
-    """One change per document, in the order given; all of one collection, which the caller keeps from being deleted."""
+    """One change per document, in the order given; all of one collection, or one chat, which the caller keeps from being
+    deleted.
+    """
     traceparent = propagate.current_traceparent()
     wanted = (StepKind.PARSE, *(kind for kind in kinds if kind is not StepKind.PARSE))
     workflows = {d.id: str(ids.new_workflow_id()) for d in documents}
@@ -97,6 +102,7 @@ async def accept(
         {
             "owner": documents[0].owner,
             "collection": documents[0].collection_id,
+            "chat": documents[0].chat_id,
             "traceparent": traceparent,
             "lane": pace.lane.value,
             "in_flight": pace.in_flight_per_owner,

@@ -137,6 +137,7 @@ class Stack:
             own |= gateways(self._env)
         if service is Service.AGENT:
             own["APERAG_MCP_URL"] += "/mcp/"
+            own["APERAG_API_URL"] = self._api_url
         return self._environment(grants.role(service)) | own
 
     def _environment(self, role: str) -> dict[str, str]:

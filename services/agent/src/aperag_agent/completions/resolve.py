@@ -12,7 +12,7 @@ from aperag_common import errors
 from aperag_models.refs import LOCAL, ModelRef
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import httpx2
     from pydantic_ai.models import Model
@@ -40,14 +40,20 @@ class Completions:
     async def of_turn(self, turn: TurnRow, findings: Findings) -> Chosen:
         """Raises ``TurnFailed`` where the model is not to be had."""
         asked: Mapping[str, Any] = turn.request.get("completion") or {}
+        return await self.of(turn.owner, asked, lambda: extractive(turn.request, findings, turn.chat_id))
+
+    async def of(self, owner: str, asked: Mapping[str, Any], built_in: Callable[[], Model]) -> Chosen:
+        """``asked`` names ``provider`` and ``model``, both or none, and may name settings.
+
+        ``built_in`` makes what answers where no other model is meant. Raises ``TurnFailed``.
+        """
         try:
-            ref = ModelRef(str(asked["provider"]), str(asked["model"])) if asked else None
-            endpoint = await self.catalog.completion(turn.owner, ref)
+            ref = ModelRef(str(asked["provider"]), str(asked["model"])) if asked.get("model") else None
+            endpoint = await self.catalog.completion(owner, ref)
         except errors.ApeRAGError as err:
             raise TurnFailed(err.error_code, err.message) from err
         if endpoint is None:
-            model = extractive(turn.request, findings, turn.chat_id)
-            return Chosen(f"{LOCAL}/{EXTRACTIVE}", model, {})
+            return Chosen(f"{LOCAL}/{EXTRACTIVE}", built_in(), {})
         return Chosen(f"{endpoint.provider}/{endpoint.model}", _openai(endpoint), _settings(asked))
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 NAME = "extractive"
 MOST_COLLECTIONS = 5
 TOPK = 6
+SEARCH = "search_collection"
 CHAT_FILES = "search_chat_files"
 
 _WORDS = re.compile(r"\S+\s*|\s+")
@@ -60,17 +61,19 @@ class Extractive:
             yield word
 
     def _calls(self, used: Sequence[str], offered: set[str], question: str) -> DeltaToolCalls:
-        """What to find out next: first which collections there are, unless they were named, then what they say."""
+        """What to find out next: first which collections there are, unless they were named, then what they say.
+
+        Where no search is offered, what there is to say was found before.
+        """
         searches = [it for it in used if it.startswith("search_")]
-        if searches:
+        if searches or SEARCH not in offered:
             return {}
         named = list(self.request.get("collections") or ())
         if not named and "list_collections" not in used:
             return _numbered([("list_collections", {})], after=len(used))
         chosen = named or [str(item["id"]) for item in self.findings.collections if _is_library(item)]
         calls: list[tuple[str, dict[str, Any]]] = [
-            ("search_collection", {"collection_id": it, "query": question, "topk": TOPK})
-            for it in chosen[:MOST_COLLECTIONS]
+            (SEARCH, {"collection_id": it, "query": question, "topk": TOPK}) for it in chosen[:MOST_COLLECTIONS]
         ]
         if CHAT_FILES in offered:
             calls.append((CHAT_FILES, {"chat_id": self.chat_id, "query": question, "topk": TOPK}))

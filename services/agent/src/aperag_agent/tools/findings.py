@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from aperag_agent.languages import phrases
+from aperag_common.flows import nodes as flows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,6 +48,11 @@ class Findings:
         elif tool in {"web_search", "web_read"}:
             self.web += [item for item in found.get("results", ()) if isinstance(item, dict)]
 
+    def add_passages(self, passages: Sequence[flows.Passage]) -> None:
+        """What the searches of a flow found."""
+        items = [{"content": it.text, "score": it.score, "metadata": it.metadata} for it in passages]
+        self._add_passages({"items": items}, {})
+
     def references(self) -> list[dict[str, Any]]:
         """In the contract's shape; the web's after the collections'."""
         cited = [
@@ -83,7 +89,8 @@ class Findings:
             if not text or text in self._seen:
                 continue
             self._seen.add(text)
-            metadata = {**(item.get("metadata") or {}), "collection_id": arguments.get("collection_id")}
+            metadata = {**(item.get("metadata") or {})}
+            metadata |= {name: arguments[name] for name in ("collection_id", "chat_id") if arguments.get(name)}
             source = str(item.get("source") or metadata.get("source") or metadata.get("name") or "")
             passage = Passage(len(self.passages) + 1, text, item.get("score"), source, {**metadata, "source": source})
             self.passages.append(passage)

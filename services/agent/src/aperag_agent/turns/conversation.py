@@ -5,22 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pydantic_ai import Agent
-from pydantic_ai.exceptions import AgentRunError
-from pydantic_ai.messages import ModelRequest, ModelResponse, TextPart, UserPromptPart
 from pydantic_ai.usage import RunUsage, UsageLimits
 
+from aperag_agent.completions.asking import Asking, ask, of_messages, of_turns
 from aperag_agent.local.answers import language_of
 from aperag_agent.tools.allowed import allowed
 from aperag_agent.tools.findings import Findings
 from aperag_agent.tools.framing import Framing
 from aperag_agent.tools.toolset import toolset
-from aperag_agent.turns.failures import of_model, of_tools, silent
+from aperag_agent.turns.failures import TurnFailed, of_tools, silent
 from aperag_agent.turns.telling import Telling
 from aperag_common.live.events import TurnEventKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pydantic_ai.messages import ModelMessage
 
@@ -51,20 +49,17 @@ class Conversation:
         telling = Telling(self.told, findings, self.limits.answer, self.first_word)
         chosen = await self.completions.of_turn(self.turn, findings)
         tools = toolset(self.mcp_url, self.credential, allowed(request), findings, framing, telling.shown.__setitem__)
-        agent: Agent[None, str] = Agent(chosen.model, model_settings=chosen.settings)
+        asking = Asking(
+            str(request.get("prompt") or self.turn.question),
+            [str(request.get("system_prompt") or ""), framing.rule],
+            history_of(request, earlier),
+            [tools],
+        )
+        limits = UsageLimits(request_limit=self.limits.steps, total_tokens_limit=self.limits.tokens)
         try:
-            async with agent.run_stream_events(
-                str(request.get("prompt") or self.turn.question),
-                message_history=_history(earlier),
-                instructions=[str(request.get("system_prompt") or ""), framing.rule],
-                toolsets=[tools],
-                usage=self.usage,
-                usage_limits=UsageLimits(request_limit=self.limits.steps, total_tokens_limit=self.limits.tokens),
-            ) as events:
-                async for event in events:
-                    await telling.event(event)
-        except AgentRunError as err:
-            raise of_model(err, chosen.name) from err
+            await ask(chosen, asking, self.usage, limits, telling.event)
+        except TurnFailed:
+            raise
         except Exception as err:
             if (unreachable := of_tools(err)) is not None:
                 raise unreachable from err
@@ -75,18 +70,20 @@ class Conversation:
             await self.told.put(TurnEventKind.REFERENCES, {"items": references})
 
     def spent(self) -> dict[str, Any]:
-        """In the shape that a turn keeps."""
-        return {
-            "requests": self.usage.requests,
-            "input_tokens": self.usage.input_tokens,
-            "output_tokens": self.usage.output_tokens,
-            "tool_calls": self.usage.tool_calls,
-        }
+        return spent(self.usage)
 
 
-def _history(earlier: Sequence[EarlierTurn]) -> list[ModelMessage]:
-    messages: list[ModelMessage] = []
-    for turn in earlier:
-        messages.append(ModelRequest(parts=[UserPromptPart(content=turn.question)]))
-        messages.append(ModelResponse(parts=[TextPart(content=turn.answer)]))
-    return messages
+def spent(usage: RunUsage) -> dict[str, Any]:
+    """In the shape that a turn keeps."""
+    return {
+        "requests": usage.requests,
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "tool_calls": usage.tool_calls,
+    }
+
+
+def history_of(request: Mapping[str, Any], earlier: Sequence[EarlierTurn]) -> list[ModelMessage]:
+    """What was said before: by the client's own word, where it keeps the conversation, else by the chat's turns."""
+    given = request.get("messages")
+    return of_turns(earlier) if given is None else of_messages(given)

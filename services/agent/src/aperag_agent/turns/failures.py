@@ -58,6 +58,23 @@ def silent() -> TurnFailed:
     return TurnFailed("MODEL_FAILED", "The model answered with nothing: ask again, or choose another model.")
 
 
+_PASSING = frozenset({"MODEL_BUSY", "MODEL_FAILED", "MODEL_TIMEOUT"})
+
+
+def may_pass(failure: TurnFailed) -> bool:
+    """Whether the same question may be answered when it is asked again."""
+    return failure.code in _PASSING
+
+
+def of_flow(failure: TurnFailed | errors.ApeRAGError, node: str) -> TurnFailed:
+    code = failure.code if isinstance(failure, TurnFailed) else "FLOW_EXECUTION_FAILED"
+    return TurnFailed(code, f"The flow failed at the node {node}. {failure.message}")
+
+
+def no_output() -> TurnFailed:
+    return TurnFailed("FLOW_EXECUTION_FAILED", "No output node found")
+
+
 def of_model(err: BaseException, model: str) -> TurnFailed:
     """``model`` is named so that people know which one; what it was asked is left out."""
     ours = next((it for it in _causes(err) if isinstance(it, errors.ApeRAGError)), None)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from aperag_agent.flows.conversation import FlowConversation
 from aperag_agent.turns import failures, repository
 from aperag_agent.turns.conversation import Conversation
 from aperag_agent.turns.failures import TurnFailed
@@ -22,14 +23,17 @@ from aperag_common.telemetry import propagate
 from aperag_common.work.driven_tables import TURN
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import timedelta
+
+    import httpx
 
     from aperag_agent.completions.resolve import Completions
     from aperag_agent.settings import LimitSettings
     from aperag_agent.turns.repository import TurnRow
     from aperag_common.events.commands import RunTurn
     from aperag_common.live.sender import Sender
+    from aperag_common.templates.rendering import Templates
     from aperag_common.work.driven import DrivenClaim, DrivenRows
 
 log = structlog.get_logger(__name__)
@@ -60,6 +64,8 @@ class TurnRuns:
     completions: Completions
     limits: LimitSettings
     mcp_url: str
+    gateway: httpx.AsyncClient
+    templates: Templates
     looks_every: timedelta
     _running: dict[str, asyncio.Event] = field(default_factory=dict)
 
@@ -88,7 +94,7 @@ class TurnRuns:
         def first_word() -> None:
             self.rows.metrics.turn_first_word_seconds.observe(turn.age + time.monotonic() - began)
 
-        conversation = Conversation(turn, credential, told, self.mcp_url, self.limits, self.completions, first_word)
+        conversation = self._conversation(turn, credential, told, first_word)
         cancelled = self._running[turn.id] = asyncio.Event()
         watching = asyncio.create_task(self._watch(turn.id, cancelled))
         talking = asyncio.create_task(self._talk(conversation))
@@ -103,14 +109,25 @@ class TurnRuns:
             watching.cancel()
             await _cancel(talking)
 
-    async def _talk(self, conversation: Conversation) -> None:
+    def _conversation(
+        self, turn: TurnRow, credential: str, told: TurnPublisher, first_word: Callable[[], None]
+    ) -> Conversation | FlowConversation:
+        if "flow" in turn.request:
+            return FlowConversation(
+                turn, credential, told, self.gateway, self.templates, self.limits, self.completions, first_word
+            )
+        return Conversation(turn, credential, told, self.mcp_url, self.limits, self.completions, first_word)
+
+    async def _talk(self, conversation: Conversation | FlowConversation) -> None:
         turn = conversation.turn
         earlier = await repository.earlier(
             self.rows.engine, turn.chat_id, before=turn.ordinal, limit=self.limits.history
         )
         await conversation.hold(earlier)
 
-    async def _ended(self, conversation: Conversation, talking: asyncio.Task[None], *, cancelled: bool) -> _End:
+    async def _ended(
+        self, conversation: Conversation | FlowConversation, talking: asyncio.Task[None], *, cancelled: bool
+    ) -> _End:
         """An answer that was whole when it was cancelled counts as answered."""
         if not talking.done():
             await _cancel(talking)

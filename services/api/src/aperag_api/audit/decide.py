@@ -40,6 +40,7 @@ _NOUNS: Mapping[str, ResourceType] = {
     "bots": ResourceType.BOT,
     "chats": ResourceType.CHAT,
     "collections": ResourceType.COLLECTION,
+    "completions": ResourceType.TURN,
     "dead-letters": ResourceType.DEAD_LETTER,
     "documents": ResourceType.DOCUMENT,
     "evaluations": ResourceType.EVALUATION,
@@ -73,6 +74,7 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 READS_BY_POST = frozenset(
     {
         "/available_models",
+        "/chats/{chat_id}/search",
         "/collections/{collection_id}/searches",
         "/embeddings",
         "/prompts/preview",

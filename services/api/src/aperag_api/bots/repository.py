@@ -23,15 +23,17 @@ class BotRow:
     type: str
     config: dict[str, Any]
     config_text: str | None
+    flow: dict[str, Any] | None
     created: datetime
     updated: datetime
 
 
-_COLUMNS = "id, title, description, type, config, config_text, created, updated"
+_COLUMNS = "id, title, description, type, config, config_text, flow, created, updated"
 _INSERT = text(
     f"""
-    INSERT INTO bot (id, owner, title, description, type, config, config_text)
-    VALUES (:id, :owner, :title, :description, :type, CAST(:config AS jsonb), :config_text) RETURNING {_COLUMNS}
+    INSERT INTO bot (id, owner, title, description, type, config, config_text, flow)
+    VALUES (:id, :owner, :title, :description, :type, CAST(:config AS jsonb), :config_text, CAST(:flow AS jsonb))
+    RETURNING {_COLUMNS}
     """
 )
 _LIST = text(f"SELECT {_COLUMNS} FROM bot WHERE owner = :owner AND deleted_at IS NULL ORDER BY created DESC, id")
@@ -40,16 +42,15 @@ _LOCK = text(f"SELECT {_COLUMNS} FROM bot WHERE id = :id AND owner = :owner AND 
 _UPDATE = text(
     f"""
     UPDATE bot SET title = :title, description = :description, config = CAST(:config AS jsonb),
-        config_text = :config_text, updated = clock_timestamp()
+        config_text = :config_text, flow = CAST(:flow AS jsonb), updated = clock_timestamp()
     WHERE id = :id RETURNING {_COLUMNS}
     """
 )
-# Its chats and their turns go with it: whoever runs one of them finds its fence gone.
 _DELETE = text("DELETE FROM bot WHERE id = :id AND owner = :owner")
 
 
 async def insert(conn: AsyncConnection, owner: str, row: dict[str, Any]) -> BotRow:
-    values = {**row, "owner": owner, "config": json.dumps(row["config"])}
+    values = {**row, "owner": owner, "config": json.dumps(row["config"]), "flow": _json(row["flow"])}
     return BotRow(**(await conn.execute(_INSERT, values)).one()._mapping)
 
 
@@ -69,9 +70,14 @@ async def update(conn: AsyncConnection, row: BotRow) -> BotRow:
         "description": row.description,
         "config": json.dumps(row.config),
         "config_text": row.config_text,
+        "flow": _json(row.flow),
     }
     return BotRow(**(await conn.execute(_UPDATE, values)).one()._mapping)
 
 
 async def remove(conn: AsyncConnection, owner: str, bot_id: str) -> None:
     await conn.execute(_DELETE, {"id": bot_id, "owner": owner})
+
+
+def _json(value: dict[str, Any] | None) -> str | None:
+    return None if value is None else json.dumps(value)

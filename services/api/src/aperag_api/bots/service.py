@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -9,26 +10,43 @@ from aperag_api.access.repository import readable_ids
 from aperag_api.bots import repository
 from aperag_api.bots.decide import agent_config, parsed
 from aperag_api.bots.schemas import BotList, BotOut
+from aperag_api.chats import repository as chat_rows
+from aperag_api.chats import service as chats
+from aperag_api.flows.decide import read
 from aperag_api.quotas.service import take
 from aperag_api.reading import reading
 from aperag_common import errors, ids
 from aperag_common.db.models import QuotaType
 
 if TYPE_CHECKING:
+    from datetime import timedelta
     from typing import Any
 
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from aperag_api.bots.repository import BotRow
     from aperag_api.bots.schemas import BotCreate, BotUpdate
+    from aperag_api.flows.check import FlowChecker
+    from aperag_common.bus.connection import Bus
+    from aperag_common.flows.definition import Flow
+    from aperag_common.work.courier import Courier
+
+
+FLOWING = frozenset({"knowledge", "common"})
+"""Types of bots that a flow answers for."""
 
 
 @dataclass(frozen=True, slots=True)
 class BotService:
     engine: AsyncEngine
+    bus: Bus
+    courier: Courier
+    flows: FlowChecker
+    first_due: timedelta
 
     async def create(self, owner: str, wanted: BotCreate) -> BotOut:
         config, config_text = parsed(wanted.config)
+        flow = await self._flow_in(config)
         async with self.engine.begin() as conn:
             await take(conn, owner, QuotaType.BOTS)
             await _check_collections(conn, owner, config)
@@ -42,6 +60,7 @@ class BotService:
                     "type": wanted.type,
                     "config": config,
                     "config_text": config_text,
+                    "flow": flow,
                 },
             )
         return view(row)
@@ -55,6 +74,7 @@ class BotService:
             return view(await known(conn, owner, bot_id))
 
     async def update(self, owner: str, bot_id: str, wanted: BotUpdate) -> BotOut:
+        flow = None if wanted.config is None else await self._flow_in(parsed(wanted.config)[0])
         async with self.engine.begin() as conn:
             row = await known(conn, owner, bot_id, lock=True)
             if wanted.type is not None and wanted.type != row.type:
@@ -63,16 +83,42 @@ class BotService:
             if wanted.config is not None:
                 config, config_text = parsed(wanted.config)
                 await _check_collections(conn, owner, config)
-                row = replace(row, config=config, config_text=config_text)
+                # A config that says nothing of the flow leaves it as it is: it has a route of its own.
+                row = replace(row, config=config, config_text=config_text, flow=flow or row.flow)
             title = row.title if wanted.title is None else wanted.title
             description = row.description if wanted.description is None else wanted.description
             row = await repository.update(conn, replace(row, title=title, description=description))
         return view(row)
 
     async def delete(self, owner: str, bot_id: str) -> None:
-        """With its chats; one that is not there is no error."""
+        """With its chats and their files; one that is not there is no error."""
         async with self.engine.begin() as conn:
+            await repository.find(conn, owner, bot_id, lock=True)
+            gone = await chats.remove(conn, owner, await chat_rows.lock_all(conn, owner, bot_id), self.first_due)
             await repository.remove(conn, owner, bot_id)
+        self.courier.deliver(*gone.changes)
+        await chats.tell_agents(self.bus, gone.running)
+
+    async def flow(self, owner: str, bot_id: str) -> dict[str, Any]:
+        """Empty where the bot has none."""
+        async with reading(self.engine) as conn:
+            return (await known(conn, owner, bot_id)).flow or {}
+
+    async def change_flow(self, owner: str, bot_id: str, wanted: Flow) -> dict[str, Any]:
+        """Raises ``BotConfigInvalid`` where it could not run."""
+        posted = await self.flows.checked(wanted)
+        async with self.engine.begin() as conn:
+            row = await known(conn, owner, bot_id, lock=True)
+            text = row.config_text
+            if "flow" in row.config:
+                config = {**row.config, "flow": posted}
+                row, text = replace(row, config=config), None if text is None else json.dumps(config)
+            await repository.update(conn, replace(row, flow=posted, config_text=text))
+        return posted
+
+    async def _flow_in(self, config: dict[str, Any]) -> dict[str, Any] | None:
+        given = config.get("flow")
+        return await self.flows.checked(read(given)) if given else None
 
 
 async def known(conn: AsyncConnection, owner: str, bot_id: str, *, lock: bool = False) -> BotRow:
@@ -91,11 +137,15 @@ def view(row: BotRow) -> BotOut:
             "title": row.title,
             "description": row.description,
             "type": row.type,
-            "config": row.config if row.config_text is None else row.config_text,
+            "config": _config(row) if row.config_text is None else row.config_text,
             "created": row.created,
             "updated": row.updated,
         }
     )
+
+
+def _config(row: BotRow) -> dict[str, Any]:
+    return row.config if row.flow is None else {**row.config, "flow": row.flow}
 
 
 async def _check_collections(conn: AsyncConnection, owner: str, config: dict[str, Any]) -> None:

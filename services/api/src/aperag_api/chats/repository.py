@@ -42,9 +42,32 @@ _FIND = text(f"SELECT {_COLUMNS} FROM chat WHERE id = :id AND {_OF}")
 _UPDATE = text(
     f"UPDATE chat SET title = :title, updated = clock_timestamp() WHERE id = :id AND {_OF} RETURNING {_COLUMNS}"
 )
-_DELETE = text(f"DELETE FROM chat WHERE id = :id AND {_OF}")
+_FIND_OWN = text(f"SELECT {_COLUMNS} FROM chat WHERE id = :id AND owner = :owner")
+_LOCK = text(f"SELECT id FROM chat WHERE id = :id AND {_OF} FOR UPDATE")
+_LOCK_ALL = text(f"SELECT id FROM chat WHERE {_OF} ORDER BY id FOR UPDATE")
+_HOLD = text("SELECT id FROM chat WHERE id = :id AND owner = :owner FOR KEY SHARE")
+_DELETE = text("DELETE FROM chat WHERE id = ANY(:ids) AND owner = :owner")
 _RUNNING = text(
-    "SELECT id FROM turn WHERE chat_id = :id AND owner = :owner AND lease_until > clock_timestamp() AND settled_at IS NULL"
+    """
+    SELECT id FROM turn
+    WHERE chat_id = ANY(:ids) AND owner = :owner AND lease_until > clock_timestamp() AND settled_at IS NULL
+    """
+)
+# The one chat of a bot that is for a program's purpose, and not opened by a person.
+_OF_PEER = text(
+    f"""
+    WITH made AS (
+        INSERT INTO chat (id, owner, bot_id, title, peer_type, peer_id)
+        SELECT :id, owner, id, :title, 'system', CAST(:peer AS text) FROM (
+            SELECT id, owner FROM bot
+            WHERE id = CAST(:bot AS text) AND owner = CAST(:owner AS text) AND deleted_at IS NULL FOR KEY SHARE) AS held
+        ON CONFLICT (bot_id, peer_id) WHERE peer_id IS NOT NULL DO NOTHING
+        RETURNING {_COLUMNS}
+    )
+    SELECT {_COLUMNS} FROM made UNION ALL
+    SELECT {_COLUMNS} FROM chat WHERE bot_id = CAST(:bot AS text) AND owner = CAST(:owner AS text)
+        AND peer_id = CAST(:peer AS text) LIMIT 1
+    """
 )
 
 
@@ -75,8 +98,37 @@ async def rename(conn: AsyncConnection, owner: str, bot_id: str, chat_id: str, t
     return None if row is None else ChatRow(**row._mapping)
 
 
-async def remove(conn: AsyncConnection, owner: str, bot_id: str, chat_id: str) -> Sequence[str]:
-    """With its turns; those that somebody was running, to be told."""
-    running = list((await conn.execute(_RUNNING, {"id": chat_id, "owner": owner})).scalars())
-    await conn.execute(_DELETE, {"id": chat_id, "bot": bot_id, "owner": owner})
+async def find_own(conn: AsyncConnection, owner: str, chat_id: str) -> ChatRow | None:
+    row = (await conn.execute(_FIND_OWN, {"id": chat_id, "owner": owner})).one_or_none()
+    return None if row is None else ChatRow(**row._mapping)
+
+
+async def of_peer(
+    conn: AsyncConnection, owner: str, bot_id: str, peer_id: str, chat_id: str, title: str
+) -> ChatRow | None:
+    """The bot's chat for ``peer_id``, made now where there is none yet; None where there is no such bot."""
+    values = {"id": chat_id, "owner": owner, "bot": bot_id, "peer": peer_id, "title": title}
+    row = (await conn.execute(_OF_PEER, values)).one_or_none()
+    return None if row is None else ChatRow(**row._mapping)
+
+
+async def hold(conn: AsyncConnection, owner: str, chat_id: str) -> bool:
+    return (await conn.execute(_HOLD, {"id": chat_id, "owner": owner})).one_or_none() is not None
+
+
+async def lock(conn: AsyncConnection, owner: str, bot_id: str, chat_id: str) -> Sequence[str]:
+    """The chat's id, or nothing."""
+    return list((await conn.execute(_LOCK, {"id": chat_id, "bot": bot_id, "owner": owner})).scalars())
+
+
+async def lock_all(conn: AsyncConnection, owner: str, bot_id: str) -> Sequence[str]:
+    """All chats of a bot."""
+    return list((await conn.execute(_LOCK_ALL, {"bot": bot_id, "owner": owner})).scalars())
+
+
+async def remove(conn: AsyncConnection, owner: str, chat_ids: Sequence[str]) -> Sequence[str]:
+    """With their turns; those that somebody was running, to be told."""
+    values = {"ids": list(chat_ids), "owner": owner}
+    running = list((await conn.execute(_RUNNING, values)).scalars())
+    await conn.execute(_DELETE, values)
     return running

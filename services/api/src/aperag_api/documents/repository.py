@@ -59,6 +59,8 @@ _GET = text(f"{_SELECT} WHERE {_OWN} AND d.id = :id")
 _ONE = f"{_SELECT} WHERE d.collection_id = :collection AND d.id = :id"
 _GET_READABLE = text(f"{_ONE} AND (d.owner = :user OR ({_SUBSCRIBED}))")
 _GET_PUBLISHED = text(f"{_ONE} AND {_PUBLISHED}")
+_OF_CHAT = text(f"{_SELECT} WHERE {_OWN} AND d.chat_id = :chat AND {_SHARED} ORDER BY d.created, d.id LIMIT :limit")
+_IN_CHAT = text(f"{_SELECT} WHERE {_OWN} AND d.chat_id = :chat AND d.id = :id")
 _MANY = text(f"{_SELECT} WHERE {_OWN} AND d.id = ANY(:ids)")
 _COUNT = text(f"SELECT count(*) FROM document d {_LISTED}")
 _OWN_IDS = text(f"SELECT d.id FROM document d WHERE {_OWN} AND d.id = ANY(:ids) ORDER BY d.id")
@@ -97,6 +99,23 @@ async def get_many(
 ) -> dict[str, DocumentRow]:
     values = {"collection": collection_id, "ids": list(document_ids), "owner": owner}
     return {row.id: DocumentRow(**row._mapping) for row in await conn.execute(_MANY, values)}
+
+
+async def of_chat(
+    conn: AsyncConnection, collection_id: str, chat_id: str, owner: str, *, limit: int
+) -> list[DocumentRow]:
+    """The oldest ``limit`` that live."""
+    values = {"collection": collection_id, "chat": chat_id, "owner": owner, "limit": limit}
+    return [DocumentRow(**row._mapping) for row in await conn.execute(_OF_CHAT, values)]
+
+
+async def in_chat(
+    conn: AsyncConnection, collection_id: str, chat_id: str, document_id: str, owner: str
+) -> DocumentRow | None:
+    """As ``get``, of one chat's files."""
+    values = {"collection": collection_id, "chat": chat_id, "id": document_id, "owner": owner}
+    row = (await conn.execute(_IN_CHAT, values)).one_or_none()
+    return None if row is None else DocumentRow(**row._mapping)
 
 
 async def list_page(

@@ -18,6 +18,8 @@ from aperag_api.http.failures import TooManyRequests
 from aperag_api.proxies import place
 
 if TYPE_CHECKING:
+    from starlette.requests import HTTPConnection
+
     from aperag_api.auth import Caller
     from aperag_api.http.settings import RateSettings
     from aperag_api.proxies import Proxies
@@ -34,7 +36,7 @@ class Kind(StrEnum):
 
 
 _SIGN_IN = ("/login", "/register", "/change-password", "/test/register_admin", "/auth/")
-_SEARCHES = ("/searches", "/web/search")
+_SEARCHES = ("/searches", "/search")
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -57,10 +59,8 @@ class Rates:
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._limits = {kind: parse(getattr(settings, kind)) for kind in Kind} if settings.enabled else {}
 
-    async def take(self, request: Request, caller: Caller | None) -> None:
+    async def take(self, request: HTTPConnection, caller: Caller | None, kind: Kind) -> None:
         """Raises ``TooManyRequests`` where the caller has none left of this kind."""
-        path = request.scope["path"].removeprefix("/api/v1")
-        kind = kind_of(request.method, path, known=caller is not None)
         limit = self._limits.get(kind)
         if limit is None:
             return
@@ -75,9 +75,10 @@ class Rates:
 
 
 async def within_rate(request: Request, caller: Anyone) -> None:
-    """A dependency of every route below /api/v1."""
+    """A dependency of every route below /api/v1 and /v1."""
     rates: Rates = request.app.state.rates
-    await rates.take(request, caller)
+    path = request.scope["path"].removeprefix("/api/v1")
+    await rates.take(request, caller, kind_of(request.method, path, known=caller is not None))
 
 
 WithinRate = Annotated[None, Depends(within_rate)]

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-    from aperag_api.prompts.rendering import Templates
     from aperag_api.prompts.schemas import Preview, PromptSource, Validation
+    from aperag_common.templates.rendering import Templates
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,25 +44,36 @@ class SearchService:
 
     async def search(self, user_id: str, collection_id: str, body: SearchIn) -> SearchOut:
         """As the collection's owner; what is kept of it is the user's."""
+        async with reading(self.engine) as conn:
+            collection = await collection_for(conn, user_id, collection_id, Right.SEARCH)
+        answer = await self._answer(collection, body)
+        return await self._save(user_id, collection_id, answer) if body.save_to_history else answer
+
+    async def search_chat(self, owner: str, collection_id: str | None, chat_id: str, body: SearchIn) -> SearchOut:
+        """Among the files of one chat, which lie in this collection of its owner's, if there are any. Nothing is kept."""
+        if collection_id is None:
+            return SearchOut(**body.model_dump(include=_ECHOED), items=[])
+        async with reading(self.engine) as conn:
+            collection = await collection_for(conn, owner, collection_id, Right.SEARCH)
+        return await self._answer(collection, body, chat_id)
+
+    async def _answer(self, collection: CollectionRow, body: SearchIn, chat_id: str | None = None) -> SearchOut:
         if not body.query.strip():
             message = "The query is blank"
             raise errors.InvalidParameter(message)
-        async with reading(self.engine) as conn:
-            collection = await collection_for(conn, user_id, collection_id, Right.SEARCH)
         unseen: Sequence[str] = ()
-        request = _request(collection, body)
+        request = replace(_request(collection, body), chat_id=chat_id)
         if body.wait_for:
             unseen = await self._wait(collection, request, body)
         outcome = SearchOutcome(items=[], errors={})
         if request.vector or request.fulltext:
             outcome = await self._found(collection, request, rerank=body.rerank)
-        answer = SearchOut(
+        return SearchOut(
             **body.model_dump(include=_ECHOED),
             items=[_item(rank, hit) for rank, hit in enumerate(outcome.items, start=1)],
             errors={**outcome.errors, **_unbuilt(body)},
             not_searchable=list(unseen),
         )
-        return await self._save(user_id, collection_id, answer) if body.save_to_history else answer
 
     async def list(self, user_id: str, collection_id: str) -> SearchList:
         async with reading(self.engine) as conn:

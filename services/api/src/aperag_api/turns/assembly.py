@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from aperag_api.turns.preparation import Preparation
 from aperag_api.turns.service import TurnService, stored_turn
 from aperag_common.live.relay import PULSE_SECONDS
 from aperag_common.live.relays import TurnRelays
@@ -29,7 +30,7 @@ def turn_service(runtime: Runtime, settings: Settings, prompts: PromptService) -
         courier=runtime.courier,
         bus=runtime.bus,
         relays=relays,
-        prompts=prompts,
+        preparation=Preparation(runtime.engine, prompts),
         settings=settings.turns,
         first_due=settings.work.first_due,
         heartbeat=settings.event_heartbeat,

@@ -19,7 +19,7 @@ _FORM = re.compile(r"turn\.(turn[0-9a-f]{16})\.([0-9a-f]{32})\Z")
 # PostgreSQL: who could learn it from the time that this takes has less time than the lease.
 _FIND = text(
     f"""
-    SELECT t.owner, u.username, t.rights -> 'collection_ids' AS collection_ids
+    SELECT t.owner, u.username, t.chat_id, t.rights -> 'collection_ids' AS collection_ids
     FROM turn t JOIN users u ON u.id = t.owner AND u.is_active
     WHERE t.id = :turn_id AND t.lease_token = :token AND t.lease_until > clock_timestamp()
         AND t.status IN {OPEN_SQL} AND t.cancel_requested_at IS NULL
@@ -41,10 +41,11 @@ class TurnLease:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Whose turn it is, and the only collections that it reaches; None: all that its owner may read."""
+    """Whose turn it is, in which chat, and the only collections that it reaches; None: all that its owner may read."""
 
     owner: str
     username: str
+    chat_id: str
     collection_ids: list[str] | None
 
 
@@ -57,4 +58,4 @@ def parse_turn_lease(credential: str) -> TurnLease | None:
 async def find_lease(conn: AsyncConnection, lease: TurnLease) -> Holder | None:
     """None once the lease has ended or was taken over, the turn was cancelled, or its asker's credential is gone."""
     found = (await conn.execute(_FIND, {"turn_id": lease.turn_id, "token": lease.token})).one_or_none()
-    return None if found is None else Holder(found.owner, found.username, found.collection_ids)
+    return None if found is None else Holder(**found._mapping)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from aperag_api.turns.schemas import TurnError, TurnState
@@ -32,6 +32,28 @@ class Choices:
 
     completion: ModelSpec | None
     collection_ids: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a way of asking adds to a question.
+
+    ``messages``: what was said before, ``[{"role", "content"}]`` with the roles system, user and assistant, where the
+    client keeps the conversation itself; None: as the chat has it. ``settings``: ``temperature`` and ``max_tokens``.
+    ``debug``: all that the nodes of a flow are given and give is told.
+    """
+
+    messages: list[dict[str, str]] | None = None
+    settings: dict[str, float | int] = field(default_factory=dict)
+    debug: bool = False
+
+
+ASKED = ("query", "language", "collections", "completion", "web_search", "files", "messages")
+"""What of a turn's request the client has said: the rest may have changed when it asks the same again."""
+
+
+def is_same(before: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
+    return all(before.get(name) == asked.get(name) for name in ASKED)
 
 
 def choices(message: AgentMessage, bot: AgentConfig) -> Choices:

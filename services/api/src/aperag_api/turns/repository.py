@@ -94,6 +94,10 @@ _HISTORY = text(
     WHERE chat_id = :chat AND ordinal < :before ORDER BY ordinal DESC LIMIT :limit
     """
 )
+_OPEN_IN = text(
+    f"SELECT {_COLUMNS} FROM turn WHERE chat_id = :chat AND owner = :owner AND status IN {OPEN_SQL} ORDER BY ordinal"
+)
+_FIRST = text(f"SELECT {_COLUMNS} FROM turn WHERE chat_id = :chat ORDER BY ordinal LIMIT :limit")
 _STORED = text(
     """
     SELECT status, run, outcome, parts, usage, error_code, error_message,
@@ -160,10 +164,20 @@ async def find(conn: AsyncConnection, owner: str, turn_id: str) -> TurnRow | Non
     return _row((await conn.execute(_FIND, {"id": turn_id, "owner": owner})).one_or_none())
 
 
+async def open_in(conn: AsyncConnection, owner: str, chat_id: str) -> Sequence[TurnRow]:
+    rows = await conn.execute(_OPEN_IN, {"chat": chat_id, "owner": owner})
+    return [TurnRow(**row._mapping) for row in rows]
+
+
 async def history(conn: AsyncConnection, chat_id: str, *, before: int, limit: int) -> Sequence[TurnRow]:
     """The newest ones before an ordinal, oldest first; whose chat it is the caller has seen."""
     rows = await conn.execute(_HISTORY, {"chat": chat_id, "before": before, "limit": limit})
     return [TurnRow(**row._mapping) for row in rows][::-1]
+
+
+async def first(conn: AsyncConnection, chat_id: str, *, limit: int) -> Sequence[TurnRow]:
+    """The oldest ones; whose chat it is the caller has seen."""
+    return [TurnRow(**row._mapping) for row in await conn.execute(_FIRST, {"chat": chat_id, "limit": limit})]
 
 
 async def stored(conn: AsyncConnection, turn_id: str) -> StoredTurn | None:

@@ -60,11 +60,12 @@ class TurnError(BaseModel):
 
 
 class TurnOut(BaseModel):
-    """Where a turn is and what came of it; ``events`` is where it is followed."""
+    """Where a turn is and what came of it; ``events`` is where it is followed, ``ordinal`` its place in the chat."""
 
     id: str
     chat_id: str
     bot_id: str
+    ordinal: int
     message_id: str
     state: TurnState
     question: str

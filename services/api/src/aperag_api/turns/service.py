@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import secrets
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nats.errors import Error as NatsError
 
-from aperag_api.access.repository import readable_ids
-from aperag_api.auth import CredentialKind
-from aperag_api.bots.decide import agent_config
-from aperag_api.bots.service import known as known_bot
-from aperag_api.collections import repository as collections
 from aperag_api.http.failures import TooManyRequests
 from aperag_api.reading import reading
 from aperag_api.turns import repository
-from aperag_api.turns.decide import choices, completion_of, error_of, reach_of, state_of
+from aperag_api.turns.decide import Terms, error_of, is_same, state_of
 from aperag_api.turns.repository import NewTurn, TurnRow
 from aperag_api.turns.schemas import TurnOut, TurnSnapshot
 from aperag_api.turns.stream import frames
 from aperag_common import errors, ids
 from aperag_common.bus import subjects
-from aperag_common.live.events import Cursor
+from aperag_common.live.events import Cursor, TurnEventKind
 from aperag_common.work.change import Change
 from aperag_common.work.driven_tables import TURN
 
@@ -35,15 +29,16 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from aperag_api.auth import Caller
-    from aperag_api.prompts.service import PromptService
     from aperag_api.turns.schemas import AgentMessage
     from aperag_api.turns.settings import TurnSettings
     from aperag_common.bus.connection import Bus
+    from aperag_common.live.events import TurnEvent
     from aperag_common.live.relays import TurnRelays
     from aperag_common.live.stored import StoredTurn
     from aperag_common.work.courier import Courier
 
 SOURCE = "api"
+PLAIN = Terms()
 CHAT_BUSY = 5.0
 SNAPSHOT_SECONDS = 2.0
 
@@ -56,18 +51,20 @@ class TurnService:
     courier: Courier
     bus: Bus
     relays: TurnRelays
-    prompts: PromptService
+    preparation: Preparation
     settings: TurnSettings
     first_due: timedelta
     heartbeat: timedelta
 
-    async def start(self, caller: Caller, bot_id: str, chat_id: str, message: AgentMessage) -> TurnOut:
+    async def start(
+        self, caller: Caller, bot_id: str, chat_id: str, message: AgentMessage, terms: Terms = PLAIN
+    ) -> TurnOut:
         """The turn, or the one that was begun with the same ``message_id`` before.
 
         Listened to before it is committed, so that nothing of it is told to nobody.
         """
         turn_id = ids.new_turn_id()
-        prepared = await self._prepare(caller, turn_id, bot_id, chat_id, message)
+        prepared = await self.preparation.of(caller, turn_id, bot_id, chat_id, message, terms)
         async with self.relays.open(turn_id, new=True, linger=self.settings.linger.total_seconds()):
             async with self.engine.begin() as conn:
                 await self._lock(conn, caller.user_id, bot_id, chat_id)
@@ -125,38 +122,33 @@ class TurnService:
             async for frame in told:
                 yield frame
 
-    async def _prepare(self, caller: Caller, turn_id: str, bot_id: str, chat_id: str, message: AgentMessage) -> NewTurn:
+    async def told(self, turn_id: str, after: Cursor | None = None) -> AsyncGenerator[Sequence[TurnEvent], None]:
+        """Until the terminal event; an empty batch now and then while nothing happens. Whose turn it is was seen before."""
+        async with (
+            self.relays.open(turn_id) as relay,
+            aclosing(relay.batches(after, patience=self.heartbeat.total_seconds())) as batches,
+        ):
+            async for events in batches:
+                yield events
+
+    async def ended(self, owner: str, turn_id: str) -> TurnOut:
+        """Waits for its end."""
+        async with aclosing(self.told(turn_id)) as batches:
+            async for _ in batches:
+                pass
+        return await self.get(owner, turn_id)
+
+    async def references(self, owner: str, turn_id: str) -> list[dict[str, Any]]:
+        """What the answer of a turn that has ended rests on."""
+        row = await self._known(owner, turn_id)
+        return [
+            item for part in row.parts if part["type"] == TurnEventKind.REFERENCES for item in part["data"]["items"]
+        ]
+
+    async def open_in(self, owner: str, chat_id: str) -> Sequence[TurnOut]:
+        """Turns of the chat that have not ended, the oldest first."""
         async with reading(self.engine) as conn:
-            bot = agent_config((await known_bot(conn, caller.user_id, bot_id)).config)
-            chosen = choices(message, bot)
-            named = await _titles(conn, caller.user_id, chosen.collection_ids)
-        variables = {
-            "query": message.query,
-            "collections": named,
-            "web_search_enabled": message.web_search_enabled,
-            "chat_id": chat_id if message.files else None,
-            "language": message.language,
-        }
-        told = await self.prompts.of_turn(caller.user_id, bot.system_prompt, bot.query_prompt, variables)
-        request = {
-            "query": message.query,
-            "language": message.language,
-            "collections": chosen.collection_ids,
-            "completion": completion_of(chosen.completion),
-            "web_search": message.web_search_enabled,
-            "files": [file.model_dump() for file in message.files or ()],
-            "chat_files": bool(message.files),
-            "system_prompt": told.system,
-            "prompt": told.query,
-        }
-        credential = caller.credential
-        rights = {
-            "collection_ids": reach_of(chosen.collection_ids, caller.reach),
-            "api_key_id": credential.id if credential.kind is CredentialKind.API_KEY else None,
-            "session_id": credential.id if credential.kind is CredentialKind.SESSION else None,
-        }
-        message_id = message.message_id or secrets.token_hex(16)
-        return NewTurn(turn_id, caller.user_id, chat_id, bot_id, message_id, message.query, request, rights)
+            return [view(row) for row in await repository.open_in(conn, owner, chat_id)]
 
     async def _lock(self, conn: AsyncConnection, owner: str, bot_id: str, chat_id: str) -> None:
         if await repository.lock_chat(conn, owner, chat_id) != bot_id:
@@ -189,6 +181,7 @@ def view(row: TurnRow) -> TurnOut:
         id=row.id,
         chat_id=row.chat_id,
         bot_id=row.bot_id,
+        ordinal=row.ordinal,
         message_id=row.message_id,
         state=state,
         question=row.question,
@@ -206,20 +199,7 @@ def view(row: TurnRow) -> TurnOut:
 
 
 def _same(before: TurnRow, asked: NewTurn) -> TurnOut:
-    if (before.question, before.request) != (asked.question, asked.request):
+    if before.question != asked.question or not is_same(before.request, asked.request):
         message = f"Another question was asked with the message_id {asked.message_id}: choose a new one"
         raise errors.Conflict(message)
     return view(before)
-
-
-async def _titles(conn: AsyncConnection, owner: str, collection_ids: Sequence[str]) -> list[dict[str, str]]:
-    """Of those that the owner may read; raises ``CollectionNotFound`` for any other."""
-    if not collection_ids:
-        return []
-    readable = await readable_ids(conn, collection_ids, owner)
-    missing = [it for it in collection_ids if it not in readable]
-    if missing:
-        message = f"Collection {missing[0]} not found"
-        raise errors.CollectionNotFound(message)
-    titles = await collections.titles(conn, collection_ids)
-    return [{"id": it, "title": titles.get(it, "")} for it in collection_ids]

@@ -40,6 +40,8 @@ def message_of(event: TurnEvent, message_id: str, references: Iterable[Mapping[s
             }
         case TurnEventKind.REFERENCES:
             frame["data"] = data["items"]
+        case TurnEventKind.NODE:
+            frame |= data
         case TurnEventKind.STOP:
             frame |= {"data": list(references), "urls": [], "outcome": data["outcome"], "usage": data["usage"]}
         case TurnEventKind.ERROR:

@@ -44,6 +44,7 @@ class Intake:
     owner: str
     collection_id: str
     limits: Limits
+    chat_id: str | None = None
     received: list[NewDocument] = field(default_factory=list)
     committing: bool = False
     _prefixes: dict[str, str] = field(default_factory=dict)
@@ -94,4 +95,5 @@ class Intake:
             size=stored.size,
             sha256=stored.sha256,
             object_path=stored.path,
+            chat_id=self.chat_id,
         )

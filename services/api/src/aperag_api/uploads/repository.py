@@ -26,7 +26,7 @@ class NamedDocument:
 _LOCK_NAMES = text(
     """
     SELECT pg_advisory_xact_lock(key) FROM (
-        SELECT DISTINCT hashtextextended(:collection || '/' || name, 0) AS key
+        SELECT DISTINCT hashtextextended(concat_ws('/', :collection, CAST(:chat AS text), name), 0) AS key
         FROM unnest(CAST(:names AS text[])) AS n(name) ORDER BY key
     ) AS keys
     """
@@ -35,7 +35,8 @@ _STAGED = text("SELECT count(*) FROM document WHERE owner = :owner AND status = 
 _NAMED = text(
     """
     SELECT id, name, size, sha256, status FROM document
-    WHERE collection_id = :collection AND name = ANY(:names) AND deleted_at IS NULL AND status <> 'EXPIRED'
+    WHERE collection_id = :collection AND coalesce(chat_id, '') = coalesce(CAST(:chat AS text), '')
+        AND name = ANY(:names) AND deleted_at IS NULL AND status <> 'EXPIRED'
     ORDER BY id FOR UPDATE
     """
 )
@@ -46,8 +47,13 @@ async def staged(conn: AsyncConnection, owner: str) -> int:
     return int((await conn.execute(_STAGED, {"owner": owner})).scalar_one())
 
 
-async def lock_names(conn: AsyncConnection, collection_id: str, names: Sequence[str]) -> dict[str, NamedDocument]:
-    """The living documents of these names; until this transaction ends no other one can take or check them."""
-    values = {"collection": collection_id, "names": list(names)}
+async def lock_names(
+    conn: AsyncConnection, collection_id: str, names: Sequence[str], chat_id: str | None = None
+) -> dict[str, NamedDocument]:
+    """The living documents of these names; until this transaction ends no other one can take or check them.
+
+    Names are those of one chat, or of the collection's own documents.
+    """
+    values = {"collection": collection_id, "chat": chat_id, "names": list(names)}
     await conn.execute(_LOCK_NAMES, values)
     return {row.name: NamedDocument(**row._mapping) for row in await conn.execute(_NAMED, values)}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fastapi.exceptions import RequestValidationError
 
 from aperag_api.access.service import living
+from aperag_api.chats.service import hold as hold_chat
 from aperag_api.collections.service import index_kinds
 from aperag_api.documents import repository as documents
 from aperag_api.documents.schemas import DocumentList
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+    from aperag_api.documents.schemas import DocumentOut
     from aperag_api.uploads.arrivals import Arrivals
     from aperag_api.uploads.intake import Limits
     from aperag_api.uploads.multipart import MultipartBody
@@ -52,13 +54,24 @@ class UploadService:
 
     async def accept(self, owner: str, collection_id: str, body: MultipartBody) -> DocumentList:
         """All of the request's documents, or none."""
-        async with self.arrivals.one(owner), self._intake(owner, collection_id, body) as intake:
+        return await self._accept(self._intake(owner, collection_id, body), "files", self.limits.documents)
+
+    async def accept_in_chat(self, owner: str, collection_id: str, chat_id: str, body: MultipartBody) -> DocumentOut:
+        """The one file of the request, as one of the chat's; the collection is the owner's for that."""
+        intake = self._intake(owner, collection_id, body, chat_id)
+        return (await self._accept(intake, "file", 1)).items[0]
+
+    async def _accept(self, whole: Intake, field: str, at_most: int) -> DocumentList:
+        owner, collection_id = whole.owner, whole.collection_id
+        async with self.arrivals.one(owner), whole as intake:
             kinds = await self._kinds(owner, collection_id)
-            received = await intake.receive("files", at_most=self.limits.documents)
+            received = await intake.receive(field, at_most=at_most)
             if not received:
-                raise _missing("files")
+                raise _missing(field)
             intake.committing = True
             async with self.engine.begin() as conn:
+                if intake.chat_id is not None:
+                    await hold_chat(conn, owner, intake.chat_id)
                 sorted_, changed = await self._insert(conn, received, kinds)
                 rows = await documents.get_many(conn, collection_id, sorted_.ids, owner)
             self.courier.deliver(*changed)
@@ -125,8 +138,8 @@ class UploadService:
             message = f"{waiting} of your uploads wait to be confirmed: confirm them, or wait until they expire"
             raise TooManyRequests(message, retry_after=LATER)
 
-    def _intake(self, owner: str, collection_id: str, body: MultipartBody) -> Intake:
-        return Intake(self.objects, body, owner, collection_id, self.limits)
+    def _intake(self, owner: str, collection_id: str, body: MultipartBody, chat_id: str | None = None) -> Intake:
+        return Intake(self.objects, body, owner, collection_id, self.limits, chat_id)
 
     async def _kinds(self, owner: str, collection_id: str) -> tuple[StepKind, ...]:
         """Looked up before any byte is read: nobody stores into a collection that is not theirs."""
@@ -139,7 +152,8 @@ class UploadService:
         collection_id, owner = received[0].collection_id, received[0].owner
         allowance = await hold(conn, owner, QuotaType.DOCUMENTS)
         await changes.share_collection(conn, collection_id, owner)
-        taken = await repository.lock_names(conn, collection_id, [document.name for document in received])
+        names = [document.name for document in received]
+        taken = await repository.lock_names(conn, collection_id, names, received[0].chat_id)
         sorted_ = sort_received(received, taken)
         pace = self._pace(len(received))
         # Posting bytes that wait for their confirmation asks for them to be indexed.

@@ -90,7 +90,12 @@ async def furnish(conn: AsyncConnection, user_id: str) -> None:
     await conn.execute(_BOT, {"id": ids.new_bot_id(), "owner": user_id, "title": BOT_TITLE})
     if (await conn.execute(_HAS_CHAT, {"owner": user_id, "type": CHAT})).scalar_one():
         return
-    await collections.insert(
+    await open_chat_collection(conn, user_id)
+
+
+async def open_chat_collection(conn: AsyncConnection, user_id: str) -> str:
+    """For the files of all chats of the user; its id."""
+    made = await collections.insert(
         conn,
         collection_id=ids.new_collection_id(),
         owner=user_id,
@@ -101,6 +106,7 @@ async def furnish(conn: AsyncConnection, user_id: str) -> None:
         analyzer=DEFAULT_ANALYZER,
         active_model=LOCAL_MODEL,
     )
+    return made.id
 
 
 async def refusal(conn: AsyncConnection, username: str | None, email: str | None) -> HTTPException:

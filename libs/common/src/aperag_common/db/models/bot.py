@@ -15,6 +15,7 @@ class Bot(Base):
     """Every user has one from the start. Written by the gateway only.
 
     ``config_text`` is the string that ``config`` was posted as, where it was: answers give back the form they got.
+    ``flow`` is what knowledge and common bots do with a question (``aperag_common.flows``).
     """
 
     __tablename__ = "bot"
@@ -26,6 +27,7 @@ class Bot(Base):
     type: Mapped[str] = mapped_column(String(16))
     config: Mapped[dict[str, Any]]
     config_text: Mapped[str | None] = mapped_column(Text)
+    flow: Mapped[dict[str, Any] | None]
     created: Mapped[datetime] = mapped_column(server_default=func.now())
     updated: Mapped[datetime] = mapped_column(server_default=func.now())
     deleted_at: Mapped[datetime | None]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, String, func
+from sqlalchemy import ForeignKey, Index, String, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from aperag_common.db.models.base import Base
 
 
 class Chat(Base):
-    """Written by the gateway only. A deleted chat is gone, with its turns: whoever runs one of them is fenced off."""
+    """Written by the gateway only. A deleted chat is gone, with its turns: whoever runs one of them is fenced off.
+
+    ``peer_id`` says what a chat is for that no person opened; a bot has one of each.
+    """
 
     __tablename__ = "chat"
 
@@ -24,4 +27,7 @@ class Chat(Base):
     created: Mapped[datetime] = mapped_column(server_default=func.now())
     updated: Mapped[datetime] = mapped_column(server_default=func.now())
 
-    __table_args__ = (Index("ix_chat_bot_created", "bot_id", "created"),)
+    __table_args__ = (
+        Index("ix_chat_bot_created", "bot_id", "created"),
+        Index("uq_chat_peer", "bot_id", "peer_id", unique=True, postgresql_where=text("peer_id IS NOT NULL")),
+    )

@@ -27,13 +27,15 @@ class Document(Base):
     from the steps by whoever settles one (indexer); EXPIRED and the row's removal are the reconciler's.
 
     ``revision`` rises under the row's lock with every change that an event tells of.
-    A row with ``deleted_at`` is a tombstone.
+    A row with ``deleted_at`` is a tombstone. ``chat_id`` names the chat whose file it is: it is found there and nowhere
+    else. Whoever deletes a chat deletes its documents in the same transaction.
     """
 
     __tablename__ = "document"
 
     id: Mapped[str] = mapped_column(String(24), primary_key=True)
     collection_id: Mapped[str] = mapped_column(ForeignKey("collection.id"), index=True)
+    chat_id: Mapped[str | None] = mapped_column(String(24))
     owner: Mapped[str] = mapped_column(String(24))
     name: Mapped[str] = mapped_column(String(1024))
     status: Mapped[str] = mapped_column(String(12))
@@ -50,6 +52,7 @@ class Document(Base):
         Index(
             "uq_document_living_name",
             "collection_id",
+            text("coalesce(chat_id, '')"),
             "name",
             unique=True,
             postgresql_where=text("deleted_at IS NULL AND status <> 'EXPIRED'"),
@@ -61,6 +64,7 @@ class Document(Base):
             "collection_id",
             postgresql_where=text("deleted_at IS NULL AND status NOT IN ('UPLOADED', 'EXPIRED')"),
         ),
+        Index("ix_document_chat", "chat_id", postgresql_where=text("chat_id IS NOT NULL AND deleted_at IS NULL")),
         Index("ix_document_tombstone", "deleted_at", postgresql_where=text("deleted_at IS NOT NULL")),
         Index("ix_document_uploaded", "created", postgresql_where=text("status = 'UPLOADED'")),
     )

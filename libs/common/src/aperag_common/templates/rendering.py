@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from aperag_api.prompts.sandbox import Examined, Rendered, examine, limit_memory, render
 from aperag_common import errors
 from aperag_common.pool import ProcessPool
+from aperag_common.templates.sandbox import Examined, Rendered, examine, limit_memory, render
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

@@ -1,0 +1,1 @@
+"""Templates that users write, rendered where they can do no harm."""

@@ -1,0 +1,1 @@
+"""The gateway as an agent sees it: asked with the lease of a turn, as its asker."""

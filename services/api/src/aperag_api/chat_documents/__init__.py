@@ -1,0 +1,1 @@
+"""Files of a chat: uploaded there, searched there, gone with it."""

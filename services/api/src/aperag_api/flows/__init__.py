@@ -1,0 +1,1 @@
+"""Flows of knowledge and common bots: kept, checked, tried."""

@@ -1,0 +1,79 @@
+"""The events of a flow that is tried, as its editor reads them (contract 1.7); pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from aperag_common.live.events import TurnEvent, TurnEventKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_ENDS = frozenset({"flow_end", "flow_error"})
+
+
+@dataclass(slots=True)
+class DebugStream:
+    """Pieces of the answer are told after the flow's end: an editor first draws what the nodes did."""
+
+    _pieces: list[tuple[str, float]] = field(default_factory=list)
+    _node: str | None = None
+    _execution: str = ""
+    _ended: bool = False
+
+    def frames(self, events: Iterable[TurnEvent]) -> list[bytes]:
+        return [_frame(shown) for event in events for shown in self._shown(event)]
+
+    def _shown(self, event: TurnEvent) -> list[dict[str, Any]]:
+        match event.kind:
+            case TurnEventKind.START:
+                # A later run begins everything anew; an editor sees the second flow_start.
+                self._pieces, self._ended = [], False
+                return []
+            case TurnEventKind.NODE:
+                self._execution = event.data["execution_id"]
+                self._node = event.data["node_id"] or self._node
+                shown = [{**event.data, "timestamp": _time(event.at)}]
+                if event.data["event_type"] in _ENDS:
+                    self._ended = True
+                    shown += [self._chunk(*piece) for piece in self._pieces]
+                return shown
+            case TurnEventKind.MESSAGE:
+                self._pieces.append((event.data["text"], event.at))
+                return []
+            case TurnEventKind.ERROR if not self._ended:
+                return [self._failed(event)]
+            case TurnEventKind.STOP if not self._ended:
+                return [self._cancelled(event)]
+            case _:
+                return []
+
+    def _chunk(self, text: str, at: float) -> dict[str, Any]:
+        return self._event("output_chunk", {"chunk": text}, at, self._node)
+
+    def _failed(self, event: TurnEvent) -> dict[str, Any]:
+        return self._event("flow_error", {"error": event.data["message"]}, event.at)
+
+    def _cancelled(self, event: TurnEvent) -> dict[str, Any]:
+        return self._event("flow_error", {"error": f"The run was {event.data['outcome']}."}, event.at)
+
+    def _event(self, event_type: str, data: dict[str, Any], at: float, node: str | None = None) -> dict[str, Any]:
+        return {
+            "event_type": event_type,
+            "node_id": node,
+            "node_type": "llm" if node else None,
+            "execution_id": self._execution,
+            "timestamp": _time(at),
+            "data": data,
+        }
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat()
+
+
+def _frame(event: dict[str, Any]) -> bytes:
+    return f"data: {json.dumps(event, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()

@@ -1,0 +1,1 @@
+"""Chat completions in the form of OpenAI's API: every bot is a model."""

@@ -1,0 +1,99 @@
+"""From what happens in a turn to the chunks of a completion; pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from aperag_api.answers.frames import Text
+from aperag_api.openai.failures import error_body
+from aperag_api.openai.schemas import MODEL, Usage
+from aperag_common.live.events import TurnEvent, TurnEventKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+DONE = b"data: [DONE]\n\n"
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def usage_of(usage: Mapping[str, Any] | None) -> Usage:
+    spent = usage or {}
+    asked, answered = int(spent.get("input_tokens") or 0), int(spent.get("output_tokens") or 0)
+    return Usage(prompt_tokens=asked, completion_tokens=answered, total_tokens=asked + answered)
+
+
+@dataclass(slots=True)
+class Chunks:
+    """Of one completion. A client of these cannot begin a text anew: of a later run it is told what goes on where the
+    text stood, and an error where the new text is another.
+    """
+
+    id: str
+    created: int
+    with_usage: bool
+    _text: Text = field(default_factory=Text)
+    _sent: str = ""
+    _run: str = ""
+    _opened: bool = False
+    _references: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def of(self, events: Iterable[TurnEvent]) -> list[bytes]:
+        return [line for event in events for line in self._of(event)]
+
+    def _of(self, event: TurnEvent) -> list[bytes]:
+        added = self._text.take(event)
+        match event.kind:
+            case TurnEventKind.START:
+                self._run, self._references = "", []
+                return self._open()
+            case TurnEventKind.MESSAGE:
+                return self._grown(added)
+            case TurnEventKind.REFERENCES:
+                self._references += event.data["items"]
+                return []
+            case TurnEventKind.STOP:
+                return self._stopped(event)
+            case TurnEventKind.ERROR:
+                return [_line(error_body(500, event.data["message"], event.data["code"]))]
+            case _:
+                return []
+
+    def _open(self) -> list[bytes]:
+        if self._opened:
+            return []
+        self._opened = True
+        return [self._chunk({"role": "assistant", "content": ""})]
+
+    def _grown(self, added: str) -> list[bytes]:
+        self._run += added
+        if not self._run.startswith(self._sent):
+            if self._sent.startswith(self._run):
+                return []
+            message = "The answer was begun anew and reads differently now: it stands in its chat."
+            return [_line(error_body(500, message, "answer_begun_anew"))]
+        fresh = self._run[len(self._sent) :]
+        # Clients count on more than one piece, also of an answer that came at once.
+        pieces = [fresh] if self._sent or len(fresh) < 2 else [fresh[: len(fresh) // 2], fresh[len(fresh) // 2 :]]
+        self._sent = self._run
+        return [self._chunk({"content": piece}) for piece in pieces if piece]
+
+    def _stopped(self, event: TurnEvent) -> list[bytes]:
+        lines = [self._chunk({}, "stop", references=self._references)]
+        if self.with_usage:
+            usage = usage_of(event.data.get("usage")).model_dump()
+            lines.append(_line({**self._head(), "choices": [], "usage": usage}))
+        return [*lines, DONE]
+
+    def _chunk(self, delta: dict[str, Any], finish_reason: str | None = None, **more: Any) -> bytes:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+        usage = {"usage": None} if self.with_usage else {}
+        return _line({**self._head(), "choices": [choice], **usage, **more})
+
+    def _head(self) -> dict[str, Any]:
+        return {"id": self.id, "object": "chat.completion.chunk", "created": self.created, "model": MODEL}
+
+
+def _line(value: Mapping[str, Any]) -> bytes:
+    return f"data: {_encode(value)}\n\n".encode()

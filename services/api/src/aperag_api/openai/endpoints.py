@@ -1,0 +1,56 @@
+"""Routes below /v1, as OpenAI's clients call them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+
+from aperag_api.auth import Reader, Writer, find_caller
+from aperag_api.events.sse import MEDIA_TYPE
+from aperag_api.events.validity import while_valid
+from aperag_api.gateway import Services
+from aperag_api.openai.schemas import Completion, CompletionRequest, Model, ModelList
+
+router = APIRouter(prefix="/v1", tags=["openai"])
+
+TURN_HEADER, CHAT_HEADER = "X-ApeRAG-Turn", "X-ApeRAG-Chat"
+
+
+@router.get("/models")
+async def list_models(caller: Reader, services: Services) -> ModelList:
+    """The caller's bots."""
+    return await services.completions.models(caller.user_id)
+
+
+@router.get("/models/{model_id}")
+async def get_model(model_id: str, caller: Reader, services: Services) -> Model:
+    return await services.completions.model(caller.user_id, model_id)
+
+
+@router.post("/chat/completions", response_model=Completion)
+async def create_chat_completion(
+    request: Request,
+    body: CompletionRequest,
+    caller: Writer,
+    services: Services,
+    *,
+    bot_id: Annotated[str, Query(max_length=64)] = "",
+    chat_id: Annotated[str, Query(max_length=64)] = "",
+) -> Response:
+    """With ``stream`` as server-sent events. The bot stands in the query, or is the model."""
+    turn = await services.completions.begin(caller, bot_id, chat_id, body)
+    headers = {TURN_HEADER: turn.id, CHAT_HEADER: turn.chat_id}
+    if not body.stream:
+        answer = await services.completions.whole(caller.user_id, turn)
+        return JSONResponse(answer.model_dump(mode="json"), headers=headers)
+
+    async def valid() -> bool:
+        return await find_caller(request) is not None
+
+    usage = body.stream_options is not None and body.stream_options.include_usage
+    told = services.completions.chunks(turn, with_usage=usage)
+    lasting = while_valid(told, valid, every=services.turns.heartbeat)
+    headers |= {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(lasting, media_type=MEDIA_TYPE, headers=headers)

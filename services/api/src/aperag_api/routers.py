@@ -1,0 +1,113 @@
+"""All routes of the gateway."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from fastapi import APIRouter, Depends
+
+from aperag_api.answers import endpoints as answers
+from aperag_api.apikeys import endpoints as api_keys
+from aperag_api.audit import endpoints as audit
+from aperag_api.audit.middleware import intended
+from aperag_api.bots import endpoints as bots
+from aperag_api.chat_documents import endpoints as chat_documents
+from aperag_api.chats import endpoints as chats
+from aperag_api.collections import endpoints as collections
+from aperag_api.config import endpoints as config
+from aperag_api.contents import endpoints as contents
+from aperag_api.dead_letters import endpoints as dead_letters
+from aperag_api.documents import endpoints as documents
+from aperag_api.events import endpoints as events
+from aperag_api.feedback import endpoints as feedback
+from aperag_api.flows import endpoints as flows
+from aperag_api.http.rates import within_rate
+from aperag_api.http.schemas import REFUSALS
+from aperag_api.inference import endpoints as inference
+from aperag_api.installation import endpoints as installation
+from aperag_api.invitations import endpoints as invitations
+from aperag_api.marketplace import endpoints as marketplace
+from aperag_api.mcp import endpoints as mcp
+from aperag_api.models import endpoints as models_
+from aperag_api.oauth import endpoints as oauth
+from aperag_api.openai import endpoints as openai
+from aperag_api.prompts import endpoints as prompts
+from aperag_api.providers import endpoints as providers
+from aperag_api.queues import endpoints as queues
+from aperag_api.quotas import endpoints as quotas
+from aperag_api.searches import endpoints as searches
+from aperag_api.sessions import endpoints as sessions
+from aperag_api.sharing import endpoints as sharing
+from aperag_api.sockets import endpoints as sockets
+from aperag_api.summaries import endpoints as summaries
+from aperag_api.tasks import endpoints as tasks
+from aperag_api.timelines import endpoints as timelines
+from aperag_api.timers import endpoints as timers
+from aperag_api.titles import endpoints as titles
+from aperag_api.traces import endpoints as traces
+from aperag_api.turns import endpoints as turns
+from aperag_api.uploads import endpoints as uploads
+from aperag_api.users import endpoints as users
+from aperag_api.users.settings import DEVELOPMENT
+from aperag_api.web import endpoints as web
+
+ROUTERS = (
+    config.router,
+    sessions.router,
+    users.router,
+    invitations.router,
+    oauth.router,
+    api_keys.router,
+    audit.router,
+    collections.router,
+    sharing.router,
+    marketplace.router,
+    summaries.router,
+    uploads.router,
+    documents.router,
+    contents.router,
+    timelines.router,
+    searches.router,
+    tasks.router,
+    events.router,
+    traces.router,
+    queues.router,
+    quotas.router,
+    installation.router,
+    prompts.router,
+    bots.router,
+    flows.router,
+    chats.router,
+    feedback.router,
+    titles.router,
+    chat_documents.router,
+    answers.router,
+    turns.router,
+    providers.router,
+    models_.router,
+    inference.router,
+    timers.router,
+    dead_letters.router,
+    web.router,
+)
+
+
+@cache
+def v1(deployment_mode: str) -> APIRouter:
+    """Its routes hold nothing of a gateway, and to compile them takes a moment: those of one process share them."""
+    routes = APIRouter(prefix="/api/v1", dependencies=[Depends(within_rate), Depends(intended)], responses=REFUSALS)
+    for router in ROUTERS:
+        routes.include_router(router)
+    if deployment_mode == DEVELOPMENT:
+        routes.include_router(users.dev_router)
+    return routes
+
+
+@cache
+def beside() -> APIRouter:
+    """What other programs expect at addresses of their own."""
+    routes = APIRouter()
+    routes.include_router(openai.router, dependencies=[Depends(within_rate)])
+    routes.include_router(sockets.router)
+    routes.include_router(mcp.router)
+    return routes

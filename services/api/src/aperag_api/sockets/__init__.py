@@ -1,0 +1,1 @@
+"""Chats over WebSocket: questions in, answers out as they are made."""

@@ -1,0 +1,125 @@
+"""One connection of one client to one chat.
+
+Its questions are answered one after the other. It may go away and come back: what is being answered then is told from
+its beginning, as a ``start`` says, and goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from aperag_api.answers.frames import AgentFrames, FlowFrames, frame
+from aperag_api.bots.service import FLOWING
+from aperag_api.sockets.inbound import Cancel, NotUnderstood, read
+from aperag_api.sockets.texts import Problem, text_of
+from aperag_api.turns.preparation import FlowConfigNotFound
+from aperag_common import errors
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from aperag_api.auth import Caller
+    from aperag_api.turns.schemas import AgentMessage, TurnOut
+    from aperag_api.turns.service import TurnService
+
+log = structlog.get_logger(__name__)
+
+MOST_WAITING = 16
+"""Questions of one connection that wait for the one before them."""
+
+
+@dataclass(slots=True)
+class ChatSession:
+    """``send`` sends one frame; ``admit`` raises where its caller may not ask now."""
+
+    caller: Caller
+    bot_id: str
+    bot_type: str
+    chat_id: str
+    turns: TurnService
+    send: Callable[[dict[str, Any]], Awaitable[None]]
+    admit: Callable[[], Awaitable[None]]
+    _waiting: asyncio.Queue[AgentMessage] = field(default_factory=lambda: asyncio.Queue(MOST_WAITING))
+    _asked: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def flow(self) -> bool:
+        return self.bot_type in FLOWING
+
+    async def run(self, frames: AsyncIterator[str], *, resume: bool) -> None:
+        """Until the client goes: its turns go on without it."""
+        following = [asyncio.create_task(self._answer())]
+        if resume:
+            open_turns = await self.turns.open_in(self.caller.user_id, self.chat_id)
+            following += [asyncio.create_task(self._follow(turn)) for turn in open_turns]
+        try:
+            async for text in frames:
+                await self._take(text)
+        finally:
+            for task in following:
+                task.cancel()
+            await asyncio.wait(following)
+
+    async def _take(self, text: str) -> None:
+        try:
+            asked = read(text, flow=self.flow)
+        except NotUnderstood as err:
+            await self._problem(text_of(err.problem, err.language) + (f": {err.detail}" if err.detail else ""))
+            return
+        if isinstance(asked, Cancel):
+            await self._cancel(asked)
+            return
+        try:
+            self._waiting.put_nowait(asked)
+        except asyncio.QueueFull:
+            await self._problem(text_of(Problem.TOO_MANY, asked.language), asked.message_id)
+
+    async def _answer(self) -> None:
+        while True:
+            message = await self._waiting.get()
+            try:
+                await self.admit()
+                turn = await self.turns.start(self.caller, self.bot_id, self.chat_id, message)
+            except FlowConfigNotFound:
+                await self._problem(text_of(Problem.FLOW, message.language), message.message_id)
+            except errors.ApeRAGError as err:
+                await self._problem(err.message, message.message_id)
+            except (SQLAlchemyError, OSError):
+                log.exception("socket.question_failed", chat_id=self.chat_id)
+                await self._problem(text_of(Problem.UNKNOWN, message.language), message.message_id)
+            else:
+                await self._follow(turn)
+
+    async def _follow(self, turn: TurnOut) -> None:
+        self._asked[turn.message_id] = turn.id
+        shown = FlowFrames(turn.message_id, turn.ordinal, socket=True) if self.flow else AgentFrames(turn.message_id)
+        try:
+            async with aclosing(self.turns.told(turn.id)) as batches:
+                async for events in batches:
+                    for told in shown.of(events):
+                        await self.send(told)
+        finally:
+            self._asked.pop(turn.message_id, None)
+
+    async def _cancel(self, wanted: Cancel) -> None:
+        named = [wanted.message_id] if wanted.message_id is not None else list(self._asked)
+        for message_id in named:
+            turn_id = self._asked.get(message_id)
+            if turn_id is None:
+                continue
+            try:
+                await self.turns.cancel(self.caller.user_id, turn_id)
+            except errors.ApeRAGError:
+                log.info("socket.cancelled_late", turn_id=turn_id)
+
+    async def _problem(self, message: str, message_id: str | None = None) -> None:
+        named = "error" if not self.flow else message_id or str(uuid.uuid4())
+        await self.send(frame("error", named, time.time(), data=message))

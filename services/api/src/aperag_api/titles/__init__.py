@@ -1,0 +1,1 @@
+"""Names of chats, made of what was said in them."""
