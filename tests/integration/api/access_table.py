@@ -62,6 +62,7 @@ class Row:
 
 
 NO_CONTENT = (204,)
+QUESTION = [{"role": "user", "content": "tea?"}]
 SETTLED = (200, 409)
 """There is nothing left to cancel."""
 
@@ -157,6 +158,20 @@ ROUTES = {
     "PUT /bots/{bot_id}/chats/{chat_id}": Row("MANAGE_ROW"),
     "DELETE /bots/{bot_id}/chats/{chat_id}": Row("ACCOUNT_CHANGE", NO_CONTENT),
     "POST /bots/{bot_id}/chats/{chat_id}/turns": Row("MANAGE_ROW", (202,)),
+    "GET /bots/{bot_id}/flow": Row("OWN_ROW"),
+    "PUT /bots/{bot_id}/flow": Row("MANAGE_ROW"),
+    "POST /bots/{bot_id}/flow/debug": Row("MANAGE_ROW", (400,)),
+    "POST /bots/{bot_id}/chats/{chat_id}/title": Row("MANAGE_ROW"),
+    "POST /bots/{bot_id}/chats/{chat_id}/messages/{message_id}": Row("MANAGE_ROW", (404,)),
+    "POST /chats/{chat_id}/documents": Row("MANAGE_ROW"),
+    "GET /chats/{chat_id}/documents": Row("OWN_ROW"),
+    "GET /chats/{chat_id}/documents/{document_id}": Row("OWN_ROW"),
+    "DELETE /chats/{chat_id}/documents/{document_id}": Row("MANAGE_ROW"),
+    "POST /chats/{chat_id}/search": Row("OWN_ROW"),
+    "POST /chat/completions/frontend": Row("ACCOUNT_CHANGE"),
+    "GET /v1/models": Row("ACCOUNT"),
+    "GET /v1/models/{model_id}": Row("OWN_ROW"),
+    "POST /v1/chat/completions": Row("ACCOUNT_CHANGE", (400,), {"json": {"messages": QUESTION}}),
     "GET /turns/{turn_id}": Row("OWN_ROW"),
     "GET /turns/{turn_id}/snapshot": Row("OWN_ROW"),
     "GET /turns/{turn_id}/events": Row("OWN_ROW"),

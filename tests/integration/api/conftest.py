@@ -25,9 +25,11 @@ from aperag_common.health import Health, HttpServer
 from aperag_common.runtime import Runtime
 from aperag_common.settings import HttpSettings, ObjectSettings
 from aperag_common.telemetry import Telemetry
+from aperag_common.testing.hand_agent import HandAgent
 from aperag_common.testing.refusals import changes, snapshot
 from aperag_common.work.claims import Claims
 from aperag_common.work.dispatch import STEP_COLUMNS, StepRow, step_dispatch
+from aperag_common.work.driven import DrivenRows
 from aperag_common.work.policy import WorkPolicy
 
 if TYPE_CHECKING:
@@ -300,6 +302,11 @@ def indexer(engine: AsyncEngine, courier: Courier, metrics: Metrics) -> HandInde
     return HandIndexer(engine, Claims(engine, courier, WorkPolicy(), metrics, "tests"))
 
 
+@pytest.fixture
+def agent(engine: AsyncEngine, courier: Courier, metrics: Metrics, bus: Bus) -> HandAgent:
+    return HandAgent(engine, DrivenRows(engine, courier, WorkPolicy(), metrics, "tests", source="tests"), bus)
+
+
 @dataclass(slots=True)
 class Victim:
     """Alice's collection with a searchable document, and all else that has an id: what attacks must not change."""
@@ -312,6 +319,7 @@ class Victim:
     bot: str
     chat: str
     turn: str
+    file: str
     provider: str
     model: str
 
@@ -331,6 +339,7 @@ async def victim(alice: Person, indexer: HandIndexer) -> Victim:
     chat = await alice.http.post(f"/bots/{bot.json()['id']}/chats", json={})
     turns = f"/bots/{bot.json()['id']}/chats/{chat.json()['id']}/turns"
     turn = await alice.http.post(turns, json={"query": "tea?"})
+    file = await alice.http.post(f"/chats/{chat.json()['id']}/documents", files={"file": ("file.txt", b"of the chat")})
     provider = {"name": f"of-{alice.id}", "label": "Tea", "base_url": "https://models.example.org/v1"}
     await alice.http.post("/llm_providers", json=provider)
     await alice.http.post(f"/llm_providers/{provider['name']}/models", json={"api": "completion", "model": "m"})
@@ -343,6 +352,7 @@ async def victim(alice: Person, indexer: HandIndexer) -> Victim:
         bot.json()["id"],
         chat.json()["id"],
         turn.json()["id"],
+        file.json()["id"],
         provider["name"],
         "m",
     )

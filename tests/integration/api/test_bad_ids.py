@@ -28,6 +28,11 @@ ID = re.compile(r"{(\w+)}")
 
 FORM = {"files": [("files", ("new.txt", b"new"))]}
 TITLE = {"json": {"title": "mine"}}
+FLOW = {
+    "name": "tea",
+    "nodes": [{"id": "start", "type": "start"}, {"id": "llm", "type": "llm"}],
+    "edges": [{"source": "start", "target": "llm"}],
+}
 VALID: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/apikeys"): {"json": {}},
     ("PUT", "/apikeys/{key_id}"): {"json": {}},
@@ -70,6 +75,13 @@ VALID: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/bots/{bot_id}/chats"): TITLE,
     ("PUT", "/bots/{bot_id}/chats/{chat_id}"): TITLE,
     ("POST", "/bots/{bot_id}/chats/{chat_id}/turns"): {"json": {"query": "tea?"}},
+    ("PUT", "/bots/{bot_id}/flow"): {"json": FLOW},
+    ("POST", "/bots/{bot_id}/flow/debug"): {"json": {"query": "tea?"}},
+    ("POST", "/bots/{bot_id}/chats/{chat_id}/messages/{message_id}"): {"json": {"type": "good"}},
+    ("POST", "/bots/{bot_id}/chats/{chat_id}/title"): {"json": {}},
+    ("POST", "/chats/{chat_id}/documents"): {"files": {"file": ("new.txt", b"new")}},
+    ("POST", "/chats/{chat_id}/search"): {"json": {"query": "tea"}},
+    ("POST", "/chat/completions/frontend"): {"content": "tea?"},
     ("POST", "/llm_providers"): {"json": {"label": "Tea", "base_url": "https://models.example.org/v1"}},
     ("PUT", "/llm_providers/{provider_name}"): {"json": {"label": "Tea"}},
     ("POST", "/llm_providers/{provider_name}/models"): {"json": {"api": "completion", "model": "another"}},
@@ -157,6 +169,8 @@ def own_ids(victim: Victim) -> dict[str, str]:
         "bot_id": victim.bot,
         "chat_id": victim.chat,
         "turn_id": victim.turn,
+        "message_id": "m1",
+        "model_id": victim.bot,
         "provider_name": victim.provider,
         "api": "completion",
         "model": victim.model,

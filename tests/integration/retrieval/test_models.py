@@ -94,7 +94,12 @@ async def test_rows_of_one_write_that_differ_in_length_are_refused(engine: Async
 
 async def indexes_used(engine: AsyncEngine, model: str, dimensions: int) -> set[str]:
     """By a search among many others' chunks, where an exact one would have to be sorted for long."""
-    values: dict[str, Any] = {"embedding": unit(dimensions, 1).tolist(), "collection_id": "all", "reach": 10}
+    values: dict[str, Any] = {
+        "embedding": unit(dimensions, 1).tolist(),
+        "collection_id": "all",
+        "chat_id": None,
+        "reach": 10,
+    }
     statement = _statements(model, dimensions).nearest.params(**values)
     async with engine.connect() as conn:
         await conn.execute(text("SET LOCAL enable_sort = off"))

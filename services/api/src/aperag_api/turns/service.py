@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from aperag_api.auth import Caller
+    from aperag_api.turns.preparation import Preparation
     from aperag_api.turns.schemas import AgentMessage
     from aperag_api.turns.settings import TurnSettings
     from aperag_common.bus.connection import Bus

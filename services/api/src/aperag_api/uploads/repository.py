@@ -26,7 +26,7 @@ class NamedDocument:
 _LOCK_NAMES = text(
     """
     SELECT pg_advisory_xact_lock(key) FROM (
-        SELECT DISTINCT hashtextextended(concat_ws('/', :collection, CAST(:chat AS text), name), 0) AS key
+        SELECT DISTINCT hashtextextended(concat_ws('/', CAST(:collection AS text), CAST(:chat AS text), name), 0) AS key
         FROM unnest(CAST(:names AS text[])) AS n(name) ORDER BY key
     ) AS keys
     """
