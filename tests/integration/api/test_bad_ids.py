@@ -170,6 +170,7 @@ def own_ids(victim: Victim) -> dict[str, str]:
         "chat_id": victim.chat,
         "turn_id": victim.turn,
         "message_id": "m1",
+        "chat_document_id": victim.file,
         "model_id": victim.bot,
         "provider_name": victim.provider,
         "api": "completion",

@@ -28,14 +28,14 @@ async def list_chat_documents(chat_id: str, caller: Reader, services: Services) 
     return await services.chat_documents.list(caller.user_id, chat_id)
 
 
-@router.get("/documents/{document_id}")
-async def get_chat_document(chat_id: str, document_id: str, caller: Reader, services: Services) -> DocumentOut:
-    return await services.chat_documents.get(caller.user_id, chat_id, document_id)
+@router.get("/documents/{chat_document_id}")
+async def get_chat_document(chat_id: str, chat_document_id: str, caller: Reader, services: Services) -> DocumentOut:
+    return await services.chat_documents.get(caller.user_id, chat_id, chat_document_id)
 
 
-@router.delete("/documents/{document_id}")
-async def delete_chat_document(chat_id: str, document_id: str, caller: Writer, services: Services) -> DocumentOut:
-    return await services.chat_documents.delete(caller.user_id, chat_id, document_id)
+@router.delete("/documents/{chat_document_id}")
+async def delete_chat_document(chat_id: str, chat_document_id: str, caller: Writer, services: Services) -> DocumentOut:
+    return await services.chat_documents.delete(caller.user_id, chat_id, chat_document_id)
 
 
 @router.post("/search")

@@ -65,7 +65,7 @@ class Preparation:
             "messages": terms.messages,
             "debug": terms.debug,
         }
-        if bot.type in FLOWING:
+        if terms.debug or bot.type in FLOWING:
             if bot.flow is None:
                 raise FlowConfigNotFound
             request |= {"flow": bot.flow}
