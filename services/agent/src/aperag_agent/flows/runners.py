@@ -112,7 +112,7 @@ class Runners:
             "temperature": inputs.temperature,
             "max_tokens": inputs.max_tokens,
         }
-        request = {**self.turn.request, "query": self.turn.question, "collections": ["given"] if self.searching else []}
+        request = {**self.turn.request, "query": self.turn.question, "collections": ["given"]}
         chosen = await self.completions.of(
             self.turn.owner, asked, lambda: extractive(request, findings, self.turn.chat_id)
         )

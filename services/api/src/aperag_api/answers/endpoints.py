@@ -6,11 +6,11 @@ import uuid
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response
 
 from aperag_api.answers.service import Asked
 from aperag_api.auth import Writer
-from aperag_api.events.sse import MEDIA_TYPE
+from aperag_api.events.streaming import streamed
 from aperag_api.gateway import Services
 
 router = APIRouter(prefix="/chat/completions", tags=["chats"])
@@ -35,7 +35,4 @@ async def ask_from_console(
     if not stream:
         answer: dict[str, Any] = await services.answers.message(caller, asked)
         return JSONResponse(answer)
-    told = services.answers.stream(caller, asked)
-    return StreamingResponse(
-        told, media_type=MEDIA_TYPE, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    )
+    return streamed(request, services.answers.stream(caller, asked), every=services.turns.heartbeat)

@@ -7,9 +7,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
-from aperag_api.auth import Reader, Writer, find_caller
-from aperag_api.events.sse import MEDIA_TYPE
-from aperag_api.events.validity import while_valid
+from aperag_api.auth import Reader, Writer
+from aperag_api.events.streaming import streamed
 from aperag_api.flows.schemas import FlowDebugRequest, WorkflowDefinition
 from aperag_api.gateway import Services
 
@@ -33,11 +32,5 @@ async def debug_flow(
     bot_id: str, body: FlowDebugRequest, caller: Writer, request: Request, services: Services
 ) -> StreamingResponse:
     """Server-sent events of one run of the flow, with what each node was given and gave; then the answer."""
-
-    async def valid() -> bool:
-        return await find_caller(request) is not None
-
     told = await services.answers.debug(caller, bot_id, body.query)
-    lasting = while_valid(told, valid, every=services.turns.heartbeat)
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(lasting, media_type=MEDIA_TYPE, headers=headers)
+    return streamed(request, told, every=services.turns.heartbeat)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response
 
-from aperag_api.auth import Reader, Writer, find_caller
-from aperag_api.events.sse import MEDIA_TYPE
-from aperag_api.events.validity import while_valid
+from aperag_api.auth import Reader, Writer
+from aperag_api.events.streaming import streamed
 from aperag_api.gateway import Services
 from aperag_api.openai.schemas import Completion, CompletionRequest, Model, ModelList
 
@@ -45,12 +44,6 @@ async def create_chat_completion(
     if not body.stream:
         answer = await services.completions.whole(caller.user_id, turn)
         return JSONResponse(answer.model_dump(mode="json"), headers=headers)
-
-    async def valid() -> bool:
-        return await find_caller(request) is not None
-
     usage = body.stream_options is not None and body.stream_options.include_usage
     told = services.completions.chunks(turn, with_usage=usage)
-    lasting = while_valid(told, valid, every=services.turns.heartbeat)
-    headers |= {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(lasting, media_type=MEDIA_TYPE, headers=headers)
+    return streamed(request, told, every=services.turns.heartbeat, headers=headers)

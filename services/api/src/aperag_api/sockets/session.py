@@ -56,17 +56,25 @@ class ChatSession:
 
     async def run(self, frames: AsyncIterator[str], *, resume: bool) -> None:
         """Until the client goes: its turns go on without it."""
-        following = [asyncio.create_task(self._answer())]
-        if resume:
-            open_turns = await self.turns.open_in(self.caller.user_id, self.chat_id)
-            following += [asyncio.create_task(self._follow(turn)) for turn in open_turns]
+        answering = asyncio.create_task(self._answer())
+        reading = asyncio.create_task(self._read(frames))
+        tasks = {answering, reading}
         try:
-            async for text in frames:
-                await self._take(text)
+            if resume:
+                open_turns = await self.turns.open_in(self.caller.user_id, self.chat_id)
+                tasks |= {asyncio.create_task(self._follow(turn)) for turn in open_turns}
+            # Answering ends by a failure only: a connection that answers nothing any more is better closed.
+            done, _ = await asyncio.wait({answering, reading}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
-            for task in following:
+            for task in tasks:
                 task.cancel()
-            await asyncio.wait(following)
+            await asyncio.wait(tasks)
+
+    async def _read(self, frames: AsyncIterator[str]) -> None:
+        async for text in frames:
+            await self._take(text)
 
     async def _take(self, text: str) -> None:
         try:

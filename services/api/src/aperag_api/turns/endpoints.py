@@ -7,9 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import StreamingResponse
 
-from aperag_api.auth import Reader, Writer, find_caller
-from aperag_api.events.sse import MEDIA_TYPE
-from aperag_api.events.validity import while_valid
+from aperag_api.auth import Reader, Writer
+from aperag_api.events.streaming import streamed
 from aperag_api.gateway import Services
 from aperag_api.turns.schemas import AgentMessage, TurnOut, TurnSnapshot
 
@@ -48,14 +47,8 @@ async def turn_events(
     last_id: Annotated[str | None, Depends(_last_id)],
 ) -> StreamingResponse:
     """Server-sent events until the turn's ``stop`` or ``error``, which come once; a ``start`` begins the text anew."""
-
-    async def valid() -> bool:
-        return await find_caller(request) is not None
-
     told = await services.turns.follow(caller.user_id, turn_id, last_id)
-    lasting = while_valid(told, valid, every=services.turns.heartbeat)
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(lasting, media_type=MEDIA_TYPE, headers=headers)
+    return streamed(request, told, every=services.turns.heartbeat)
 
 
 @router.post("/turns/{turn_id}/cancel")

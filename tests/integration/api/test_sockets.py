@@ -1,0 +1,159 @@
+"""The WebSocket of a chat: who may open one, what it resumes, and when it ends; the agent is played by the test."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from sqlalchemy import text
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from aperag_api.sessions.service import Visitor
+from aperag_api.users import repository as users
+from aperag_common.testing.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from aperag_api.gateway import Gateway
+    from aperag_common.testing.hand_agent import HandAgent
+
+Person = Any
+
+
+@pytest_asyncio.fixture
+async def path(alice: Person, served: httpx.AsyncClient) -> str:
+    bot = (await alice.http.post("/bots", json={"title": "Tea"})).json()["id"]
+    chat = (await alice.http.post(f"/bots/{bot}/chats", json={})).json()["id"]
+    return f"/bots/{bot}/chats/{chat}"
+
+
+@asynccontextmanager
+async def opened(served: httpx.AsyncClient, path: str, query: str = "", **headers: str) -> AsyncIterator[Any]:
+    url = str(served.base_url).rstrip("/").replace("http", "ws", 1) + f"{path}/connect{query}"
+    shown = headers or {"authorization": served.headers["authorization"]}
+    async with connect(url, additional_headers=shown, proxy=None) as socket:
+        yield socket
+
+
+async def refusal(served: httpx.AsyncClient, path: str, **headers: str) -> int:
+    with pytest.raises(InvalidStatus) as refused:
+        async with opened(served, path, **headers):
+            pass
+    return int(refused.value.response.status_code)
+
+
+async def frames(socket: Any) -> list[dict[str, Any]]:
+    told: list[dict[str, Any]] = []
+    async with asyncio.timeout(30):
+        while not told or told[-1]["type"] not in {"stop", "error"}:
+            told.append(json.loads(await socket.recv()))
+    return told
+
+
+async def cookie_of(gateway: Gateway, engine: AsyncEngine, person: Person) -> str:
+    async with engine.begin() as conn:
+        user = await users.by_id(conn, person.id)
+        assert user is not None
+        token = await gateway.identity.sessions.open(conn, user, Visitor("127.0.0.1", "tests"))
+    return f"session={token}"
+
+
+async def test_it_opens_to_the_owner_of_the_chat_and_to_nobody_else(
+    served: httpx.AsyncClient, path: str, alice: Person, mallory: Person, engine: AsyncEngine, gateway: Gateway
+) -> None:
+    cookie = await cookie_of(gateway, engine, alice)
+    own = f"http://{served.base_url.netloc.decode()}"
+    for headers in ({"authorization": f"Bearer {alice.key}"}, {"cookie": cookie}, {"cookie": cookie, "origin": own}):
+        async with opened(served, path, **headers):
+            pass
+    assert await refusal(served, path, cookie=cookie, origin="https://elsewhere.example") == 403
+    assert await refusal(served, path, authorization=f"Bearer {mallory.key}") == 403
+    assert await refusal(served, path, authorization="Bearer sk-nobody") == 403
+    read = (await alice.http.post("/apikeys", json={"scope": "read"})).json()["key"]
+    assert await refusal(served, path, authorization=f"Bearer {read}") == 403
+    some = (await alice.http.post("/apikeys", json={"collection_ids": [await alice.collection()]})).json()["key"]
+    assert await refusal(served, path, authorization=f"Bearer {some}") == 403
+    async with engine.begin() as conn:
+        await conn.execute(text("UPDATE users SET role = 'ro' WHERE id = :id"), {"id": alice.id})
+    assert await refusal(served, path, authorization=f"Bearer {alice.key}") == 403
+
+
+async def test_questions_are_answered_in_their_order_and_what_runs_is_resumed_unless_refused(
+    served: httpx.AsyncClient, path: str, alice: Person, agent: HandAgent
+) -> None:
+    running = (await alice.http.post(f"{path}/turns", json={"query": "before", "message_id": "m0"})).json()["id"]
+    async with opened(served, path) as socket, opened(served, path, "?resume=false") as other:
+        async with agent.holding(running) as held:
+            await held.told.text("Yes.")
+            await held.end()
+        assert {it["id"] for it in await frames(socket)} == {"m0"}
+        for name in ("m1", "m2"):
+            await other.send(json.dumps({"query": name, "message_id": name, "collections": []}))
+        for name in ("m1", "m2"):
+            turn = await begun(alice, path, name)
+            await agent.answer(turn, name)
+            told = await frames(other)
+            assert {it["id"] for it in told} == {name}
+            assert "".join(it["data"] for it in told if it["type"] == "message") == name
+
+
+async def begun(alice: Person, path: str, message_id: str) -> str:
+    """The id of the turn, once it is there."""
+
+    async def look() -> str:
+        history = (await alice.http.get(path)).json()["history"]
+        return next((turn[0]["part_id"].removesuffix("-q") for turn in history if turn[0]["id"] == message_id), "")
+
+    return await until(look, within=30)
+
+
+@pytest.mark.parametrize("settings", [{"event_heartbeat": "PT0.2S"}], indirect=True)
+async def test_it_ends_with_the_key_that_it_was_opened_with(
+    served: httpx.AsyncClient, path: str, alice: Person
+) -> None:
+    made = (await alice.http.post("/apikeys", json={})).json()
+    async with opened(served, path, authorization=f"Bearer {made['key']}") as socket:
+        await alice.http.delete(f"/apikeys/{made['id']}")
+        async with asyncio.timeout(30):
+            with pytest.raises(ConnectionClosed) as closed:
+                await socket.recv()
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1008
+
+
+async def test_a_frame_that_is_too_large_ends_the_connection_and_nothing_else(
+    served: httpx.AsyncClient, path: str
+) -> None:
+    async with opened(served, path) as socket:
+        await socket.send("x" * 1_000_000)
+        async with asyncio.timeout(30):
+            with pytest.raises(ConnectionClosed) as closed:
+                await socket.recv()
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1009
+    async with opened(served, path) as socket:
+        await socket.send("[]")
+        assert (await frames(socket))[-1]["type"] == "error"
+
+
+async def test_a_deleted_chats_files_are_gone_with_it(alice: Person, path: str) -> None:
+    chat = path.rpartition("/")[2]
+    made = (await alice.http.post(f"/chats/{chat}/documents", files={"file": ("a.txt", b"tea")})).json()
+    home = next(it["id"] for it in (await alice.http.get("/collections")).json()["items"] if it["type"] == "CHAT")
+    assert (await alice.http.get(f"/collections/{home}/documents/{made['id']}")).status_code == 200
+    assert (await alice.http.delete(path)).status_code == 204
+    assert (await alice.http.get(f"/collections/{home}/documents/{made['id']}")).status_code == 404
+    second = (await alice.http.post(f"{path.rpartition('/')[0]}", json={})).json()["id"]
+    kept = await alice.http.post(f"/chats/{second}/documents", files={"file": ("a.txt", b"tea")})
+    assert kept.status_code == 200
+    assert (await alice.http.delete(path.rpartition("/chats/")[0])).status_code == 204
+    assert (await alice.http.get(f"/collections/{home}/documents/{kept.json()['id']}")).status_code == 404
