@@ -43,7 +43,8 @@ async def test_the_owner_publishes_and_takes_back_as_often_as_they_like(alice: P
     assert first["is_published"]
     assert (await alice.http.post(path)).status_code == 204
     assert (await alice.http.get(path)).json() == first, "what is published already keeps its date"
-    for shown in ((await alice.http.get("/collections")).json()["items"][0],
+    listed = {it["id"]: it for it in (await alice.http.get("/collections")).json()["items"]}
+    for shown in (listed[victim.collection],
                   (await alice.http.get(f"/collections/{victim.collection}")).json()):  # fmt: skip
         assert (shown["is_published"], shown["published_at"]) == (True, first["published_at"])
     assert (await alice.http.delete(path)).status_code == 204

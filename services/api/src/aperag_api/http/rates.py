@@ -59,8 +59,13 @@ class Rates:
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._limits = {kind: parse(getattr(settings, kind)) for kind in Kind} if settings.enabled else {}
 
-    async def take(self, request: HTTPConnection, caller: Caller | None, kind: Kind) -> None:
-        """Raises ``TooManyRequests`` where the caller has none left of this kind."""
+    async def take(self, request: Request, caller: Caller | None) -> None:
+        """Raises ``TooManyRequests`` where the caller has none left of the kind that the request is of."""
+        path = request.scope["path"].removeprefix("/api/v1")
+        await self.take_of(kind_of(request.method, path, known=caller is not None), request, caller)
+
+    async def take_of(self, kind: Kind, request: HTTPConnection, caller: Caller | None) -> None:
+        """As ``take``, for what is no request of its own."""
         limit = self._limits.get(kind)
         if limit is None:
             return
@@ -77,8 +82,7 @@ class Rates:
 async def within_rate(request: Request, caller: Anyone) -> None:
     """A dependency of every route below /api/v1 and /v1."""
     rates: Rates = request.app.state.rates
-    path = request.scope["path"].removeprefix("/api/v1")
-    await rates.take(request, caller, kind_of(request.method, path, known=caller is not None))
+    await rates.take(request, caller)
 
 
 WithinRate = Annotated[None, Depends(within_rate)]

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from aperag_api.auth import Caller
+    from aperag_api.http.rates import Rates
     from aperag_api.http.settings import IdempotencySettings
     from aperag_api.idempotency.repository import Claim, Earlier
 
@@ -126,7 +127,8 @@ class Idempotency:
                 earlier = await repository.find(conn, caller.user_id, key)
             if earlier is not None:
                 await body.drain(self._max_form)
-                await request.app.state.rates.take(request, caller)
+                rates: Rates = request.app.state.rates
+                await rates.take(request, caller)
                 return _answer_of(earlier, fingerprint)
         message = f"Another request with this {HEADER} comes and goes: try again"
         raise InUse(message, retry_after=timedelta(seconds=1))

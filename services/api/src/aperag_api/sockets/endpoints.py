@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from aperag_api.auth import find_caller, keep_within, may_write
-from aperag_api.http.rates import Kind
+from aperag_api.http.rates import Kind, Rates
 from aperag_api.sockets.session import ChatSession
 from aperag_common import errors
 
@@ -76,7 +76,8 @@ async def _admitted(websocket: WebSocket, gateway: Gateway, bot_id: str, chat_id
 
 
 async def _admit(websocket: WebSocket, caller: Caller) -> None:
-    await websocket.app.state.rates.take(websocket, caller, Kind.WRITE)
+    rates: Rates = websocket.app.state.rates
+    await rates.take_of(Kind.WRITE, websocket, caller)
 
 
 async def _texts(websocket: WebSocket) -> AsyncIterator[str]:
