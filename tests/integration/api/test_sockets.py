@@ -106,6 +106,36 @@ async def test_questions_are_answered_in_their_order_and_what_runs_is_resumed_un
             assert "".join(it["data"] for it in told if it["type"] == "message") == name
 
 
+async def test_a_question_that_is_sent_again_after_a_reconnect_is_told_once(
+    served: httpx.AsyncClient, path: str, alice: Person, agent: HandAgent
+) -> None:
+    question = json.dumps({"query": "How long?", "message_id": "m1", "collections": []})
+    async with opened(served, path) as socket:
+        await socket.send(question)
+        turn = await begun(alice, path, "m1")
+    async with opened(served, path) as socket:
+        await socket.send(question)
+        await socket.send("[]")
+        assert json.loads(await socket.recv())["type"] == "error", "the question before it was taken"
+        await agent.answer(turn, "Three ", "minutes.")
+        told = await frames(socket)
+        await socket.send("[]")
+        assert json.loads(await socket.recv())["type"] == "error", "nothing is told after the end"
+    assert "".join(it["data"] for it in told if it["type"] == "message") == "Three minutes."
+
+
+async def test_what_waits_for_its_turn_can_be_cancelled_too(
+    served: httpx.AsyncClient, path: str, alice: Person
+) -> None:
+    async with opened(served, path) as socket:
+        for name in ("m1", "m2"):
+            await socket.send(json.dumps({"query": name, "message_id": name, "collections": []}))
+        await begun(alice, path, "m1")
+        await socket.send(json.dumps({"type": "cancel"}))
+        ended = [(await frames(socket))[-1], (await frames(socket))[-1]]
+    assert [(it["type"], it["id"]) for it in ended] == [("stop", "m1"), ("stop", "m2")]
+
+
 async def begun(alice: Person, path: str, message_id: str) -> str:
     """The id of the turn, once it is there."""
 

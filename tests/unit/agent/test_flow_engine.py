@@ -161,6 +161,10 @@ def test_lists_are_merged_in_turn_and_each_text_stands_once() -> None:
     words = [Passage(text=it, score=score) for it, score in (("b", 7.0), ("c", 3.0))]
     inputs = MergeInputs(vector_search_docs=docs, fulltext_search_docs=words)
     assert [it.text for it in _merged(inputs)] == ["a", "b", "c"]
+    both = MergeInputs(
+        vector_search_docs=[Passage(text=it) for it in "ABC"], fulltext_search_docs=[Passage(text=it) for it in "DEA"]
+    )
+    assert [it.text for it in _merged(both)] == ["A", "D", "B", "E", "C"], "what both found stays where it stood first"
     assert len(_merged(inputs.model_copy(update={"deduplicate": False}))) == 4
 
 

@@ -73,8 +73,10 @@ def test_a_run_that_writes_the_same_again_goes_on_where_the_text_stood() -> None
 
 
 def test_a_run_that_writes_something_else_is_an_error_and_no_answer() -> None:
-    told = chunks(events(START, says("Three ")), events(START, says("Four minutes."), run=2))
-    assert told[-1]["error"]["code"] == "answer_begun_anew"
+    for second in ((says("Four minutes."), says(" Or so.")), (says("Th"),)):
+        told = chunks(events(START, says("Three ")), events(START, *second, STOP, run=2))
+        assert [it["error"]["code"] for it in told if "error" in it] == ["answer_begun_anew"]
+        assert told[-1].keys() == {"error"}
 
 
 def test_a_failed_turn_is_an_error_and_no_end() -> None:

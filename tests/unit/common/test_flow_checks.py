@@ -105,4 +105,6 @@ def test_a_plain_reference_is_no_template_for_the_sandbox_whatever_its_id() -> N
     assert reference_in("{{ nodes.a.output.docs }} and more") is None
     drawn = flow(START, node("l-1", "llm", prompt_template="{{ nodes.s-1.output.query }}, {query}", docs=DOCS))
     assert list(templates(drawn)) == [("node l-1, prompt_template", "{{ nodes['s-1'].output.query }}, {query}")]
-    assert renderable("{{ nodes.a.output.x - nodes.b.output.y }}") == "{{ nodes.a.output.x - nodes.b.output.y }}"
+    assert renderable("{{ nodes.1.output.x - nodes.items.output.y }}") == (
+        "{{ nodes['1'].output.x - nodes['items'].output.y }}"
+    )

@@ -64,7 +64,7 @@ async def serve(settings: Settings) -> None:
     async with open_runtime(settings, service=SERVICE) as runtime:
         models = Models.of(runtime.engine, settings)
         sender = Sender(runtime.bus.nc)
-        gateway, templates = connect(settings.api_url), Templates()
+        gateway, templates = connect(settings.api_url), Templates(most_waiting=None, processes=2)
         runs = make_runs(runtime, settings, models, sender, gateway, templates)
         worker = make_worker(runtime, settings, runs)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _PATH = r"nodes\.([A-Za-z0-9_-]+)\.output\.([A-Za-z_][A-Za-z0-9_]*)"
 _REFERENCE = re.compile(rf"\s*{{{{\s*{_PATH}\s*}}}}\s*\Z")
 _PATHS = re.compile(_PATH)
-_HYPHENATED = re.compile(r"\bnodes\.([A-Za-z0-9_]*-[A-Za-z0-9_-]*)\.output\b")
+_NAMED = re.compile(r"\bnodes\.([A-Za-z0-9_-]+)\.output\b")
 _MARKS = ("{{", "{%", "{#")
 
 
@@ -43,5 +43,5 @@ def is_template(value: Any) -> bool:
 
 
 def renderable(template: str) -> str:
-    """Ids with hyphens are names for clients, and a subtraction for the template language."""
-    return _HYPHENATED.sub(r"nodes['\1'].output", template)
+    """Ids are names for clients: to the template language one may be a number, a subtraction, or a method of its own."""
+    return _NAMED.sub(r"nodes['\1'].output", template)

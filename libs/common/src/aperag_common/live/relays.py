@@ -51,7 +51,7 @@ class TurnRelays:
                 self._nc, turn_id, self._stored, self._silence, self._pulse, self._on_gap
             )
             relay.readers += 1
-            await relay.begin()
+            await self._begin(relay)
             if not new:
                 relay.catch_up()
         else:
@@ -65,6 +65,23 @@ class TurnRelays:
                 task.add_done_callback(self._lingering.discard)
             else:
                 await self._leave(relay)
+
+    async def _begin(self, relay: TurnRelay) -> None:
+        """A reader that goes away meanwhile leaves no relay behind that nobody feeds; who joined it is served as well."""
+        beginning = asyncio.create_task(relay.begin())
+        try:
+            await asyncio.shield(beginning)
+        except asyncio.CancelledError:
+            beginning.add_done_callback(lambda _: self._leave_soon(relay))
+            raise
+        except Exception:
+            await self._leave(relay)
+            raise
+
+    def _leave_soon(self, relay: TurnRelay) -> None:
+        task = asyncio.create_task(self._leave(relay))
+        self._lingering.add(task)
+        task.add_done_callback(self._lingering.discard)
 
     async def close(self) -> None:
         for task in self._lingering:

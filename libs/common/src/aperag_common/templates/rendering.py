@@ -27,12 +27,16 @@ _LOST = "it took too long, or ended the process that rendered it"
 
 
 class Templates:
-    """The same limits hold for whatever renders what users wrote; raises ``Busy`` where too many wait for it."""
+    """The same limits hold for whatever renders what users wrote.
 
-    def __init__(self) -> None:
+    Where more than ``most_waiting`` wait for it, ``Busy`` is raised; with None everybody waits for their turn.
+    """
+
+    def __init__(self, *, most_waiting: int | None = MOST_WAITING, processes: int = PROCESSES) -> None:
+        self._most = most_waiting
         self._waiting = 0
         self._pool = ProcessPool(
-            PROCESSES, initializer=limit_memory, idle_seconds=IDLE_SECONDS, abandoned_seconds=ABANDONED_SECONDS
+            processes, initializer=limit_memory, idle_seconds=IDLE_SECONDS, abandoned_seconds=ABANDONED_SECONDS
         )
 
     async def close(self) -> None:
@@ -58,7 +62,7 @@ class Templates:
 
     @asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
-        if self._waiting >= MOST_WAITING:
+        if self._most is not None and self._waiting >= self._most:
             message = "Too many templates are being tried: try again"
             raise errors.Busy(message, retry_after=RETRY_AFTER)
         self._waiting += 1

@@ -15,11 +15,13 @@ from aperag_agent.gateway.searches import Found
 from aperag_agent.local.model import extractive
 from aperag_agent.tools.findings import Findings
 from aperag_agent.turns.failures import silent
+from aperag_agent.turns.telling import sound
+from aperag_common import errors
 from aperag_common.flows.nodes import LLM, MERGE, RERANK, SEARCHES, START
 from aperag_models.refs import ModelRef, Scenario
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Coroutine, Iterable, Sequence
 
     from pydantic_ai.messages import ModelMessage
     from pydantic_ai.usage import RunUsage
@@ -36,6 +38,7 @@ Given = tuple[dict[str, Any], dict[str, Any]]
 """Outputs, and what else is worth telling."""
 
 OF_CHATS = frozenset({"vector_search", "fulltext_search"})
+QUERY_CHARACTERS = 10_000
 BY_MEANING = frozenset({"vector_search", "summary_search", "vision_search"})
 
 
@@ -80,14 +83,21 @@ class Runners:
             leg["similarity"] = inputs.similarity_threshold
         if type_ == "fulltext_search" and inputs.keywords:
             leg["keywords"] = inputs.keywords
-        body = {"query": inputs.query or self.turn.question, type_: leg}
+        body = {"query": self._query(inputs.query), type_: leg}
         asked = list(dict.fromkeys(inputs.collection_ids or self.turn.request.get("collections") or ()))
         searches = [self.searches.collection(it, body) for it in asked]
         if type_ in OF_CHATS and self.turn.request.get("chat_files"):
             searches.append(self.searches.chat(self.turn.chat_id, body))
-        found = await asyncio.gather(*searches)
+        found = await together(searches)
         problems = {name: why for it in found for name, why in it.errors.items()}
+        if type_ in OF_CHATS and type_ in problems:
+            # There is a worker for these: what fails now may work later, and nothing found would be no truth.
+            raise errors.Retryable(problems[type_], code="SEARCH_FAILED")
         return {"docs": _best(found, inputs.top_k)}, {"errors": problems} if problems else {}
+
+    def _query(self, given: str | None) -> str:
+        """A search takes less than a question may have."""
+        return ((given or "").strip() or self.turn.question)[:QUERY_CHARACTERS]
 
     async def _rerank(self, inputs: RerankInputs) -> Given:
         if not inputs.docs:
@@ -139,7 +149,7 @@ class Runners:
         if inputs.docs or self.searching or not self.turn.request.get("chat_files"):
             return inputs.docs
         legs = {"vector_search": {"topk": 5, "similarity": 0.2}, "fulltext_search": {"topk": 5}}
-        found = await self.searches.chat(self.turn.chat_id, {"query": self.turn.question, **legs})
+        found = await self.searches.chat(self.turn.chat_id, {"query": self._query(None), **legs})
         return list(found.passages)
 
 
@@ -150,9 +160,19 @@ class _Text:
     def event(self, event: Any) -> None:
         match event:
             case PartStartEvent(part=TextPart(content=text)) | PartDeltaEvent(delta=TextPartDelta(content_delta=text)):
-                self.pieces += [text] if text else []
+                self.pieces += [sound(text)] if text else []
             case _:
                 pass
+
+
+async def together(searches: Sequence[Coroutine[Any, Any, Found]]) -> list[Found]:
+    """Side by side; the first failure ends the others."""
+    tasks = [asyncio.create_task(it) for it in searches]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def _merged(inputs: MergeInputs) -> list[Passage]:
@@ -162,7 +182,10 @@ def _merged(inputs: MergeInputs) -> list[Passage]:
     mixed = [found[place] for place in range(depth) for found in lists if place < len(found)]
     if not inputs.deduplicate:
         return mixed
-    return list({passage.text: passage for passage in reversed(mixed)}.values())[::-1]
+    first: dict[str, Passage] = {}
+    for passage in mixed:
+        first.setdefault(passage.text, passage)
+    return list(first.values())
 
 
 def _best(found: Sequence[Found], top_k: int) -> list[Passage]:

@@ -59,9 +59,9 @@ class AnswerService:
         """The whole answer; what goes wrong is an answer too."""
         try:
             turn = await self._ask(caller, asked)
+            ended = await self.turns.ended(caller.user_id, turn.id)
         except errors.ApeRAGError as err:
             return problem(err.message)
-        ended = await self.turns.ended(caller.user_id, turn.id)
         if ended.state is TurnState.FAILED:
             return problem("The answer could not be made." if ended.error is None else ended.error.message)
         at = time.time() if ended.ended_at is None else ended.ended_at.timestamp()

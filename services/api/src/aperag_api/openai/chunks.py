@@ -37,10 +37,11 @@ class Chunks:
     _sent: str = ""
     _run: str = ""
     _opened: bool = False
+    _failed: bool = False
     _references: list[Mapping[str, Any]] = field(default_factory=list)
 
     def of(self, events: Iterable[TurnEvent]) -> list[bytes]:
-        return [line for event in events for line in self._of(event)]
+        return [line for event in events if not self._failed for line in self._of(event)]
 
     def _of(self, event: TurnEvent) -> list[bytes]:
         added = self._text.take(event)
@@ -71,15 +72,22 @@ class Chunks:
         if not self._run.startswith(self._sent):
             if self._sent.startswith(self._run):
                 return []
-            message = "The answer was begun anew and reads differently now: it stands in its chat."
-            return [_line(error_body(500, message, "answer_begun_anew"))]
+            return self._anew()
         fresh = self._run[len(self._sent) :]
         # Clients count on more than one piece, also of an answer that came at once.
         pieces = [fresh] if self._sent or len(fresh) < 2 else [fresh[: len(fresh) // 2], fresh[len(fresh) // 2 :]]
         self._sent = self._run
         return [self._chunk({"content": piece}) for piece in pieces if piece]
 
+    def _anew(self) -> list[bytes]:
+        """The end: what was sent is no part of the answer."""
+        self._failed = True
+        message = "The answer was begun anew and reads differently now: it stands in its chat."
+        return [_line(error_body(500, message, "answer_begun_anew"))]
+
     def _stopped(self, event: TurnEvent) -> list[bytes]:
+        if self._run != self._sent:
+            return self._anew()
         lines = [self._chunk({}, "stop", references=self._references)]
         if self.with_usage:
             usage = usage_of(event.data.get("usage")).model_dump()

@@ -101,6 +101,18 @@ async def _watch(websocket: WebSocket, every: float) -> None:
     while True:
         await asyncio.sleep(every)
         with suppress(SQLAlchemyError, ConnectionError):  # while the database is away nobody can revoke anything
-            if await find_caller(websocket) is None:
-                await websocket.close(POLICY_VIOLATION, "This login or key is not valid any more")
+            if not await _still(websocket):
+                await websocket.close(POLICY_VIOLATION, "This login or key may not ask here any more")
                 return
+
+
+async def _still(websocket: WebSocket) -> bool:
+    try:
+        caller = await find_caller(websocket)
+        if caller is None:
+            return False
+        await may_write(caller)
+        keep_within(caller, None)
+    except errors.ApeRAGError:
+        return False
+    return True

@@ -7,6 +7,7 @@ its beginning, as a ``start`` says, and goes on.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 import uuid
 from contextlib import aclosing
@@ -48,7 +49,9 @@ class ChatSession:
     send: Callable[[dict[str, Any]], Awaitable[None]]
     admit: Callable[[], Awaitable[None]]
     _waiting: asyncio.Queue[AgentMessage] = field(default_factory=lambda: asyncio.Queue(MOST_WAITING))
-    _asked: dict[str, str] = field(default_factory=dict)
+    _followed: dict[str, tuple[str, asyncio.Event]] = field(default_factory=dict)
+    _cancelled: set[str] = field(default_factory=set)
+    _pending: list[str] = field(default_factory=list)
 
     @property
     def flow(self) -> bool:
@@ -85,29 +88,46 @@ class ChatSession:
         if isinstance(asked, Cancel):
             await self._cancel(asked)
             return
+        asked = asked.model_copy(update={"message_id": asked.message_id or secrets.token_hex(16)})
         try:
             self._waiting.put_nowait(asked)
         except asyncio.QueueFull:
             await self._problem(text_of(Problem.TOO_MANY, asked.language), asked.message_id)
+        else:
+            self._pending.append(str(asked.message_id))
 
     async def _answer(self) -> None:
         while True:
             message = await self._waiting.get()
             try:
-                await self.admit()
-                turn = await self.turns.start(self.caller, self.bot_id, self.chat_id, message)
-            except FlowConfigNotFound:
-                await self._problem(text_of(Problem.FLOW, message.language), message.message_id)
-            except errors.ApeRAGError as err:
-                await self._problem(err.message, message.message_id)
-            except (SQLAlchemyError, OSError):
-                log.exception("socket.question_failed", chat_id=self.chat_id)
-                await self._problem(text_of(Problem.UNKNOWN, message.language), message.message_id)
-            else:
-                await self._follow(turn)
+                await self._ask(message)
+            finally:
+                self._pending.remove(str(message.message_id))
+                self._cancelled.discard(str(message.message_id))
+
+    async def _ask(self, message: AgentMessage) -> None:
+        try:
+            await self.admit()
+            turn = await self.turns.start(self.caller, self.bot_id, self.chat_id, message)
+            if turn.message_id in self._cancelled:
+                await self._stop(turn.id)
+        except FlowConfigNotFound:
+            await self._problem(text_of(Problem.FLOW, message.language), message.message_id)
+        except errors.ApeRAGError as err:
+            await self._problem(err.message, message.message_id)
+        except (SQLAlchemyError, OSError):
+            log.exception("socket.question_failed", chat_id=self.chat_id)
+            await self._problem(text_of(Problem.UNKNOWN, message.language), message.message_id)
+        else:
+            await self._follow(turn)
 
     async def _follow(self, turn: TurnOut) -> None:
-        self._asked[turn.message_id] = turn.id
+        """Told once on a connection, however often it is asked for there."""
+        if (followed := self._followed.get(turn.message_id)) is not None:
+            await followed[1].wait()
+            return
+        ended = asyncio.Event()
+        self._followed[turn.message_id] = turn.id, ended
         shown = FlowFrames(turn.message_id, turn.ordinal, socket=True) if self.flow else AgentFrames(turn.message_id)
         try:
             async with aclosing(self.turns.told(turn.id)) as batches:
@@ -115,18 +135,23 @@ class ChatSession:
                     for told in shown.of(events):
                         await self.send(told)
         finally:
-            self._asked.pop(turn.message_id, None)
+            ended.set()
+            del self._followed[turn.message_id]
 
     async def _cancel(self, wanted: Cancel) -> None:
-        named = [wanted.message_id] if wanted.message_id is not None else list(self._asked)
-        for message_id in named:
-            turn_id = self._asked.get(message_id)
-            if turn_id is None:
-                continue
-            try:
-                await self.turns.cancel(self.caller.user_id, turn_id)
-            except errors.ApeRAGError:
-                log.info("socket.cancelled_late", turn_id=turn_id)
+        """What waits for its turn is begun, and cancelled at once: its history says so."""
+        here = [*self._followed, *self._pending]
+        for message_id in dict.fromkeys(here if wanted.message_id is None else [wanted.message_id]):
+            if (followed := self._followed.get(message_id)) is not None:
+                await self._stop(followed[0])
+            elif message_id in self._pending:
+                self._cancelled.add(message_id)
+
+    async def _stop(self, turn_id: str) -> None:
+        try:
+            await self.turns.cancel(self.caller.user_id, turn_id)
+        except (errors.ApeRAGError, SQLAlchemyError, OSError) as err:
+            log.info("socket.not_cancelled", turn_id=turn_id, error=repr(err))
 
     async def _problem(self, message: str, message_id: str | None = None) -> None:
         named = "error" if not self.flow else message_id or str(uuid.uuid4())
