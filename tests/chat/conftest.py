@@ -13,7 +13,7 @@ from aperag_common.settings import PostgresSettings
 from aperag_common.testing.client import Client
 from aperag_common.testing.provider import Provider, providing
 from aperag_common.testing.stack import Stack
-from aperag_common.testing.talk import Talk, offer
+from aperag_common.testing.talk import MODEL, Talk, offer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -69,3 +69,13 @@ async def provider() -> AsyncIterator[Provider]:
 async def talk(client: Client, provider: Provider) -> Talk:
     """A chat whose turns ``provider`` answers."""
     return await Talk.begin(client, await offer(client, provider))
+
+
+@pytest_asyncio.fixture
+async def bot(client: Client, talk: Talk) -> AsyncIterator[str]:
+    """An agent bot whose model the tests script."""
+    completion = {"model_service_provider": talk.provider, "model": MODEL}
+    config = {"agent": {"completion": completion, "collections": []}}
+    made = await client.json("POST", "/bots", json={"title": f"Tea {talk.chat}", "type": "agent", "config": config})
+    yield made["id"]
+    await client.http.delete(f"/bots/{made['id']}")

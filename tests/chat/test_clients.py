@@ -30,16 +30,6 @@ pytestmark = pytest.mark.timeout(180)
 QUESTION = [{"role": "user", "content": "How hot is green tea brewed?"}]
 
 
-@pytest_asyncio.fixture
-async def bot(client: Client, talk: Talk) -> AsyncIterator[str]:
-    """An agent bot whose model the tests script."""
-    completion = {"model_service_provider": talk.provider, "model": MODEL}
-    config = {"agent": {"completion": completion, "collections": []}}
-    made = await client.json("POST", "/bots", json={"title": f"Tea {talk.chat}", "type": "agent", "config": config})
-    yield made["id"]
-    await client.http.delete(f"/bots/{made['id']}")
-
-
 def sdk(stack: Stack, **options: Any) -> openai.AsyncOpenAI:
     return openai.AsyncOpenAI(base_url=f"{stack.url}/v1", api_key=stack.api_key, **options)
 
