@@ -73,7 +73,8 @@ def server_binary() -> str:
 class NatsServer(LocalServer):
     """nats-server with JetStream under ``directory``, on loopback; every publish is fsynced before it is acked.
 
-    Without ``users`` anyone on this machine may do anything: for tests. With a ``certificate`` it speaks TLS only.
+    Without ``users`` anyone on this machine may do anything, and with ``durable=False`` nothing is fsynced, which a power
+    cut alone would show: for tests. With a ``certificate`` it speaks TLS only.
     """
 
     name: ClassVar[str] = "nats"
@@ -89,6 +90,7 @@ class NatsServer(LocalServer):
         max_payload: int = MEGABYTE,
         max_file_store: int = 20 * GIGABYTE,
         max_memory_store: int = 256 * MEGABYTE,
+        durable: bool = True,
     ) -> None:
         super().__init__(directory, port=port)
         self.monitor_port = monitor_port or ports.free_port()
@@ -97,6 +99,7 @@ class NatsServer(LocalServer):
         self.store = directory / "jetstream"
         self._limits = {"max_file_store": max_file_store, "max_memory_store": max_memory_store}
         self._max_payload = max_payload
+        self._sync = {"sync_interval": "always"} if durable else {}
         self._config_file = directory / "nats.conf"
         self._pid_file = directory / "nats.pid"
 
@@ -133,7 +136,7 @@ class NatsServer(LocalServer):
             "pid_file": str(self._pid_file),
             "max_payload": self._max_payload,
             # The default fsyncs every two minutes: what was acked in between would not survive a power cut.
-            "jetstream": {"store_dir": str(self.store), "sync_interval": "always", **self._limits},
+            "jetstream": {"store_dir": str(self.store), **self._sync, **self._limits},
         }
         if self.users is not None:
             settings["authorization"] = {"users": [_user(user) for user in self.users.values()]}

@@ -37,7 +37,7 @@ from aperag_api.prompts.service import PromptService
 from aperag_api.providers.service import ProviderService
 from aperag_api.queues.service import QueueService
 from aperag_api.quotas.service import QuotaService
-from aperag_api.routers import beside, v1
+from aperag_api.routers import routes_of
 from aperag_api.searches.assembly import embedding_models, search_service
 from aperag_api.sharing.service import SharingService
 from aperag_api.summaries.service import SummaryService
@@ -116,8 +116,7 @@ def make_app(gateway: Gateway, runtime: Runtime, settings: Settings) -> FastAPI:
     app.add_middleware(Audit, trail=gateway.audit.trail, proxies=proxies)
     app.add_middleware(HeadLimits, limits=settings.requests, max_head_size=settings.http.max_head_size)
     errors.install(app)
-    app.include_router(v1(settings.deployment_mode))
-    app.include_router(beside())
+    app.router.routes.extend(routes_of(settings.deployment_mode))
     app.add_api_route("/health", _health, tags=["health"])
     app.router.routes.extend(routes(runtime.health, runtime.metrics))
     if settings.otel_enabled and settings.otel_fastapi_enabled:
