@@ -105,8 +105,9 @@ async def test_openais_client_reads_every_failure(stack: Stack, bot: str, provid
             await create(model="aperag", messages=QUESTION, extra_query={"bot_id": "bot0123456789abcdef"})
         with pytest.raises(openai.BadRequestError, match="bot_id is required"):
             await create(model="aperag", messages=QUESTION)
-        with pytest.raises(openai.BadRequestError, match="one answer at a time"):
+        with pytest.raises(openai.BadRequestError, match="one answer at a time") as refused:
             await create(model=bot, messages=QUESTION, n=2)
+        assert refused.value.param == "n"
         with pytest.raises(openai.BadRequestError, match="only text"):
             picture = [{"type": "image_url", "image_url": {"url": "data:"}}]
             await create(model=bot, messages=[{"role": "user", "content": picture}])

@@ -73,6 +73,21 @@ def test_what_could_not_run_is_named_with_its_node(drawn: Flow, said: str) -> No
     assert said in " | ".join(problems(drawn))
 
 
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    drawn = flow(START, node("llm", "llm", docs="{{ nodes.lost.output.docs }}"), node("x", "python"), edges="llm>llm")
+    said = problems(drawn)
+    assert [part for part in ("cycle: ", "no node lost", "of the type 'python'") if part in " | ".join(said)] == [
+        "cycle: ",
+        "no node lost",
+        "of the type 'python'",
+    ]
+    assert problems(flow(START, START, edges="start>lost start>gone"))[:3] == [
+        "two nodes have the id start",
+        "an edge names the node gone, which is not there",
+        "an edge names the node lost, which is not there",
+    ]
+
+
 def test_what_a_client_adds_is_kept_and_what_it_leaves_out_stays_out() -> None:
     posted = {
         "name": "f",

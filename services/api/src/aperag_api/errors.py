@@ -20,7 +20,7 @@ from starlette.routing import Match
 
 from aperag_api.audit.masking import clean
 from aperag_api.openai.failures import ROOT as OPENAI
-from aperag_api.openai.failures import TurnFailure, error_body
+from aperag_api.openai.failures import TurnFailure, error_body, invalid_body
 from aperag_api.validation import shown
 from aperag_common import errors
 
@@ -137,9 +137,7 @@ def _methods_of(request: Request) -> list[str]:
 async def _on_invalid(request: Request, exc: Exception) -> Response:
     invalid = shown(cast("RequestValidationError", exc).errors())
     if _is_openai(request):
-        place, reason = ".".join(map(str, invalid[0]["loc"][1:])), str(invalid[0]["msg"])
-        body = error_body(400, f"{place}: {reason}" if place else reason, "invalid_request", place or None)
-        return JSONResponse(body, 400)
+        return JSONResponse(invalid_body(invalid[0]), 400)
     if not _wants_problem(request):
         return JSONResponse({"detail": invalid}, 422)
     where = [{"loc": error["loc"], "type": error["type"], "msg": error["msg"]} for error in invalid]
@@ -148,7 +146,7 @@ async def _on_invalid(request: Request, exc: Exception) -> Response:
 
 def _answer(request: Request, failure: Failure) -> Response:
     if _is_openai(request):
-        told = error_body(failure.status, failure.message, failure.error_code)
+        told = error_body(failure.status, failure.message, failure.error_code, failure.details.get("param"))
         return JSONResponse(told, failure.status, headers=failure.headers)
     if _wants_problem(request):
         return _problem(request, failure)

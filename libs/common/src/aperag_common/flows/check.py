@@ -24,7 +24,7 @@ VARIABLES = frozenset({"nodes", "query"})
 
 def problems(flow: Flow) -> list[str]:
     """Each says which node it is about; a flow without any runs, as far as can be told beforehand."""
-    return list(_of_graph(flow)) or [it for node in flow.nodes for it in _of_node(flow, node)]
+    return [*_of_graph(flow), *(it for node in flow.nodes for it in _of_node(flow, node))]
 
 
 def templates(flow: Flow) -> Iterator[tuple[str, str]]:
@@ -42,17 +42,13 @@ def unknown_variables(variables: AbstractSet[str]) -> list[str]:
 
 def _of_graph(flow: Flow) -> Iterator[str]:
     ids = [node.id for node in flow.nodes]
-    known = set(ids)
-    if len(known) < len(ids):
-        yield f"two nodes have the id {next(it for it in ids if ids.count(it) > 1)}"
-        return
-    for edge in flow.edges:
-        if lost := {edge.source, edge.target} - known:
-            yield f"an edge names the node {min(lost)}, which is not there"
-            return
-    if circle := cycle(flow):
+    doubled = sorted({it for it in ids if ids.count(it) > 1})
+    lost = sorted({end for edge in flow.edges for end in (edge.source, edge.target)} - set(ids))
+    yield from (f"two nodes have the id {it}" for it in doubled)
+    yield from (f"an edge names the node {it}, which is not there" for it in lost)
+    # Only what is drawn whole has an order.
+    if not doubled and not lost and (circle := cycle(flow)):
         yield f"the nodes wait for each other in a cycle: {' -> '.join(circle)}"
-        return
     starts = [node.id for node in flow.nodes if node.type == START]
     if len(starts) != 1:
         yield f"a flow has one start node, this one has {len(starts)}"

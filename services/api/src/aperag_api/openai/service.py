@@ -103,21 +103,21 @@ def _id(turn: TurnOut) -> str:
 
 def _question(wanted: CompletionRequest) -> AgentMessage:
     """Raises ``InvalidParameter``."""
-    if (wanted.n or 1) > 1:
-        message = "n: one answer at a time is made here"
-        raise errors.InvalidParameter(message)
-    if wanted.tools or wanted.functions:
-        message = "tools: a bot uses tools of its own, and calls none of the client's"
-        raise errors.InvalidParameter(message)
     last = wanted.messages[-1]
     query = last.text.strip()
+    if (wanted.n or 1) > 1:
+        raise _refused("n", "one answer at a time is made here")
+    if wanted.tools or wanted.functions:
+        raise _refused("tools", "a bot uses tools of its own, and calls none of the client's")
     if last.role != "user" or not query:
-        message = "messages: the last one must be the user's, with a text"
-        raise errors.InvalidParameter(message)
+        raise _refused("messages", "the last one must be the user's, with a text")
     if len(query) > MOST_CHARACTERS:
-        message = f"messages: a question has at most {MOST_CHARACTERS} characters"
-        raise errors.InvalidParameter(message)
+        raise _refused("messages", f"a question has at most {MOST_CHARACTERS} characters")
     return AgentMessage(query=query)
+
+
+def _refused(param: str, reason: str) -> errors.InvalidParameter:
+    return errors.InvalidParameter(f"{param}: {reason}", details={"param": param})
 
 
 MOST_CHARACTERS = 32_000
