@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
 
 from aperag_common.bus.connection import Bus, connect
-from aperag_common.db.session import make_engine
-from aperag_common.settings import NatsSettings, PostgresSettings
+from aperag_common.settings import NatsSettings
 from aperag_common.testing.chaos.settings import HASTE, HOUSEKEEPING
 from aperag_common.testing.client import Client
-from aperag_common.testing.stack import Stack
+from aperag_common.testing.stack import Stack, rows_of, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -23,12 +21,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    environment = {**os.environ, **HOUSEKEEPING, **HASTE}  # noqa: TID251  the caller's own settings
-    stack = Stack(tmp_path_factory.mktemp("chaos") / "home", environment)
-    started = stack.up("--indexers", "2", "--reconcilers", "2")
-    assert started.returncode == 0, started.stdout + started.stderr
-    yield stack
-    assert stack.down() == []
+    home = tmp_path_factory.mktemp("chaos") / "home"
+    with running(home, "--indexers", "2", "--reconcilers", "2", settings={**HOUSEKEEPING, **HASTE}) as stack:
+        yield stack
 
 
 @pytest_asyncio.fixture
@@ -40,9 +35,8 @@ async def client(stack: Stack) -> AsyncIterator[Client]:
 @pytest_asyncio.fixture
 async def rows(stack: Stack) -> AsyncIterator[AsyncEngine]:
     """The stack's own database, to look at from outside."""
-    engine = make_engine(PostgresSettings(url=stack.postgres_url), name="tests")
-    yield engine
-    await engine.dispose()
+    async with rows_of(stack) as rows:
+        yield rows
 
 
 @pytest_asyncio.fixture

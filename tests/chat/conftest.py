@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
 
-from aperag_common.db.session import make_engine
-from aperag_common.settings import PostgresSettings
 from aperag_common.testing.client import Client
 from aperag_common.testing.provider import Provider, providing
-from aperag_common.testing.stack import Stack
+from aperag_common.testing.stack import Stack, rows_of, running
 from aperag_common.testing.talk import MODEL, Talk, offer
 
 if TYPE_CHECKING:
@@ -30,12 +27,9 @@ SETTINGS = {
 
 @pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    env = {**os.environ, **SETTINGS}  # noqa: TID251  the caller's own settings
-    stack = Stack(tmp_path_factory.mktemp("chat") / "home", env)
-    started = stack.up("--agents", "2", "--gateways", "2")
-    assert started.returncode == 0, started.stdout + started.stderr
-    yield stack
-    assert stack.down() == []
+    home = tmp_path_factory.mktemp("chat") / "home"
+    with running(home, "--agents", "2", "--gateways", "2", settings=SETTINGS) as stack:
+        yield stack
 
 
 @pytest_asyncio.fixture
@@ -54,9 +48,8 @@ async def other_gateway(stack: Stack) -> AsyncIterator[Client]:
 @pytest_asyncio.fixture
 async def rows(stack: Stack) -> AsyncIterator[AsyncEngine]:
     """The stack's own database, to look at from outside."""
-    engine = make_engine(PostgresSettings(url=stack.postgres_url), name="tests")
-    yield engine
-    await engine.dispose()
+    async with rows_of(stack) as rows:
+        yield rows
 
 
 @pytest_asyncio.fixture

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
 
-from aperag_common.db.session import make_engine
-from aperag_common.settings import PostgresSettings
 from aperag_common.testing.client import Client
-from aperag_common.testing.stack import Stack
+from aperag_common.testing.stack import Stack, rows_of, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -21,11 +18,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    stack = Stack(tmp_path_factory.mktemp("e2e") / "home", os.environ)  # noqa: TID251  the caller's own settings
-    started = stack.up()
-    assert started.returncode == 0, started.stdout + started.stderr
-    yield stack
-    assert stack.down() == []
+    with running(tmp_path_factory.mktemp("e2e") / "home") as stack:
+        yield stack
 
 
 @pytest_asyncio.fixture
@@ -37,6 +31,5 @@ async def client(stack: Stack) -> AsyncIterator[Client]:
 @pytest_asyncio.fixture
 async def rows(stack: Stack) -> AsyncIterator[AsyncEngine]:
     """The stack's own database, to look at from outside."""
-    engine = make_engine(PostgresSettings(url=stack.postgres_url), name="tests")
-    yield engine
-    await engine.dispose()
+    async with rows_of(stack) as rows:
+        yield rows

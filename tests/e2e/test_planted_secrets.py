@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets as random
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ from aperag_common.settings import NatsSettings, PostgresSettings
 from aperag_common.testing.client import Client
 from aperag_common.testing.planted import Secrets
 from aperag_common.testing.provider import Reply, providing
-from aperag_common.testing.stack import Stack
+from aperag_common.testing.stack import Stack, running
 from aperag_common.testing.talk import Talk, offer
 from aperag_common.testing.waiting import until
 
@@ -75,8 +74,7 @@ class Planting:
 @pytest.fixture(scope="module")
 def planting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planting]:
     secrets = Secrets()
-    env = {
-        **os.environ,  # noqa: TID251  the caller's own settings
+    settings = {
         "APERAG_OAUTH__PROVIDERS__STUB__CLIENT_ID": "aperag",
         "APERAG_OAUTH__PROVIDERS__STUB__CLIENT_SECRET": secrets.plant("oauth client secret", mark("Client")),
         "APERAG_OAUTH__PROVIDERS__STUB__ISSUER": "http://127.0.0.1:9",
@@ -89,13 +87,10 @@ def planting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planting]:
         "APERAG_OUTBOUND__ALLOW": '["127.0.0.1"]',
         "APERAG_TELEMETRY__LOG_LEVEL": "DEBUG",
     }
-    stack = Stack(tmp_path_factory.mktemp("planted") / "home", env)
-    started = stack.up("--nats-tls")
-    assert started.returncode == 0, started.stdout + started.stderr
-    for path in own_secrets(stack.home):
-        secrets.plant(path.name, path.read_text(encoding="ascii").strip())
-    yield Planting(stack, secrets)
-    assert stack.down() == []
+    with running(tmp_path_factory.mktemp("planted") / "home", "--nats-tls", settings=settings) as stack:
+        for path in own_secrets(stack.home):
+            secrets.plant(path.name, path.read_text(encoding="ascii").strip())
+        yield Planting(stack, secrets)
 
 
 def own_secrets(home: Path) -> list[Path]:

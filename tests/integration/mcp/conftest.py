@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import uuid
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -30,7 +29,7 @@ from aperag_common.metrics import Metrics
 from aperag_common.settings import HttpSettings, PostgresSettings
 from aperag_common.telemetry import Telemetry
 from aperag_common.testing.site import open_site
-from aperag_common.testing.stack import Stack
+from aperag_common.testing.stack import Stack, running
 from aperag_mcp.app import make_app, make_server
 from aperag_mcp.gateway.client import connect
 from aperag_mcp.settings import Settings
@@ -64,18 +63,14 @@ async def site(engine_port: int) -> AsyncIterator[Site]:
 
 @pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory, engine_port: int) -> Iterator[Stack]:
-    environment = {
-        **os.environ,  # noqa: TID251  the caller's own settings
+    settings = {
         # A key in the shell is the command line's: the service must not act with it.
         "APERAG_API_KEY": "sk-" + "0" * 32,
         "APERAG_WEB__DUCKDUCKGO_URL": f"http://127.0.0.1:{engine_port}/duckduckgo",
         "APERAG_OUTBOUND__ALLOW": json.dumps(["127.0.0.1"]),
     }
-    stack = Stack(tmp_path_factory.mktemp("mcp") / "home", environment)
-    started = stack.up()
-    assert started.returncode == 0, started.stdout + started.stderr
-    yield stack
-    assert stack.down() == []
+    with running(tmp_path_factory.mktemp("mcp") / "home", settings=settings) as stack:
+        yield stack
 
 
 @dataclass(slots=True)

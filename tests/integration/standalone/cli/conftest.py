@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 from typer.testing import CliRunner
 
-from aperag_common.testing.stack import Stack
+from aperag_common.testing.stack import Stack, running
 from aperag_standalone.cli.app import app
 
 if TYPE_CHECKING:
@@ -125,11 +125,8 @@ async def road(stack: Stack) -> AsyncIterator[Road]:
 
 @pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    stack = Stack(tmp_path_factory.mktemp("cli") / "home", os.environ)  # noqa: TID251  the caller's own settings
-    started = stack.up()
-    assert started.returncode == 0, started.stdout + started.stderr
-    yield stack
-    assert stack.down() == []
+    with running(tmp_path_factory.mktemp("cli") / "home") as stack:
+        yield stack
 
 
 @pytest.fixture

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
@@ -13,8 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from aperag_common.db.session import make_engine
+from aperag_common.settings import PostgresSettings
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 PATIENCE = 150.0
 
@@ -122,3 +129,31 @@ class Stack:
             return any(marks) or any(home in argument for argument in process.cmdline())
         except (psutil.Error, OSError):
             return False
+
+
+@contextmanager
+def running(home: Path, *options: str, settings: Mapping[str, str] | None = None) -> Iterator[Stack]:
+    """A started stack; ``settings`` go over the caller's environment.
+
+    It is stopped in order. Raises ``AssertionError`` where it does not start, or leaves a process behind.
+    """
+    stack = Stack(home, {**os.environ, **(settings or {})})  # noqa: TID251  the caller's own settings
+    try:
+        started = stack.up(*options)
+        if started.returncode != 0:
+            raise AssertionError(started.stdout + started.stderr)
+        yield stack
+    finally:
+        left = stack.down()
+    if left:
+        raise AssertionError(left)
+
+
+@asynccontextmanager
+async def rows_of(stack: Stack) -> AsyncIterator[AsyncEngine]:
+    """The stack's own database, to look at from outside."""
+    engine = make_engine(PostgresSettings(url=stack.postgres_url), name="tests")
+    try:
+        yield engine
+    finally:
+        await engine.dispose()
