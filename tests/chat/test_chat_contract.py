@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 from httpx_sse import aconnect_sse
 from sqlalchemy import text
+from tests.chat.description import Description
 
 from aperag_common.testing.provider import Reply
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from aperag_common.testing.client import Client
     from aperag_common.testing.provider import Provider
+    from aperag_common.testing.stack import Stack
     from aperag_common.testing.talk import Talk
 
 pytestmark = pytest.mark.timeout(180)
@@ -35,6 +37,16 @@ FLOW = {
     "nodes": [{"id": "start", "type": "start"}, {"id": "llm", "type": "llm"}],
     "edges": [{"source": "start", "target": "llm"}],
 }
+
+
+@pytest_asyncio.fixture
+async def client(client: Client, stack: Stack) -> AsyncIterator[Client]:
+    """Whose answers all keep to the gateway's own description."""
+    described = Description((await client.http.get(f"{stack.url}/openapi.json")).json())
+    client.http.event_hooks["response"].append(described.seen)
+    yield client
+    assert described.operations
+    assert described.deviations == []
 
 
 @pytest_asyncio.fixture
@@ -185,6 +197,40 @@ async def test_what_the_console_asks(client: Client, bot: dict[str, Any], talk: 
     told = await client.json("POST", path, **asked)
     assert (told["type"], told["id"], isinstance(told["timestamp"], int)) == ("message", "m-1", True)
     assert await client.json("POST", path, **asked) == told, "the same msg_id is the same question"
+    asked["params"]["stream"] = "true"
+    async with aconnect_sse(client.http, "POST", path, **asked) as source:
+        frames = [it.json() async for it in source.aiter_sse()]
+    assert [it["type"] for it in frames] == ["start", *["message"] * (len(frames) - 2), "stop"]
+    assert set(frames[-1]) == {"type", "id", "data", "memoryCount", "urls", "timestamp"}
+
+
+async def test_what_openais_clients_ask(client: Client, stack: Stack, bot: dict[str, Any]) -> None:
+    root, asked = f"{stack.url}/v1", {"messages": [{"role": "user", "content": "hello"}]}
+    models = await client.json("GET", f"{root}/models")
+    assert {"id": bot["id"], "object": "model", "owned_by": "aperag"}.items() <= models["data"][0].items()
+    assert await client.json("GET", f"{root}/models/{bot['id']}") in models["data"]
+    for method, path, status, body in (
+        ("GET", "/models/none", 404, None),
+        ("POST", "/chat/completions", 400, {**asked, "model": "none"}),
+        ("POST", "/chat/completions", 400, {"messages": [{"role": "tool"}], "model": bot["id"]}),
+        ("POST", "/chat/completions", 400, {"model": bot["id"]}),
+    ):
+        failed = await refused(client, method, f"{root}{path}", status, None, json=body)
+        assert set(failed["error"]) == {"message", "type", "param", "code"}
+    await client.json("PUT", f"/bots/{bot['id']}/flow", json=FLOW)
+    whole = await client.json("POST", f"{root}/chat/completions", json={**asked, "model": bot["id"]})
+    assert set(whole) == {"id", "object", "created", "model", "choices", "usage", "references"}
+    [choice] = whole["choices"]
+    assert (choice["index"], choice["message"]["role"], choice["finish_reason"]) == (0, "assistant", "stop")
+    streaming = {**asked, "model": bot["id"], "stream": True}
+    async with aconnect_sse(client.http, "POST", f"{root}/chat/completions", json=streaming) as source:
+        told = [it async for it in source.aiter_sse()]
+    chunks = [it.json() for it in told[:-1]]
+    assert told[-1].data == "[DONE]"
+    assert {it["object"] for it in chunks} == {"chat.completion.chunk"}
+    assert chunks[0]["choices"][0]["delta"]["role"] == "assistant"
+    assert chunks[-1]["choices"][0] == {"index": 0, "delta": {}, "finish_reason": "stop"}
+    assert "".join(it["choices"][0]["delta"].get("content", "") for it in chunks) == choice["message"]["content"]
 
 
 async def test_a_chat_of_ten_thousand_messages_is_read_in_pages_that_cost_the_same(

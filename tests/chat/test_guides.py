@@ -32,7 +32,7 @@ CURL = """\
 set -euo pipefail
 curl() {
   case "$*" in
-    *last_event_id*) command curl --fail-with-body --max-time 2 "$@" || test $? = 28 ;;
+    *last_event_id*|*Last-Event-ID*) command curl --fail-with-body --max-time 2 "$@" || test $? = 28 ;;
     *) command curl --fail-with-body --show-error --max-time 60 "$@" ;;
   esac
 }
@@ -60,7 +60,8 @@ async def run(*command: str, cwd: Path) -> str:
 def checkout(stack: Stack, tmp_path: Path) -> Path:
     """Where a reader of the guides stands."""
     (tmp_path / ".aperag").symlink_to(stack.home)
-    shutil.copy(ROOT / "README.md", tmp_path)
+    for page in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md"):
+        shutil.copy(ROOT / page, tmp_path)
     return tmp_path
 
 
@@ -86,6 +87,24 @@ async def test_the_first_steps_with_curl(place: str, checkout: Path, client: Cli
 
 async def bots(client: Client) -> set[str]:
     return {it["id"] for it in (await client.json("GET", "/bots"))["items"]}
+
+
+@with_curl
+async def test_every_part_of_the_api_with_curl(place: str, checkout: Path) -> None:
+    # The web is not within reach of tests.
+    blocks = [body for body in examples("docs/api.md", "sh", "curl -s") if "/web/" not in body]
+    printed = await run("bash", "-c", CURL + "".join(blocks).replace(ADDRESS, place), cwd=checkout)
+    for told in ("JetStream carries the work", "event: document.indexed", "event: reset", '"spans":[{'):
+        assert told in printed
+
+
+@with_curl
+async def test_a_turn_with_curl(place: str, checkout: Path) -> None:
+    script = "".join(examples("docs/chat.md", "sh", "curl -s")).replace(ADDRESS, place)
+    printed = await run("bash", "-c", CURL + script, cwd=checkout)
+    assert '"type":"stop"' in printed
+    assert '"state":"answered"' in printed
+    assert '"history":[[' in printed
 
 
 @with_curl

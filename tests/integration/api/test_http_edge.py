@@ -29,6 +29,11 @@ async def test_failures_are_problems_for_those_who_ask(alice: Person) -> None:
     assert "trace_id" in body
     invalid = (await alice.http.post("/collections", json={}, headers=PROBLEM)).json()
     assert (invalid["status"], invalid["errors"][0]["loc"]) == (422, ["body", "title"])
+    bot = (await alice.http.post("/bots", json={"title": "Tea", "type": "agent"})).json()["id"]
+    chat = (await alice.http.post(f"/bots/{bot}/chats")).json()["id"]
+    untold = (await alice.http.post(f"/bots/{bot}/chats/{chat}/title", headers=PROBLEM)).json()
+    assert (untold["status"], untold["error_code"]) == (400, "MESSAGE_NOT_FOUND")
+    assert untold["detail"].startswith("Nothing was said in this chat yet")
 
 
 async def test_an_invalid_body_keeps_fastapis_answer(alice: Person) -> None:

@@ -123,8 +123,10 @@ async def _on_http(request: Request, exc: Exception) -> Response:
     if not _wants_problem(request):
         return await http_exception_handler(request, failed)
     status = HTTPStatus(failed.status_code)
-    code = _CODES.get(status, status.name)
-    return _problem(request, Failure(status, code, 0, str(failed.detail), headers=dict(failed.headers or {})))
+    # What a framework says is a sentence; where the contract wants more, it is a code with its sentence.
+    said: Any = failed.detail
+    code, message = (said["error_code"], said["message"]) if isinstance(said, dict) else (_CODES.get(status), str(said))
+    return _problem(request, Failure(status, code or status.name, 0, message, headers=dict(failed.headers or {})))
 
 
 def _methods_of(request: Request) -> list[str]:

@@ -10,16 +10,18 @@ from fastapi.responses import JSONResponse, Response
 
 from aperag_api.answers.service import Asked
 from aperag_api.auth import Writer
-from aperag_api.events.streaming import streamed
+from aperag_api.events.streaming import STREAM, streamed
 from aperag_api.gateway import Services
 
 router = APIRouter(prefix="/chat/completions", tags=["chats"])
 
 _TEXT = {"type": "string", "description": "the question, or JSON {message, files}"}
+_FRAME = {"type": "object", "required": ["type", "id", "data", "timestamp"]}
+_ANSWER: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"schema": _FRAME}, **STREAM}}}
 _BODY = {"requestBody": {"required": True, "content": {"text/plain": {"schema": _TEXT}}}}
 
 
-@router.post("/frontend", response_model=None, openapi_extra=_BODY)
+@router.post("/frontend", response_model=None, responses=_ANSWER, openapi_extra=_BODY)
 async def ask_from_console(
     request: Request,
     caller: Writer,

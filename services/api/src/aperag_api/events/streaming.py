@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi.responses import StreamingResponse
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from fastapi import Request
+
+STREAM: dict[str, Any] = {MEDIA_TYPE: {"schema": {"type": "string"}}}
+"""For the OpenAPI description of a route whose answer may be one."""
 
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 

@@ -19,9 +19,9 @@ class Refusal(BaseModel):
 
 
 class Invalid(BaseModel):
-    """What the request itself got wrong: a sentence, or where a value does not fit the schema."""
+    """What the request itself got wrong: a sentence, a code with its sentence, or where a value does not fit the schema."""
 
-    detail: str | list[dict[str, Any]]
+    detail: str | dict[str, str] | list[dict[str, Any]]
 
 
 class Problem(BaseModel):

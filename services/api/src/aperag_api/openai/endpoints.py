@@ -8,11 +8,13 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from aperag_api.auth import Reader, Writer
-from aperag_api.events.streaming import streamed
+from aperag_api.events.streaming import STREAM, streamed
 from aperag_api.gateway import Services
-from aperag_api.openai.schemas import Completion, CompletionRequest, Model, ModelList
+from aperag_api.openai.schemas import Completion, CompletionRequest, Failed, Model, ModelList
 
-router = APIRouter(prefix="/v1", tags=["openai"])
+STATUSES = (400, 401, 403, 404, 413, 429, 500, 503)
+
+router = APIRouter(prefix="/v1", tags=["openai"], responses={status: {"model": Failed} for status in STATUSES})
 
 TURN_HEADER, CHAT_HEADER = "X-ApeRAG-Turn", "X-ApeRAG-Chat"
 
@@ -28,7 +30,7 @@ async def get_model(model_id: str, caller: Reader, services: Services) -> Model:
     return await services.completions.model(caller.user_id, model_id)
 
 
-@router.post("/chat/completions", response_model=Completion)
+@router.post("/chat/completions", response_model=Completion, responses={200: {"content": STREAM}})
 async def create_chat_completion(
     request: Request,
     body: CompletionRequest,

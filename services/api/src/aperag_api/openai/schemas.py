@@ -91,6 +91,19 @@ class Completion(BaseModel):
     references: list[dict[str, Any]] = []
 
 
+class Failure(BaseModel):
+    """``code`` is stable, ``message`` is for people; ``param`` names what is wrong with the request."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class Failed(BaseModel):
+    error: Failure
+
+
 class Model(BaseModel):
     """A bot; ``title`` is ours."""
 
