@@ -13,12 +13,15 @@ from sqlalchemy import text
 from aperag_api.audit import repository
 from aperag_api.audit.decide import is_audited, resource_of
 from aperag_api.http.settings import RateSettings
+from aperag_common.testing.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from fastapi import FastAPI
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from aperag_common.testing.hand_agent import HandAgent
 
 
 Person = Any
@@ -77,6 +80,30 @@ async def test_reads_and_questions_leave_no_trace(alice: Person, victim: Any, en
     await alice.http.post(f"{path}/searches", json={"query": "tea", "fulltext_search": {}})
     await alice.http.post("/prompts/preview", json={"template": "x"})
     assert await count() == before
+
+
+async def test_a_question_of_openais_clients_is_on_record_as_its_turn(
+    alice: Person, engine: AsyncEngine, agent: HandAgent, logged_calls: Any
+) -> None:
+    async def begun() -> str:
+        async with engine.connect() as conn:
+            return str((await conn.execute(text("SELECT id FROM turn"))).scalar() or "")
+
+    url, asked = "http://gateway/v1/chat/completions", {"messages": [{"role": "user", "content": "How long?"}]}
+    bot = (await alice.http.post("/bots", json={"title": "Tea", "type": "agent"})).json()["id"]
+    answering = asyncio.create_task(alice.http.post(url, json={**asked, "model": bot}))
+    turn = await until(begun, within=20)
+    intended = (await logged_calls())[-1]
+    assert (intended["api_name"], intended["status_code"]) == ("create_chat_completion", None)
+    await agent.answer(turn, "Three minutes.")
+    assert (await answering).status_code == 200
+    row = (await logged_calls())[-1]
+    assert (row["user_id"], row["resource_type"], row["resource_id"]) == (alice.id, "turn", turn)
+    assert (row["id"], row["status_code"], row["path"]) == (intended["id"], 200, "/v1/chat/completions")
+    refused = await alice.http.post(url, json={**asked, "model": "none"})
+    row = (await logged_calls())[-1]
+    assert (refused.status_code, row["status_code"], row["resource_id"]) == (400, 400, None)
+    assert row["error_message"] == refused.json()["error"]["message"]
 
 
 async def test_an_upload_leaves_names_and_sizes_and_nothing_of_the_bytes(alice: Person, logged_calls: Any) -> None:
@@ -335,7 +362,7 @@ def test_every_route_that_changes_something_says_what_it_is_about(app: FastAPI) 
     for path, operations in app.openapi()["paths"].items():
         template = path.removeprefix(ROOT)
         for method in operations:
-            audited = path.startswith(ROOT) and is_audited(method.upper(), template)
+            audited = path.startswith((ROOT, "/v1/")) and is_audited(method.upper(), template)
             if audited and resource_of(template, {})[0] is None:
                 unknown.append(f"{method.upper()} {template}")
     assert unknown == [], "add the noun to aperag_api.audit.decide, or the question to its READS_BY_POST"

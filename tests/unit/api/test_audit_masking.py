@@ -109,6 +109,14 @@ def test_what_changes_something_is_audited_and_what_only_asks_is_not(
         assert not never_audited(method, f"/api/v1{template}")
 
 
+def test_openais_way_to_ask_is_audited_as_a_turn() -> None:
+    assert not never_audited("POST", "/v1/chat/completions")
+    assert is_audited("POST", "/v1/chat/completions")
+    assert resource_of("/v1/chat/completions", {}) == (ResourceType.TURN, None)
+    assert never_audited("GET", "/v1/models")
+    assert never_audited("POST", "/mcp/")
+
+
 @pytest.mark.parametrize(
     ("template", "parameters", "expected"),
     [
@@ -153,6 +161,8 @@ def test_an_answer_names_what_was_made_where_it_is_one_thing(answer: Any, expect
         ({"detail": "Unauthorized"}, "Unauthorized"),
         ({"detail": [{"loc": ["body", "a"], "msg": "bad", "input": SECRET}]}, "body.a: bad"),
         ({"title": "Bad", "detail": "broken"}, "broken"),
+        ({"detail": {"error_code": "MESSAGE_NOT_FOUND", "message": "nothing was said"}}, "nothing was said"),
+        ({"error": {"message": "no such bot", "type": "not_found_error"}}, "no such bot"),
         ({}, None),
         ([], None),
     ],

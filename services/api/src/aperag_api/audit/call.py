@@ -79,6 +79,7 @@ class Call:
         self.request = Copy() if _is_json(HTTPConnection(scope).headers.get("content-type", "")) else None
         self.answer: Copy | None = None
         self.status: int | None = None
+        self.made: str | None = None
         self.intended = False
         scope.setdefault("state", {})[_CALL] = self
 
@@ -105,8 +106,9 @@ class Call:
         with contextlib.suppress(errors.ClientError, SQLAlchemyError, OSError):
             await caller_of(Request(self._scope))
 
-    def answered(self, status: int, content_type: str) -> None:
-        self.status = status
+    def answered(self, status: int, content_type: str, *, made: str | None = None) -> None:
+        """``made`` is the id of what the call made, where its head tells it."""
+        self.status, self.made = status, made
         self.answer = Copy() if _is_json(content_type) else None
 
     def failed(self) -> None:
@@ -124,7 +126,7 @@ class Call:
         good = self.status is not None and self.status < 400
         user_id, username = self._who(resource, asked, told if good else None)
         headers = HTTPConnection(self._scope).headers
-        identifier = resource_id or (created_in(told) if good else None)
+        identifier = resource_id or ((self.made or created_in(told)) if good else None)
         return Entry(
             id=self._id,
             user_id=user_id,

@@ -90,6 +90,7 @@ _MUTATING_GETS = frozenset({"/auth/{provider}/callback"})
 """A provider sends the browser of whoever it lets in to this address."""
 
 _ROOT = "/api/v1/"
+_ROOTS = (_ROOT, "/v1/")
 _CREATED = ("id", "document_id", "user_id")
 
 
@@ -102,7 +103,7 @@ def is_audited(method: str, template: str) -> bool:
 
 def never_audited(method: str, path: str) -> bool:
     """What can be said before the route is known."""
-    return not path.startswith(_ROOT) or (method in _SAFE and not path.startswith(f"{_ROOT}auth/"))
+    return not path.startswith(_ROOTS) or (method in _SAFE and not path.startswith(f"{_ROOT}auth/"))
 
 
 def resource_of(template: str, parameters: Mapping[str, Any]) -> tuple[ResourceType | None, str | None]:
@@ -129,7 +130,9 @@ def complaint_of(answer: Any) -> str | None:
     """What a refusal says, from any of the contract's forms; what it echoes of the request is left out."""
     if not isinstance(answer, dict):
         return None
-    told = answer.get("message") or answer.get("errors") or answer.get("detail")
+    told = answer.get("message") or answer.get("errors") or answer.get("detail") or answer.get("error")
+    if isinstance(told, dict):
+        told = told.get("message")
     if isinstance(told, list):
         invalid = [error for error in told if isinstance(error, dict)]
         return "; ".join(f"{'.'.join(map(str, error.get('loc', ())))}: {error.get('msg', '')}" for error in invalid)

@@ -11,6 +11,7 @@ from aperag_api.audit.call import Call
 from aperag_api.audit.decide import never_audited
 from aperag_api.auth import Anyone
 from aperag_api.gateway import Services
+from aperag_api.turns.schemas import TURN_HEADER
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 async def intended(request: Request, _: Anyone, services: Services) -> None:
-    """A dependency of every route below /api/v1: who is about to do what is on record before it is done."""
+    """A dependency of every route below /api/v1 and /v1: who is about to do what is on record before it is done."""
     call = Call.of(request.scope)
     entry = None if call is None else call.entry()
     if call is not None and entry is not None:
@@ -69,7 +70,8 @@ class _Answer:
         """The head is held back until there is a body: of a short answer nothing is sent before it is recorded."""
         if message["type"] == "http.response.start":
             headers = {name.lower(): value for name, value in message.get("headers", ())}
-            self._call.answered(message["status"], headers.get(b"content-type", b"").decode("latin-1"))
+            kind, turn = headers.get(b"content-type", b"").decode("latin-1"), headers.get(TURN_HEADER.lower().encode())
+            self._call.answered(message["status"], kind, made=None if turn is None else turn.decode("latin-1"))
             self._start = message
             return
         if message["type"] == "http.response.body":

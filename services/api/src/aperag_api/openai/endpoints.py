@@ -11,12 +11,13 @@ from aperag_api.auth import Reader, Writer
 from aperag_api.events.streaming import STREAM, streamed
 from aperag_api.gateway import Services
 from aperag_api.openai.schemas import Completion, CompletionRequest, Failed, Model, ModelList
+from aperag_api.turns.schemas import TURN_HEADER
 
 STATUSES = (400, 401, 403, 404, 413, 429, 500, 503)
 
 router = APIRouter(prefix="/v1", tags=["openai"], responses={status: {"model": Failed} for status in STATUSES})
 
-TURN_HEADER, CHAT_HEADER = "X-ApeRAG-Turn", "X-ApeRAG-Chat"
+CHAT_HEADER = "X-ApeRAG-Chat"
 
 
 @router.get("/models")

@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from aperag_api.collections.schemas import ModelSpec
 from aperag_api.validation import RequestBody
 
+TURN_HEADER = "X-ApeRAG-Turn"
+"""Names the turn of an answer that has no member of ours for it."""
+
 Language = Literal["en-US", "zh-CN", "zh-TW", "ja-JP", "ko-KR", "fr-FR", "de-DE", "es-ES", "it-IT", "pt-BR", "ru-RU"]
 Query = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=32_000)]
 MessageId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
