@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     Watch = Callable[["Script"], "Watched"]
 
 PATIENCE = 10.0
-SERVE = "import pathlib, signal, sys; pathlib.Path(sys.argv[1]).touch(); print('up', flush=True); signal.pause()"
+# Who is ready is ended at once by some tests: what it says comes before.
+SERVE = "import pathlib, signal, sys; print('up', flush=True); pathlib.Path(sys.argv[1]).touch(); signal.pause()"
 WITH_A_WORKER = "import subprocess; subprocess.Popen(['sleep', '600']);" + SERVE
 DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);" + SERVE
 
