@@ -11,10 +11,11 @@ import psutil
 
 from bench.dispatch.task import Task
 from bench.errors import BenchError
-from bench.measure.processes import tree_cpu_seconds
+from bench.measure.processes import cpu_between, tree_cpu_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from typing import Any
 
     from bench.stand.crew import Crew
 
@@ -54,14 +55,15 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Seconds; ``cpu_seconds`` of the drain by what spent them."""
+    """Seconds; those of CPU by the process that spent them, of the enqueue and of the drain after it."""
 
     lane: str
     task: Task
     tasks: int
     enqueue_seconds: float
     drain_seconds: float
-    cpu_seconds: Mapping[str, float]
+    enqueue_cpu_seconds: Mapping[str, float]
+    drain_cpu_seconds: Mapping[str, float]
     alone: Sequence[float]
     together: Sequence[float]
 
@@ -79,15 +81,16 @@ class Course:
         alone = [await self.lane.trip(task) for _ in range(sizes.trips)]
         together = await in_flight(self.lane, task, sizes.trips)
         with self.crew.halted():
+            before = self._cpu_seconds()
             begun = time.perf_counter()
             await self.lane.enqueue(task, sizes.tasks)
             enqueued = time.perf_counter() - begun
-            before = self._cpu_seconds()
+            between = self._cpu_seconds()
         begun = time.perf_counter()
         await self._drain()
         drained = time.perf_counter() - begun
-        spent = {name: seconds - before[name] for name, seconds in self._cpu_seconds().items()}
-        return Measured(self.lane.name, task, sizes.tasks, enqueued, drained, spent, alone, together)
+        enqueue_cpu, drain_cpu = cpu_between(before, between), cpu_between(between, self._cpu_seconds())
+        return Measured(self.lane.name, task, sizes.tasks, enqueued, drained, enqueue_cpu, drain_cpu, alone, together)
 
     async def _drain(self) -> None:
         until = time.monotonic() + SILENCE_SECONDS
@@ -101,6 +104,17 @@ class Course:
         own = psutil.Process().cpu_times()
         servers = {name: tree_cpu_seconds(pid) for name, pid in self.servers.items()}
         return {"workers": self.crew.cpu_seconds(), **servers, "caller": own.user + own.system}
+
+
+async def many(work: Callable[[], Coroutine[Any, Any, object]], count: int, callers: int) -> None:
+    """``count`` times, ``callers`` at a time."""
+    left = iter(range(count))
+
+    async def caller() -> None:
+        for _ in left:
+            await work()
+
+    await asyncio.gather(*(caller() for _ in range(callers)))
 
 
 async def in_flight(lane: Lane, task: Task, trips: int) -> list[float]:
