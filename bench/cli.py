@@ -17,6 +17,7 @@ from aperag_common import logs
 from bench.chaos import run as chaos_run
 from bench.corpora.choose import SCIFACT
 from bench.dispatch import run as dispatch_run
+from bench.dispatch.rivals import ALL, Rival, named
 from bench.errors import BenchError
 from bench.fairness import run as fairness_run
 from bench.footprint import run as footprint_run
@@ -37,8 +38,8 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 progress = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
-class Rival(StrEnum):
-    """What our path can be held against."""
+class Twin(StrEnum):
+    """What the whole pipeline can be held against."""
 
     CELERY = "celery"
 
@@ -50,7 +51,6 @@ class WorkSettings(StrEnum):
     FAST = "fast"
 
 
-VsOption = Annotated[Rival | None, typer.Option(help="The same work through Celery 5 with Redis, in the same run.")]
 OutputOption = Annotated[render.Output, typer.Option("--output", "-o", help="How to print what was found.")]
 
 
@@ -167,25 +167,36 @@ def mcp(
     _run("mcp", lambda: mcp_run.run(options, tell=_tell), output)
 
 
-@app.command(epilog=_examples("just bench dispatch --vs celery", "just bench dispatch --tasks 20000 --processes 4"))
+@app.command(
+    epilog=_examples(
+        "just bench dispatch --vs all",
+        "just bench dispatch --vs celery,pgqueuer",
+        "just bench dispatch --tasks 20000 --processes 4",
+    )
+)
 def dispatch(
     *,
-    vs: VsOption = None,
+    vs: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"The same tasks through {', '.join(Rival)}, or all of them: several with commas, or said again."
+        ),
+    ] = None,
     tasks: Annotated[int, typer.Option(help="Tasks enqueued and then drained.", min=1)] = 4000,
     trips: Annotated[int, typer.Option(help="Round trips, by one caller and again by several.", min=1)] = 300,
-    processes: Annotated[int, typer.Option(help="Worker processes, ours and Celery's.", min=1, max=64)] = 2,
+    processes: Annotated[int, typer.Option(help="Worker processes of each lane.", min=1, max=64)] = 2,
     rounds: Annotated[int, typer.Option(help="Times that all of it is measured, in turns.", min=1)] = 3,
     output: OutputOption = render.Output.TABLE,
 ) -> None:
     """Tasks that do nothing, or wait: over the bus alone, and with claim and fence."""
-    options = dispatch_run.Options(tasks, trips, processes, rounds, vs is Rival.CELERY)
+    options = dispatch_run.Options(tasks, trips, processes, rounds, _rivals(vs or []))
     _run("dispatch", lambda: dispatch_run.run(options, tell=_tell), output)
 
 
 @app.command(epilog=_examples("just bench pipeline --vs celery", "just bench pipeline --documents 1000"))
 def pipeline(
     *,
-    vs: VsOption = None,
+    vs: Annotated[Twin | None, typer.Option(help="The same work through Celery 5 with Redis, in the same run.")] = None,
     corpus: Annotated[str, typer.Option(help="As for ingest.")] = "scifact",
     documents: Annotated[int, typer.Option(help="Documents of the corpus.", min=2)] = 400,
     cap: Annotated[float, typer.Option(help="After a kill: seconds without progress that end the wait.", min=1)] = 90,
@@ -193,7 +204,7 @@ def pipeline(
     output: OutputOption = render.Output.TABLE,
 ) -> None:
     """Documents through our services and through Celery, which calls the same functions; and after kill -9."""
-    options = pipeline_run.Options(corpus, documents, vs is Rival.CELERY, cap, visibility)
+    options = pipeline_run.Options(corpus, documents, vs is Twin.CELERY, cap, visibility)
     _run("pipeline", lambda: pipeline_run.run(options, tell=_tell), output)
 
 
@@ -227,6 +238,14 @@ def fairness(
 ) -> None:
     """One owner's documents in the queue, another's single one: how long until it is searchable."""
     _run("fairness", lambda: fairness_run.run(fairness_run.Options(queued, trials, indexers), tell=_tell), output)
+
+
+def _rivals(words: list[str]) -> list[Rival]:
+    try:
+        return named(words)
+    except ValueError as err:
+        message = f"{err}; choose from {', '.join([*Rival, ALL])}"
+        raise typer.BadParameter(message, param_hint="--vs") from err
 
 
 def _tell(what: str) -> None:

@@ -6,15 +6,19 @@ import asyncio
 import gc
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from bench.dispatch.lane import IN_FLIGHT
-from bench.dispatch.task import Task
-from bench.twin.app import make_app
-from bench.twin.workers import is_drained
+from bench.dispatch.lane import IN_FLIGHT, Course
+from bench.dispatch.task import SLOTS, Task
+from bench.stand.crew import running
+from bench.twin.app import BROKER, TRACED, make_app
+from bench.twin.redis import RedisServer
+from bench.twin.workers import Pool, Shape, await_ready, crew, is_drained
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 ANSWER_SECONDS = 60.0
 
@@ -58,3 +62,28 @@ class CeleryLane:
 
     async def _run(self, function: Any, *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+
+@contextmanager
+def celery_courses(folder: Path, processes: int) -> Iterator[list[Course]]:
+    """Redis, and a lane for each way to run its workers."""
+    threads = Shape(Pool.THREADS, processes, SLOTS)
+    prefork = Shape(Pool.PREFORK, processes, SLOTS)
+    # Children that wait one after the other would only show that 20 ms are 20 ms.
+    kinds: tuple[tuple[str, Shape, tuple[Task, ...], dict[str, str]], ...] = (
+        ("celery, threads", threads, tuple(Task), {}),
+        ("celery, prefork", prefork, (Task.NOOP,), {}),
+        ("celery, threads, traced", threads, (Task.NOOP,), {TRACED: "1"}),
+    )
+    with ExitStack() as stack:
+        redis = stack.enter_context(RedisServer(folder / "redis"))
+        courses = []
+        for number, (name, shape, tasks, extra) in enumerate(kinds):
+            broker = redis.database(number)
+            lane = CeleryLane(name, broker, tasks)
+            stack.callback(lane.close)
+            workers = crew(f"celery-{number}", "bench.dispatch.celery_tasks", shape, folder, {BROKER: broker, **extra})
+            stack.enter_context(running([workers]))
+            await_ready(lane.app, workers)
+            courses.append(Course(lane, workers, {"broker": redis.pid}))
+        yield courses

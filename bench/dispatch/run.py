@@ -1,4 +1,4 @@
-"""``bench dispatch``: a task that does nothing, and one that waits, through our path and through Celery."""
+"""``bench dispatch``: a task that does nothing, and one that waits, through our path and through its rivals'."""
 
 from __future__ import annotations
 
@@ -21,18 +21,15 @@ from aperag_standalone import unprivileged
 from aperag_standalone.nats import NatsServer
 from aperag_standalone.postgres import PostgresServer
 from aperag_standalone.process import Command
-from bench.dispatch.celery_lane import CeleryLane
 from bench.dispatch.findings import findings
 from bench.dispatch.lane import Course, Measured, Sizes
 from bench.dispatch.ours import our_lanes
-from bench.dispatch.task import SLOTS, Task
+from bench.dispatch.rivals import Rival, require, rival_courses
 from bench.stand.crew import Crew, running
-from bench.twin.app import BROKER, TRACED, require
-from bench.twin.redis import RedisServer
-from bench.twin.workers import ROOT, Pool, Shape, await_ready, crew
+from bench.twin.workers import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from bench.report.figures import Findings
 
@@ -48,18 +45,16 @@ class Options:
     trips: int
     processes: int
     rounds: int
-    celery: bool
+    rivals: Sequence[Rival]
 
 
 async def run(options: Options, *, tell: Callable[[str], None]) -> Findings:
-    if options.celery:
-        require()
+    require(options.rivals)
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(_folder())
         tell("starting servers and workers")
         courses = await stack.enter_async_context(_ours(folder, options))
-        if options.celery:
-            courses += stack.enter_context(_celery(folder, options))
+        courses += await stack.enter_async_context(rival_courses(options.rivals, folder, options.processes))
         measured = await _measure(courses, options, tell)
     return findings(measured, options.processes)
 
@@ -126,27 +121,3 @@ def _workers(folder: Path, nats_url: str, postgres_url: str, ready_files: list[P
     env = kept | {"APERAG_NATS__URL": nats_url, "APERAG_POSTGRES__URL": postgres_url}
     module = (sys.executable, "-m", "bench.dispatch.worker")
     return Crew("ours", [Command((*module, str(file)), env, ROOT) for file in ready_files], folder)
-
-
-@contextmanager
-def _celery(folder: Path, options: Options) -> Iterator[list[Course]]:
-    threads = Shape(Pool.THREADS, options.processes, SLOTS)
-    prefork = Shape(Pool.PREFORK, options.processes, SLOTS)
-    # Children that wait one after the other would only show that 20 ms are 20 ms.
-    kinds: tuple[tuple[str, Shape, tuple[Task, ...], dict[str, str]], ...] = (
-        ("celery, threads", threads, tuple(Task), {}),
-        ("celery, prefork", prefork, (Task.NOOP,), {}),
-        ("celery, threads, traced", threads, (Task.NOOP,), {TRACED: "1"}),
-    )
-    with ExitStack() as stack:
-        redis = stack.enter_context(RedisServer(folder / "redis"))
-        courses = []
-        for number, (name, shape, tasks, extra) in enumerate(kinds):
-            broker = redis.database(number)
-            lane = CeleryLane(name, broker, tasks)
-            stack.callback(lane.close)
-            workers = crew(f"celery-{number}", "bench.dispatch.celery_tasks", shape, folder, {BROKER: broker, **extra})
-            stack.enter_context(running([workers]))
-            await_ready(lane.app, workers)
-            courses.append(Course(lane, workers, {"broker": redis.pid}))
-        yield courses

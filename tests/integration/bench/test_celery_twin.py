@@ -1,4 +1,4 @@
-"""Both halves of the comparisons with Celery, as small as they can be; Celery's where it is installed."""
+"""Both halves of the comparisons with other queues, as small as they can be; theirs where they are installed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ ROOT = Path(__file__).parents[3]
 DISPATCH = "dispatch --tasks 20 --trips 8 --processes 1 --rounds 1 -o json"
 PIPELINE = "pipeline --corpus generated --documents 6 -o json"
 WITH_CELERY = pytest.mark.skipif(not installed(), reason="Celery is not installed: it comes with bench --vs celery")
+ON_POSTGRES = ("pgqueuer", "procrastinate")
+WITH_QUEUES = pytest.mark.skipif(
+    not all(map(find_spec, ON_POSTGRES)), reason="these queues are not installed: they come with bench --vs all"
+)
 
 
 def bench(command: str) -> dict[str, Any]:
@@ -62,6 +67,18 @@ def test_dispatch_measures_celery_in_the_same_run() -> None:
     rates = rows(bench(f"{DISPATCH} --vs celery"), "tasks per second")
     assert {row["lane"] for row in rates} >= {"celery, threads", "celery, prefork", "celery, threads, traced"}
     assert all(row["drained"] > 0 for row in rates)
+
+
+@WITH_QUEUES
+@pytest.mark.timeout(300)
+def test_dispatch_measures_the_queues_on_postgresql_in_the_same_run() -> None:
+    report = bench(f"{DISPATCH} --vs {','.join(ON_POSTGRES)}")
+    rates = [row for row in rows(report, "tasks per second") if row["lane"] in ON_POSTGRES]
+    assert {(row["lane"], row["task"]) for row in rates} == {
+        (q, task) for q in ON_POSTGRES for task in ("noop", "wait")
+    }
+    assert all(row["enqueued"] > 0 and row["drained"] > 0 for row in rates)
+    assert all(row["1 caller p50"] >= 20 for row in rows(report, "round trip") if row["task"] == "wait")
 
 
 @WITH_CELERY

@@ -71,6 +71,8 @@ def test_the_output_of_a_failed_installation_is_shown(checkout: Path) -> None:
     ("arguments", "wanted"),
     [
         (("bench", "dispatch", "--vs", "celery"), "bench.txt"),
+        (("bench", "dispatch", "--vs", "pgqueuer", "--vs", "procrastinate"), "bench.txt"),
+        (("bench", "dispatch", "--vs=all"), "bench.txt"),
         (("bench", "pipeline", "--vs=celery", "-o", "json"), "bench.txt"),
         (("bench", "ingest"), "dev.txt"),
         (("aperag", "search", "celery"), "run.txt"),

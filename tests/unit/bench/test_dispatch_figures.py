@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from bench.dispatch import rivals
 from bench.dispatch.findings import findings
 from bench.dispatch.lane import Measured
 from bench.dispatch.order import Order, make_order
+from bench.dispatch.rivals import Rival, named
 from bench.dispatch.task import Task
+from bench.errors import BenchError
 from bench.report.figures import Row
 
 
@@ -84,6 +87,35 @@ def test_what_did_not_run_has_no_target(ran: list[Measured], missing: str) -> No
 
 def test_without_any_rival_the_absolute_targets_remain() -> None:
     assert list(targets(OURS).values()) == [pytest.approx(60.0), pytest.approx(70.0), pytest.approx(8.0)]
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ([], []),
+        (["celery"], [Rival.CELERY]),
+        (["procrastinate, celery"], [Rival.CELERY, Rival.PROCRASTINATE]),
+        (["pgqueuer", "celery,pgqueuer"], [Rival.CELERY, Rival.PGQUEUER]),
+        (["all"], list(Rival)),
+    ],
+)
+def test_rivals_are_named_one_by_one_in_a_list_or_together(words: list[str], wanted: list[Rival]) -> None:
+    assert named(words) == wanted
+
+
+def test_an_unknown_rival_is_refused() -> None:
+    with pytest.raises(ValueError, match="rabbit"):
+        named(["celery,rabbit"])
+
+
+@pytest.mark.parametrize("rival", [Rival.PGQUEUER, Rival.PROCRASTINATE])
+def test_a_rival_that_is_not_installed_is_named_with_what_installs_it(
+    rival: Rival, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rivals, "find_spec", lambda _: None)
+    with pytest.raises(BenchError, match=f"{rival} is not installed") as refused:
+        rivals.require([rival])
+    assert f"--vs {rival}" in refused.value.hint
 
 
 def test_an_order_survives_its_way_over_the_bus() -> None:
