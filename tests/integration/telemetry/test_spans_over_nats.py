@@ -15,8 +15,9 @@ from aperag_common import errors
 from aperag_common.bus import subjects, topology
 from aperag_common.bus.connection import connect
 from aperag_common.bus.permissions import Permissions
-from aperag_common.settings import NatsSettings, ServiceSettings
-from aperag_common.telemetry import Telemetry, propagate
+from aperag_common.runtime import open_runtime
+from aperag_common.settings import NatsSettings, PostgresSettings, ServiceSettings
+from aperag_common.telemetry import Telemetry, init_sqlalchemy_instrumentation, propagate
 from aperag_common.telemetry.reader import read_trace
 from aperag_common.telemetry.record import SPANS
 from aperag_standalone.nats import NatsServer, NkeyUser, make_keys, users_of
@@ -187,7 +188,7 @@ async def test_stopping_while_nats_is_away_counts_the_spans_and_leaves_the_buffe
 async def test_a_statement_in_a_span_is_a_span_of_the_same_trace(
     telemetry: Telemetry, bus: Bus, engine: AsyncEngine
 ) -> None:
-    telemetry.instrument_engine(engine)
+    init_sqlalchemy_instrumentation(engine, tracer_provider=telemetry.provider)
     telemetry.attach_bus(bus.nc)
     async with engine.connect() as conn:
         await conn.execute(text("SELECT 'a poll outside any span'"))
@@ -207,15 +208,20 @@ async def test_a_statement_in_a_span_is_a_span_of_the_same_trace(
     assert set(info.state.subjects or {}) == {subjects.span(trace_id)}
 
 
-async def test_without_sql_spans_an_engine_is_left_alone(bus: Bus, engine: AsyncEngine) -> None:
-    telemetry = Telemetry.start(settings(otel_sqlalchemy_enabled=False), service="indexer")
-    telemetry.instrument_engine(engine)
-    telemetry.attach_bus(bus.nc)
-    with propagate.tracer().start_as_current_span("process") as root:
-        async with engine.connect() as conn:
-            await conn.execute(text("SELECT 1"))
-    await telemetry.stop()
-    assert names(await read_trace(bus.js, f"{root.get_span_context().trace_id:032x}")) == ["process"]
+@pytest.mark.parametrize(
+    ("switch", "made"), [({}, ["process", "SELECT"]), ({"otel_sqlalchemy_enabled": False}, ["process"])]
+)
+async def test_statements_of_a_service_are_spans_unless_they_are_switched_off(
+    bus: Bus, nats_server: NatsServer, engine: AsyncEngine, switch: dict[str, bool], made: list[str]
+) -> None:
+    postgres = PostgresSettings(url=engine.url.render_as_string(hide_password=False))
+    values = settings(nats=NatsSettings(url=nats_server.url), postgres=postgres, **switch)
+    async with open_runtime(values, service="indexer") as runtime:
+        with propagate.tracer().start_as_current_span("process") as root:
+            async with runtime.engine.connect() as conn:
+                await conn.execute(text("SELECT 1"))
+    spans = await read_trace(bus.js, f"{root.get_span_context().trace_id:032x}")
+    assert [name.split()[0] for name in names(spans)] == made
 
 
 @pytest.mark.parametrize("trace_id", ["*", ">", "", "a" * 31, "A" * 32, f"{'a' * 32}\n", "a" * 31 + "."])

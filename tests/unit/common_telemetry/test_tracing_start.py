@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from importlib import metadata
 from typing import Any
 
 import pytest
@@ -15,7 +17,15 @@ from aperag_common.telemetry.tracing import collector, traces_url
 
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OTEL_ENABLED", "OTEL_EXPORTER_OTLP_ENDPOINT", "JAEGER_ENABLED", "JAEGER_ENDPOINT"):
+    for name in (
+        "OTEL_SERVICE_NAME",
+        "OTEL_SERVICE_VERSION",
+        "OTEL_CONSOLE_ENABLED",
+        "OTEL_ENABLED",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "JAEGER_ENABLED",
+        "JAEGER_ENDPOINT",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -56,7 +66,7 @@ async def test_spans_are_made_between_start_and_stop_and_not_after() -> None:
     settings = make_settings(instance="one", telemetry=TelemetrySettings(spans_to_nats=False))
     telemetry = Telemetry.start(settings, service="indexer")
     assert isinstance(telemetry.provider, TracerProvider)
-    assert telemetry.provider.resource.attributes["service.name"] == "indexer"
+    assert telemetry.provider.resource.attributes["service.name"] == "aperag-indexer"
     assert telemetry.provider.resource.attributes["service.instance.id"] == "one"
     with propagate.tracer().start_as_current_span("process") as span:
         assert span.is_recording()
@@ -81,3 +91,50 @@ async def test_spans_that_never_met_a_connection_are_counted_as_dropped() -> Non
         pass
     await telemetry.stop()
     assert telemetry.dropped == 1
+
+
+QUIET = TelemetrySettings(spans_to_nats=False)
+
+
+async def test_an_installation_gives_its_name_to_all_its_services(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "acme")
+    monkeypatch.setenv("OTEL_SERVICE_VERSION", "2.7")
+    names = []
+    for service in ("api", "mcp"):
+        telemetry = Telemetry.start(make_settings(telemetry=QUIET), service=service)
+        assert isinstance(telemetry.provider, TracerProvider)
+        told = telemetry.provider.resource.attributes
+        names.append((told["service.namespace"], told["service.name"], told["service.version"]))
+        await telemetry.stop()
+    assert names == [("acme", "acme-api", "2.7"), ("acme", "acme-mcp", "2.7")]
+
+
+async def test_without_names_of_its_own_it_is_called_as_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "")
+    telemetry = Telemetry.start(make_settings(telemetry=QUIET), service="api")
+    assert isinstance(telemetry.provider, TracerProvider)
+    told = telemetry.provider.resource.attributes
+    assert (told["service.name"], told["service.version"]) == ("aperag-api", metadata.version("aperag-common"))
+    await telemetry.stop()
+
+
+async def test_on_the_console_a_span_is_a_line_on_standard_error(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OTEL_CONSOLE_ENABLED", "true")
+    telemetry = Telemetry.start(make_settings(telemetry=QUIET), service="indexer")
+    with propagate.tracer().start_as_current_span("process", attributes={"url.query": "token=geheim"}):
+        pass
+    await telemetry.stop()
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    span = json.loads(printed.err)
+    assert (span["name"], span["service"], span["attributes"]) == ("process", "indexer", {"url.query": "***"})
+
+
+async def test_nothing_is_printed_unless_it_is_asked_for(capfd: pytest.CaptureFixture[str]) -> None:
+    telemetry = Telemetry.start(make_settings(telemetry=QUIET), service="indexer")
+    with propagate.tracer().start_as_current_span("process"):
+        pass
+    await telemetry.stop()
+    assert capfd.readouterr() == ("", "")

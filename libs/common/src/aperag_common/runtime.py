@@ -17,7 +17,7 @@ from aperag_common.db.session import make_engine
 from aperag_common.health import Health
 from aperag_common.metrics import Metrics
 from aperag_common.process import instance_of
-from aperag_common.telemetry import Telemetry
+from aperag_common.telemetry import Telemetry, init_sqlalchemy_instrumentation
 from aperag_common.work.courier import Courier
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ async def open_runtime(settings: ServiceSettings, *, service: str) -> AsyncItera
     metrics.spans_dropped.set_function(lambda: telemetry.dropped)
     health = Health()
     engine = make_engine(settings.postgres, name=f"aperag-{service}")
-    telemetry.instrument_engine(engine)
+    traced = settings.otel_enabled and settings.otel_sqlalchemy_enabled
+    init_sqlalchemy_instrumentation(engine if traced else None, tracer_provider=telemetry.provider)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(engine.dispose)
         bus = await asyncio.wait_for(

@@ -144,6 +144,22 @@ class ProcessSettings(BaseSettings):
     otel_enabled: bool = Field(
         True, validation_alias=AliasChoices("OTEL_ENABLED"), description="OpenTelemetry on or off"
     )
+    otel_service_name: str = Field(
+        "aperag",
+        validation_alias=AliasChoices("OTEL_SERVICE_NAME"),
+        description="name of the installation in its spans: `service.namespace`, and before each service's own in"
+        " `service.name`, as in `aperag-api`",
+    )
+    otel_service_version: str = Field(
+        "",
+        validation_alias=AliasChoices("OTEL_SERVICE_VERSION"),
+        description="`service.version` of spans; empty = the version that is installed",
+    )
+    otel_console_enabled: bool = Field(
+        False,
+        validation_alias=AliasChoices("OTEL_CONSOLE_ENABLED"),
+        description="print spans to stderr too, one JSON object per line",
+    )
     jaeger_enabled: bool = Field(
         False, validation_alias=AliasChoices("JAEGER_ENABLED"), description="send OTLP to JAEGER_ENDPOINT"
     )

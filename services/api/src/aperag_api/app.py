@@ -5,8 +5,6 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
-
 from aperag_api import errors
 from aperag_api.apikeys.service import ApiKeyService
 from aperag_api.audit.middleware import Audit
@@ -51,6 +49,7 @@ from aperag_common.auth.keys import KeyHasher
 from aperag_common.auth.vault import Vault
 from aperag_common.health import routes
 from aperag_common.objects import LocalObjectStore
+from aperag_common.telemetry import init_fastapi_instrumentation
 from aperag_common.telemetry.tracing import collector
 from aperag_common.templates.rendering import Templates
 from aperag_common.work.policy import WorkPolicy
@@ -119,14 +118,8 @@ def make_app(gateway: Gateway, runtime: Runtime, settings: Settings) -> FastAPI:
     app.router.routes.extend(routes_of(settings.deployment_mode))
     app.add_api_route("/health", _health, tags=["health"])
     app.router.routes.extend(routes(runtime.health, runtime.metrics))
-    if settings.otel_enabled and settings.otel_fastapi_enabled:
-        # A span per chunk sent would drown a stream's trace.
-        FastAPIInstrumentor.instrument_app(
-            app,
-            tracer_provider=runtime.telemetry.provider,
-            excluded_urls="/health$,/livez$,/readyz$,/metrics$",
-            exclude_spans=["receive", "send"],
-        )
+    traced = settings.otel_enabled and settings.otel_fastapi_enabled
+    init_fastapi_instrumentation(app if traced else None, tracer_provider=runtime.telemetry.provider)
     return app
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from aperag_common.telemetry.tracing import Telemetry
+from aperag_common.telemetry.instrumentation import init_fastapi_instrumentation, init_sqlalchemy_instrumentation
+from aperag_common.telemetry.tracing import Gateway, Telemetry
 
-__all__ = ["Telemetry"]
+__all__ = ["Gateway", "Telemetry", "init_fastapi_instrumentation", "init_sqlalchemy_instrumentation"]

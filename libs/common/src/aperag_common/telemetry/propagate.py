@@ -23,12 +23,19 @@ _SCOPE = "aperag"
 class _Current:
     """The tracer that ``tracer()`` answers; OpenTelemetry's own global can be set only once per process."""
 
+    provider: TracerProvider = trace.NoOpTracerProvider()
     tracer: Tracer = trace.NoOpTracer()
 
 
 def use(provider: TracerProvider) -> None:
     """Spans of this process are made by ``provider`` from now on."""
+    _Current.provider = provider
     _Current.tracer = provider.get_tracer(_SCOPE)
+
+
+def provider() -> TracerProvider:
+    """The one that ``use`` was given last; one that records nothing before that."""
+    return _Current.provider
 
 
 def tracer() -> Tracer:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import ReadableSpan
 
+SERVICE = "aperag.service"
+"""Of a resource: the service as people call it here, without the name of its installation."""
 SQL_SCOPE = "opentelemetry.instrumentation.sqlalchemy"
 MAX_NAME = 256
 ERROR_TYPE = "error.type"
@@ -49,7 +51,10 @@ SPANS = TypeAdapter(list[SpanRecord])
 
 
 def record_of(span: ReadableSpan, *, service: str) -> SpanRecord:
-    """Neither statements nor messages of exceptions: both may quote a document."""
+    """Neither statements nor messages of exceptions: both may quote a document.
+
+    ``service`` is that of this process; a span of another one says itself whose it is.
+    """
     context = span.get_span_context() or trace.INVALID_SPAN_CONTEXT
     return SpanRecord(
         trace_id=trace.format_trace_id(context.trace_id),
@@ -57,7 +62,7 @@ def record_of(span: ReadableSpan, *, service: str) -> SpanRecord:
         parent_id=None if span.parent is None else trace.format_span_id(span.parent.span_id),
         name=span.name[:MAX_NAME],
         kind=span.kind.name.lower(),
-        service=service,
+        service=str(span.resource.attributes.get(SERVICE) or service)[:MAX_NAME],
         start=span.start_time or 0,
         end=span.end_time or 0,
         status=span.status.status_code.name.lower(),

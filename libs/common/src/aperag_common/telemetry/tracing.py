@@ -4,59 +4,70 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING
 
 import structlog
-from opentelemetry import metrics, trace
+from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 
 from aperag_common.settings import ServiceSettings
 from aperag_common.telemetry import propagate
-from aperag_common.telemetry.record import SQL_SCOPE
+from aperag_common.telemetry.console import ConsoleExporter
+from aperag_common.telemetry.record import SERVICE
 from aperag_common.telemetry.redaction import Redacting
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nats.aio.client import Client
+    from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.trace import TracerProvider
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    from pydantic import SecretStr
 
     from aperag_common.settings import ProcessSettings
     from aperag_common.telemetry.nats_exporter import NatsSpanExporter
 
 log = structlog.get_logger(__name__)
 
-NATS_DELAY_MILLISECONDS = 250
+READABLE_MILLISECONDS = 250
 """A person reads a trace right after what they did."""
 STOP_SECONDS = 3.0
+NAME = "aperag"
+"""Of an installation that is given none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """Who takes the spans of a process that has no way to the bus: ``url`` is its address, without a path."""
+
+    url: str
+    token: SecretStr = field(repr=False)
 
 
 class Telemetry:
     """Between ``start`` and ``stop`` the process's spans are made by ``provider`` and leave through one exporter.
 
-    Instrumentations (FastAPI, httpx) are given ``provider``; our own code asks ``propagate.tracer()``.
+    Instrumentations (FastAPI, SQLAlchemy, httpx) are given ``provider``; our own code asks ``propagate.tracer()``.
     ``nats`` is the exporter where it is the one that needs a connection.
     """
 
     def __init__(
-        self,
-        provider: TracerProvider,
-        exporter: SpanExporter | None,
-        *,
-        sql: bool = False,
-        nats: NatsSpanExporter | None = None,
+        self, provider: TracerProvider, exporter: SpanExporter | None, *, nats: NatsSpanExporter | None = None
     ) -> None:
         self.provider = provider
         self._exporter = exporter
-        self._sql = sql
         self._nats = nats
 
     @classmethod
-    def start(cls, settings: ProcessSettings, *, service: str, instance: str = "") -> Telemetry:
-        """Only services on the bus have a way to publish spans there; others need a collector."""
+    def start(
+        cls, settings: ProcessSettings, *, service: str, instance: str = "", gateway: Gateway | None = None
+    ) -> Telemetry:
+        """Without a collector a service on the bus publishes its spans there; another one gives them to ``gateway``."""
         on_bus = settings if isinstance(settings, ServiceSettings) else None
         if not settings.otel_enabled:
             telemetry = cls(trace.NoOpTracerProvider(), None)
@@ -64,10 +75,13 @@ class Telemetry:
             endpoint = collector(settings)
             nats = _nats_exporter(on_bus, service) if on_bus is not None and endpoint is None else None
             exporter = _otlp_exporter(endpoint) if endpoint is not None else nats
-            delay = NATS_DELAY_MILLISECONDS if nats is not None else None
-            provider = _provider(exporter, service=service, instance=instance or settings.instance, delay=delay)
-            sql = on_bus is not None and on_bus.otel_sqlalchemy_enabled
-            telemetry = cls(provider, exporter, sql=sql, nats=nats)
+            if exporter is None and gateway is not None:
+                exporter = _gateway_exporter(gateway)
+            delay = READABLE_MILLISECONDS if endpoint is None else None
+            provider = _provider(_resource(settings, service, instance or settings.instance), exporter, delay=delay)
+            if settings.otel_console_enabled:
+                _add(provider, ConsoleExporter(service), delay=READABLE_MILLISECONDS)
+            telemetry = cls(provider, exporter, nats=nats)
         propagate.use(telemetry.provider)
         return telemetry
 
@@ -76,18 +90,17 @@ class Telemetry:
         """Spans that waited for NATS until there was no room left."""
         return 0 if self._nats is None else self._nats.dropped
 
-    def instrument_engine(self, engine: AsyncEngine) -> None:
-        """Statements of this engine become spans, if settings want them."""
-        if not self._sql:
-            return
-        # Imported here, for a process without a database shall not pay for it.
-        from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer  # noqa: PLC0415
+    @property
+    def exports(self) -> bool:
+        """Whether spans leave this process."""
+        return self._exporter is not None
 
-        # Not SQLAlchemyInstrumentor: that patches create_engine of the whole process, takes one engine only, and
-        # on an unsupported SQLAlchemy prints a line and instruments nothing.
-        connections = metrics.NoOpMeter(SQL_SCOPE).create_up_down_counter("db.client.connections.usage")
-        tracer = self.provider.get_tracer(SQL_SCOPE)
-        EngineTracer(tracer, engine.sync_engine, connections)  # type: ignore[no-untyped-call]  # not annotated there
+    async def hand_on(self, spans: Sequence[ReadableSpan]) -> bool:
+        """Spans of another process leave as this one's own; whether they did. Call it where ``exports`` only."""
+        if self._exporter is None:
+            return False
+        # In a thread: to a collector it is a request.
+        return await asyncio.to_thread(Redacting(self._exporter).export, spans) is SpanExportResult.SUCCESS
 
     def attach_bus(self, nc: Client) -> None:
         """Spans made before wait until now; call it in the loop that owns ``nc``."""
@@ -118,6 +131,21 @@ def _otlp_exporter(endpoint: str) -> SpanExporter:
     return OTLPSpanExporter(endpoint=endpoint)
 
 
+def _gateway_exporter(gateway: Gateway) -> SpanExporter:
+    import requests  # noqa: PLC0415
+    from opentelemetry.exporter.otlp.proto.http import Compression  # noqa: PLC0415
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+
+    session = requests.Session()
+    session.trust_env = False  # the gateway is a neighbour; a proxy would see the token
+    return OTLPSpanExporter(
+        endpoint=traces_url(gateway.url),
+        headers={"Authorization": f"Bearer {gateway.token.get_secret_value()}"},
+        compression=Compression.NoCompression,
+        session=session,
+    )
+
+
 def _nats_exporter(settings: ServiceSettings, service: str) -> NatsSpanExporter | None:
     if not settings.telemetry.spans_to_nats:
         return None
@@ -140,16 +168,25 @@ def traces_url(base: str) -> str:
     return base if base.endswith(path) else base + path
 
 
-def _provider(exporter: SpanExporter | None, *, service: str, instance: str, delay: float | None) -> SdkTracerProvider:
-    """``delay`` in milliseconds before a batch leaves; None is OpenTelemetry's own."""
+def _resource(settings: ProcessSettings, service: str, instance: str) -> Resource:
+    """Services of one installation share its name and keep their own: both are told, in OpenTelemetry's words and ours."""
+    name = settings.otel_service_name or NAME
     attributes = {
-        "service.namespace": "aperag",
-        "service.name": service,
-        "service.version": metadata.version("aperag-common"),
+        "service.namespace": name,
+        "service.name": f"{name}-{service}",
+        "service.version": settings.otel_service_version or metadata.version("aperag-common"),
+        SERVICE: service,
     }
-    if instance:
-        attributes["service.instance.id"] = instance
-    provider = SdkTracerProvider(resource=Resource.create(attributes), shutdown_on_exit=False)
+    return Resource.create(attributes | ({"service.instance.id": instance} if instance else {}))
+
+
+def _provider(resource: Resource, exporter: SpanExporter | None, *, delay: float | None) -> SdkTracerProvider:
+    provider = SdkTracerProvider(resource=resource, shutdown_on_exit=False)
     if exporter is not None:
-        provider.add_span_processor(BatchSpanProcessor(Redacting(exporter), schedule_delay_millis=delay))
+        _add(provider, exporter, delay=delay)
     return provider
+
+
+def _add(provider: SdkTracerProvider, exporter: SpanExporter, *, delay: float | None) -> None:
+    """``delay`` in milliseconds before a batch leaves; None is OpenTelemetry's own."""
+    provider.add_span_processor(BatchSpanProcessor(Redacting(exporter), schedule_delay_millis=delay))
