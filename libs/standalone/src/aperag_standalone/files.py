@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import os
 import secrets
-from typing import TYPE_CHECKING
+import tempfile
+from contextlib import suppress
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-PRIVATE = 0o600
 PRIVATE_DIRECTORY = 0o700
 SECRET_BYTES = 32
 
 
 def write_private(path: Path, text: str) -> None:
     """Replace ``path`` in one step; never readable by others, not even for a moment."""
+    _written(path, text).replace(path)
+
+
+def secret(path: Path) -> str:
+    """The secret kept at ``path``; made when first asked for, and the same for all who ask at the same time."""
+    if not path.exists():
+        fresh = _written(path, secrets.token_hex(SECRET_BYTES))
+        with suppress(FileExistsError):  # somebody else was first: theirs it is
+            os.link(fresh, path)
+        fresh.unlink()
+    return path.read_text(encoding="utf-8").strip()
+
+
+def _written(path: Path, text: str) -> Path:
+    """A file beside ``path`` that is about to take its place."""
     path.parent.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
+    descriptor, fresh = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # closed to others
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
-    fresh.replace(path)
-
-
-def secret(path: Path) -> str:
-    """The secret kept at ``path``; made when first asked for."""
-    if not path.exists():
-        write_private(path, secrets.token_hex(SECRET_BYTES))
-    return path.read_text(encoding="utf-8").strip()
+    return Path(fresh)
