@@ -65,6 +65,14 @@ async def test_a_login_answers_the_user_and_sets_the_cookie(visitor: Visitor, en
     assert stored.id not in answer.text
 
 
+@pytest.mark.parametrize("settings", [{"jwt_secret": "7f3c91" * 6}], indirect=True)
+async def test_with_a_secret_for_sessions_whoever_has_it_can_read_them(visitor: Visitor) -> None:
+    token = cookie_of(await visitor.post("/login", json=LOGIN)).value
+    claims = jwt.decode(token, OctKey.import_key("7f3c91" * 6), algorithms=["HS256"]).claims
+    assert claims["aud"] == AUDIENCE
+    assert (await visitor.get("/user")).json()["username"] == "alice"
+
+
 async def test_a_token_names_its_session_and_signs_it(visitor: Visitor, engine: AsyncEngine) -> None:
     token = cookie_of(await visitor.post("/login", json=LOGIN)).value
     import base64

@@ -10,6 +10,7 @@ from joserfc.jwk import OctKey
 from pydantic import SecretStr
 
 from aperag_common.auth.derived import derive
+from aperag_common.auth.installation import SecretRefused
 from aperag_common.auth.tokens import AUDIENCE, PURPOSE, SessionName, SessionTokens
 
 OLD, NEW = SecretStr("an old secret of this installation"), SecretStr("a new secret of this installation")
@@ -23,6 +24,29 @@ def signed(secret: SecretStr) -> str:
 
 def test_a_token_is_read_as_it_was_signed() -> None:
     assert SessionTokens.of(NEW).read(signed(NEW)) == NAME
+
+
+def test_a_secret_for_sessions_alone_signs_and_reads_them_as_it_is() -> None:
+    own = SecretStr("7f3c91" * 6)
+    tokens = SessionTokens.of(NEW, (OLD,), own=own)
+    token = tokens.sign(NAME, issued=NOW, expires=NOW)
+    assert tokens.read(token) == NAME
+    assert jwt.decode(token, OctKey.import_key(own.get_secret_value())).claims["jti"] == NAME.session_id
+    assert SessionTokens.of(NEW, (OLD,)).read(token) is None
+    assert tokens.read(signed(NEW)) is tokens.read(signed(OLD)) is None
+
+
+def test_an_empty_one_is_none() -> None:
+    assert SessionTokens.of(NEW, own=SecretStr("")).read(signed(NEW)) == NAME
+
+
+@pytest.mark.parametrize(
+    "own", ["SECRET", "0123456789abcdef" + "0123456789abcde", "a" * 32, "my-super-secret-jwt-secret-please-change"]
+)
+def test_one_that_can_be_guessed_is_refused_by_its_name(own: str) -> None:
+    with pytest.raises(SecretRefused, match="JWT_SECRET") as refused:
+        SessionTokens.of(NEW, own=SecretStr(own))
+    assert own not in str(refused.value).replace("JWT_SECRET", "")
 
 
 def test_a_token_of_before_a_rotation_is_read_and_none_is_signed_so_again() -> None:

@@ -53,7 +53,8 @@ def open_identity(runtime: Runtime, settings: Settings, secret: InstallationSecr
     engine, hasher = runtime.engine, KeyHasher.of(secret.current, secret.previous)
     passwords = Passwords(settings.passwords)
     throttle = Throttle.of(engine, settings.login, secret.current)
-    sessions = SessionService(engine, SessionTokens.of(secret.current, secret.previous), settings.login.lifetime)
+    tokens = SessionTokens.of(secret.current, secret.previous, own=settings.jwt_secret)
+    sessions = SessionService(engine, tokens, settings.login.lifetime)
     providers = providers_of(settings)
     return Identity(
         proxies=Proxies.of(settings.http.trusted_proxies),

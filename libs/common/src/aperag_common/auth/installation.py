@@ -48,14 +48,15 @@ class InstallationSecret:
                 " Set it to 32 random bytes, as `openssl rand -hex 32` prints them"
             )
             raise SecretRefused(message)
-        _check(current, "APERAG_SECRET_KEY")
+        check_secret(current, "APERAG_SECRET_KEY")
         return cls(current, tuple(secret for secret in previous if secret.get_secret_value()))
 
 
-def _check(secret: SecretStr, name: str) -> None:
+def check_secret(secret: SecretStr, name: str, *, fewest: int = FEWEST_BYTES) -> None:
+    """Raises ``SecretRefused`` where it is too short, or one that everybody can guess; ``name`` is the setting's."""
     value = secret.get_secret_value().strip()
-    if len(value.encode()) < FEWEST_BYTES:
-        message = f"{name} must hold at least {FEWEST_BYTES} bytes; 32 random ones are better: `openssl rand -hex 32`"
+    if len(value.encode()) < fewest:
+        message = f"{name} must hold at least {fewest} bytes: set it to what `openssl rand -hex 32` prints"
         raise SecretRefused(message)
     if len(set(value)) < FEWEST_CHARACTERS or len(_WORDS.sub("", value.lower())) < FEWEST_BEYOND_WORDS:
         message = f"{name} is a placeholder that everybody knows: set it to what `openssl rand -hex 32` prints"

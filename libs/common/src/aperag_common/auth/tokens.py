@@ -9,7 +9,8 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 
-from aperag_common.auth.derived import derive
+from aperag_common.auth.derived import BYTES, derive
+from aperag_common.auth.installation import check_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,7 +39,13 @@ class SessionTokens:
     keys: tuple[OctKey, ...] = field(repr=False)
 
     @classmethod
-    def of(cls, secret: SecretStr, previous: Iterable[SecretStr] = ()) -> SessionTokens:
+    def of(
+        cls, secret: SecretStr, previous: Iterable[SecretStr] = (), *, own: SecretStr | None = None
+    ) -> SessionTokens:
+        """``own`` is a secret for sessions alone, used as it is: the installation's then signs and reads none."""
+        if own is not None and own.get_secret_value():
+            check_secret(own, "JWT_SECRET", fewest=BYTES)
+            return cls((OctKey.import_key(own.get_secret_value()),))
         return cls(tuple(OctKey.import_key(derive(it, PURPOSE)) for it in (secret, *previous)))
 
     def sign(self, name: SessionName, *, issued: datetime, expires: datetime) -> str:

@@ -45,6 +45,12 @@ class IdentitySettings(ServiceSettings):
         validation_alias=AliasChoices("register_mode", "APERAG_REGISTER_MODE", "REGISTER_MODE"),
         description="who may register: `unlimited` (anybody) or `invitation`; the first user always may",
     )
+    jwt_secret: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("jwt_secret", "APERAG_JWT_SECRET", "JWT_SECRET"),
+        description="secret of at least 32 bytes that sessions are signed under (HS256); none = a key made from"
+        " APERAG_SECRET_KEY. Setting or changing it ends all logins",
+    )
     deployment_mode: str = Field(
         "production",
         validation_alias=AliasChoices("deployment_mode", "APERAG_DEPLOYMENT_MODE", "DEPLOYMENT_MODE"),
