@@ -80,6 +80,7 @@ def planting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planting]:
         "APERAG_OAUTH__PROVIDERS__STUB__ISSUER": "http://127.0.0.1:9",
         "OAUTH_REDIRECT_URL": "http://127.0.0.1:9/callback",
         "APERAG_WEB__JINA_API_KEY": secrets.plant("jina key", mark("Jina")),
+        "JWT_SECRET": secrets.plant("jwt secret", mark("Sessions")),
         # What a careless shell exports reaches no service.
         "APERAG_SECRET_KEY": secrets.plant("exported secret key", mark("Exported")),
         "APERAG_API_KEY": secrets.plant("exported API key", mark("ExportedKey")),
@@ -352,10 +353,13 @@ async def test_metrics_and_command_lines_hold_none(planted: Planting) -> None:
 
 OWN = {
     "agent": {"provider_keys", "aperag_agent.password"},
-    "api": {"secret_key", "provider_keys", "aperag_api.password", "oauth client secret", "jina key"},
+    "api": {
+        *("secret_key", "provider_keys", "traces_token", "aperag_api.password"),
+        *("jwt secret", "oauth client secret", "jina key"),
+    },
     "indexer": {"provider_keys", "aperag_indexer.password"},
     "reconciler": {"aperag_reconciler.password"},
-    "mcp": set(),
+    "mcp": {"traces_token"},
     "nats": set(),
     "postgres": set(),
 }

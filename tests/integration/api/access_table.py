@@ -22,6 +22,7 @@ OK = "ok"
 # within      the owner, with a key that is limited to this collection
 # admin       an administrator who owns nothing of it
 # owner       the owner, with a key; session: the owner, with a login's cookie
+# What is SERVICE is open to a service of the installation, and to none of them.
 MEANING = """
                  stranger visitor ro  other passer_by subscriber read_key elsewhere within admin owner session
 PUBLIC           ok       ok      ok  ok    ok        ok         ok       ok        ok     ok    ok    ok
@@ -46,6 +47,7 @@ UNLIMITED        401      401     ok  ok    ok        ok         403      403   
 MANAGE           401      401     403 ok    ok        ok         403      403       403    ok    ok    ok
 MANAGE_ROW       401      401     403 404   404       404        403      403       403    404   ok    ok
 ADMIN            401      401     403 403   403       403        403      403       403    ok    403   403
+SERVICE          401      401     401 401   401       401        401      401       401    401   401   401
 """
 
 UNKNOWN = ("expired_key", "revoked_key", "revoked_session", "foreign_page")
@@ -195,6 +197,7 @@ ROUTES = {
     "POST /rerank": Row("ACCOUNT", (404,)),
     "GET /events": Row("SCOPED_LIST"),
     "GET /traces/{trace_id}": Row("SCOPED_ROW", (404,)),
+    "POST /v1/traces": Row("SERVICE"),
     "POST /web/search": Row("SCOPED_LIST", (400,), {"json": {"search_llms_txt": "localhost"}}),
     "POST /web/read": Row("SCOPED_LIST"),
     "GET /admin/queues": Row("ADMIN"),
@@ -220,7 +223,8 @@ CALLERS = (*next(iter(TABLE.values())), *UNKNOWN)
 def expected(route: str, caller: str) -> tuple[int, ...]:
     """The statuses with which ``route`` may answer."""
     row = ROUTES[route]
-    if caller == "foreign_page" and not route.startswith("GET "):
+    # No cookie opens what is for services, so it does not matter which page sent one.
+    if caller == "foreign_page" and not route.startswith("GET ") and row.access != "SERVICE":
         return (403,)
     standing = "session" if caller == "foreign_page" else "stranger" if caller in UNKNOWN else caller
     cell = TABLE[row.access][standing]

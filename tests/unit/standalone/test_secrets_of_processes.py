@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from aperag_standalone import files
@@ -21,6 +22,9 @@ CALLERS = {
     "APERAG_SECRET_KEY": "of the caller",
     "APERAG_SECRET_KEY_PREVIOUS": "[]",
     "APERAG_PROVIDER_KEYS": "of the caller",
+    "APERAG_TRACES_TOKEN": "of the caller",
+    "JWT_SECRET": "of the gateway",
+    "APERAG_JWT_SECRET": "of the gateway",
     "APERAG_POSTGRES__PASSWORD": "of the caller",
     "APERAG_NATS__SEED_FILE": "of the caller",
     "APERAG_OAUTH__PROVIDERS__STUB__CLIENT_SECRET": "of the gateway",
@@ -36,6 +40,8 @@ def test_what_a_shell_exports_reaches_no_service_where_it_is_a_secret(tmp_path: 
         assert not [name for name, value in made.items() if value.startswith(("of the", "sk-"))]
     assert gateways(CALLERS) == {
         "APERAG_OAUTH__PROVIDERS__STUB__CLIENT_SECRET": "of the gateway",
+        "JWT_SECRET": "of the gateway",
+        "APERAG_JWT_SECRET": "of the gateway",
         "GITHUB_OAUTH_CLIENT_SECRET": "of the gateway",
         "APERAG_GOOGLE_OAUTH_CLIENT_SECRET": "of the gateway",
     }
@@ -67,3 +73,24 @@ def test_who_calls_models_is_given_the_secret_of_their_keys_and_no_other(tmp_pat
     environment = caller.environment()
     assert environment["APERAG_PROVIDER_KEYS"] == "next"
     assert json.loads(environment["APERAG_PROVIDER_KEYS_PREVIOUS"]) == [first]
+
+
+def test_the_gateway_and_the_mcp_service_share_a_token_for_spans(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    tokens = {
+        name: ServiceProcess(name, module, home, {}, passes_spans=True).environment()["APERAG_TRACES_TOKEN"]
+        for name, module in (("api", "aperag_api"), ("mcp", "aperag_mcp"))
+    }
+    assert len(set(tokens.values())) == 1
+    assert len(tokens["api"]) == 64
+    assert home.traces_token.stat().st_mode & 0o777 == 0o600
+    assert "APERAG_TRACES_TOKEN" not in ServiceProcess("agent", "aperag_agent", home, {}).environment()
+
+
+def test_all_who_ask_for_a_new_secret_at_the_same_time_are_given_the_same(tmp_path: Path) -> None:
+    for number in range(20):
+        path = tmp_path / f"secret{number}"
+        with ThreadPoolExecutor(8) as threads:
+            assert len(set(threads.map(lambda _, path=path: files.secret(path), range(8)))) == 1
+        assert path.stat().st_mode & 0o777 == 0o600
+    assert not list(tmp_path.glob(".*"))

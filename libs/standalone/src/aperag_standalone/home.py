@@ -72,6 +72,15 @@ class Home:
     def previous_provider_keys(self) -> Path:
         return self.secrets / "provider_keys_previous"
 
+    @property
+    def traces_token(self) -> Path:
+        """What services without a way to the bus show the gateway when they bring it their spans."""
+        return self.secrets / "traces_token"
+
+    def traces_secret(self) -> dict[str, str]:
+        """As the environment of the gateway and of who sends it spans; made when first asked for."""
+        return {"APERAG_TRACES_TOKEN": files.secret(self.traces_token)}
+
     def installation_secret(self) -> dict[str, str]:
         """As the gateway's environment; made when first asked for."""
         return _secrets("APERAG_SECRET_KEY", self.secret_key, self.previous_secret_keys)

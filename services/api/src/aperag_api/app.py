@@ -42,6 +42,7 @@ from aperag_api.summaries.service import SummaryService
 from aperag_api.tasks.service import TaskService
 from aperag_api.timelines.service import TimelineService
 from aperag_api.timers.service import TimerService
+from aperag_api.traces.intake import SpanIntake
 from aperag_api.traces.service import TraceService
 from aperag_api.web.assembly import open_web
 from aperag_common.auth.installation import InstallationSecret
@@ -159,6 +160,7 @@ def _assemble(
         quotas=QuotaService(engine),
         searches=searches_,
         sharing=SharingService(engine),
+        spans=SpanIntake(runtime.telemetry, settings.traces_token),
         summaries=SummaryService(engine, courier, first_due),
         tasks=TaskService(engine, courier, first_due),
         timelines=_timelines(runtime, settings),

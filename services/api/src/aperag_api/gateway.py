@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from aperag_api.timelines.service import TimelineService
     from aperag_api.timers.service import TimerService
     from aperag_api.titles.service import TitleService
+    from aperag_api.traces.intake import SpanIntake
     from aperag_api.traces.service import TraceService
     from aperag_api.turns.service import TurnService
     from aperag_api.uploads.service import UploadService
@@ -87,6 +88,7 @@ class Gateway(Conversations):
     quotas: QuotaService
     searches: SearchService
     sharing: SharingService
+    spans: SpanIntake
     summaries: SummaryService
     tasks: TaskService
     timelines: TimelineService

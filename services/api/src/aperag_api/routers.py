@@ -105,6 +105,7 @@ def routes_of(deployment_mode: str) -> list[BaseRoute]:
     every.include_router(under_v1)
     # What other programs expect at addresses of their own.
     every.include_router(openai.router, dependencies=[Depends(within_rate), Depends(intended)])
+    every.include_router(traces.intake)
     every.include_router(sockets.router)
     every.include_router(mcp.router)
     return every.routes

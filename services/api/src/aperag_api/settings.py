@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from pydantic import AliasChoices, Field, NonNegativeInt, PositiveInt, field_validator
+from pydantic import AliasChoices, Field, NonNegativeInt, PositiveInt, SecretStr, field_validator
 
 from aperag_api.http.settings import CorsSettings, IdempotencySettings, RateSettings, RequestSettings
 from aperag_api.proxies import Proxies
@@ -13,6 +13,7 @@ from aperag_api.quotas.decide import BUILT_IN
 from aperag_api.turns.settings import TurnSettings
 from aperag_api.users.settings import IdentitySettings
 from aperag_api.web.settings import WebSettings
+from aperag_common.auth.installation import check_secret
 from aperag_common.db.models import QuotaType
 from aperag_common.settings import HttpSettings
 from aperag_models.settings import CallingSettings
@@ -70,6 +71,10 @@ class Settings(IdentitySettings, CallingSettings):
     mcp_url: str = Field(
         "http://127.0.0.1:8001", description="address of the MCP service, which is also reached under /mcp/ here"
     )
+    traces_token: SecretStr | None = Field(
+        None,
+        description="token of the services that send their spans to POST /v1/traces; none = nobody may send any",
+    )
     cors: CorsSettings = Field(default_factory=CorsSettings)
     requests: RequestSettings = Field(default_factory=RequestSettings)
     rates: RateSettings = Field(default_factory=RateSettings)
@@ -84,6 +89,14 @@ class Settings(IdentitySettings, CallingSettings):
         validation_alias=AliasChoices("otel_fastapi_enabled", "OTEL_FASTAPI_ENABLED"),
         description="spans of HTTP requests",
     )
+
+    @field_validator("traces_token")
+    @classmethod
+    def _hard_to_guess(cls, token: SecretStr | None) -> SecretStr | None:
+        if token is None or not token.get_secret_value():
+            return None
+        check_secret(token, "APERAG_TRACES_TOKEN", fewest=32)
+        return token
 
     @property
     def initial_quotas(self) -> dict[QuotaType, int]:

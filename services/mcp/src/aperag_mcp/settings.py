@@ -21,6 +21,10 @@ class Settings(ProcessSettings):
     api_key: SecretStr | None = Field(
         None, description="key of MCP calls that bring none; whoever reaches the service then acts as its user"
     )
+    traces_token: SecretStr | None = Field(
+        None,
+        description="token that the gateway takes spans for, where no collector is configured; none = spans go nowhere",
+    )
     mcp_allowed_hosts: list[str] = Field(
         [], description="host names, besides those of this machine, that requests may be addressed to (JSON)"
     )

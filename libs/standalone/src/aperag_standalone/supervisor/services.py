@@ -20,6 +20,7 @@ OWN = (
     "APERAG_API_KEY",
     "APERAG_SECRET_KEY",
     "APERAG_PROVIDER_KEYS",
+    "APERAG_TRACES_TOKEN",
     "APERAG_POSTGRES__URL",
     "APERAG_POSTGRES__PASSWORD",
     "APERAG_NATS__SEED",
@@ -28,6 +29,8 @@ OWN = (
 GATEWAYS = (
     "APERAG_OAUTH__",
     "APERAG_WEB__",
+    "APERAG_JWT_SECRET",
+    "JWT_SECRET",
     *(f"{prefix}{provider}_OAUTH_" for prefix in ("", "APERAG_") for provider in ("GOOGLE", "GITHUB")),
 )
 """Of the caller's settings those that may hold secrets, and that nobody reads but the gateway."""
@@ -38,7 +41,8 @@ class ServiceProcess:
     """One replica of a service; ``port`` 0 lets it choose and tell through its port file.
 
     ``env`` is its environment but for what is the same for all: name, address, port. With ``holds_secret`` it is given
-    the installation's secret, as that is at each of its starts; with ``calls_models`` that of providers' keys.
+    the installation's secret, as that is at each of its starts; with ``calls_models`` that of providers' keys; with
+    ``passes_spans`` the token under which spans go from the MCP service to the gateway.
     """
 
     name: str
@@ -48,6 +52,7 @@ class ServiceProcess:
     port: int = 0
     holds_secret: bool = False
     calls_models: bool = False
+    passes_spans: bool = False
 
     @property
     def port_file(self) -> Path:
@@ -72,7 +77,8 @@ class ServiceProcess:
     def environment(self) -> dict[str, str]:
         secret = self.home.installation_secret() if self.holds_secret else {}
         provider_keys = self.home.provider_secret() if self.calls_models else {}
-        return {**self.env, **secret, **provider_keys} | {
+        traces_token = self.home.traces_secret() if self.passes_spans else {}
+        return {**self.env, **secret, **provider_keys, **traces_token} | {
             "APERAG_HTTP__HOST": ports.LOOPBACK,
             "APERAG_HTTP__PORT": str(self.port),
             "APERAG_HTTP__PORT_FILE": str(self.port_file),

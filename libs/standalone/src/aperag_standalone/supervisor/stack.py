@@ -114,11 +114,14 @@ class Stack:
             port=port,
             holds_secret=service is Service.API,
             calls_models=service in CALL_MODELS,
+            passes_spans=service is Service.API,
         )
 
     def _mcp(self) -> ServiceProcess:
         env = mcp_environment(self._env, api_url=self._api_url)
-        return ServiceProcess(name=MCP, module="aperag_mcp", home=self._home, env=env, port=self._mcp_port)
+        return ServiceProcess(
+            name=MCP, module="aperag_mcp", home=self._home, env=env, port=self._mcp_port, passes_spans=True
+        )
 
     @property
     def _api_url(self) -> str:

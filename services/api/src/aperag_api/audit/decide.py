@@ -91,6 +91,8 @@ _MUTATING_GETS = frozenset({"/auth/{provider}/callback"})
 
 _ROOT = "/api/v1/"
 _ROOTS = (_ROOT, "/v1/")
+_SPANS = "/v1/traces"
+"""Services bring their spans there several times a second, for nobody in particular."""
 _CREATED = ("id", "document_id", "user_id")
 
 
@@ -98,12 +100,12 @@ def is_audited(method: str, template: str) -> bool:
     """``template`` is the route's path below /api/v1, parameters in braces."""
     if method in _SAFE:
         return method == "GET" and template in _MUTATING_GETS
-    return not (method == "POST" and template in READS_BY_POST)
+    return template != _SPANS and not (method == "POST" and template in READS_BY_POST)
 
 
 def never_audited(method: str, path: str) -> bool:
     """What can be said before the route is known."""
-    return not path.startswith(_ROOTS) or (method in _SAFE and not path.startswith(f"{_ROOT}auth/"))
+    return not path.startswith(_ROOTS) or path == _SPANS or (method in _SAFE and not path.startswith(f"{_ROOT}auth/"))
 
 
 def resource_of(template: str, parameters: Mapping[str, Any]) -> tuple[ResourceType | None, str | None]:

@@ -10,6 +10,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 
 import httpx
+from opentelemetry.instrumentation.utils import suppress_http_instrumentation
 
 from aperag_common.telemetry import propagate
 from aperag_mcp.gateway.credentials import Credentials
@@ -54,7 +55,8 @@ class Gateway:
     async def check(self) -> str | None:
         """Whether it answers at all; what it in turn depends on is its own report."""
         try:
-            answer = await self.http.get("/livez", timeout=CHECK_SECONDS)
+            with suppress_http_instrumentation():  # each probe would be a trace of its own
+                answer = await self.http.get("/livez", timeout=CHECK_SECONDS)
         except httpx.HTTPError:
             return "no answer"
         return None if answer.is_success else f"answered {answer.status_code}"
@@ -99,12 +101,17 @@ def id_of(kind: str, value: str) -> str:
     raise GatewayFailure(f"{message} {remedy.get(kind, '')}".strip())
 
 
+def root_of(settings: Settings) -> str:
+    """The gateway's address, however it was written down."""
+    return settings.api_url.rstrip("/").removesuffix("/api/v1")
+
+
 @asynccontextmanager
 async def connect(settings: Settings) -> AsyncIterator[Gateway]:
     # Callers share the connections: a cookie that one of them was given would make the next one act as the first.
     no_cookies = CookieJar(policy=DefaultCookiePolicy(allowed_domains=()))
     async with httpx.AsyncClient(
-        base_url=settings.api_url.rstrip("/").removesuffix("/api/v1"),
+        base_url=root_of(settings),
         headers={"Accept": ACCEPT},
         limits=httpx.Limits(max_connections=settings.mcp_connections, keepalive_expiry=IDLE_SECONDS),
         cookies=no_cookies,
