@@ -9,6 +9,7 @@ from pydantic_ai import Agent
 from pydantic_ai.exceptions import AgentRunError
 from pydantic_ai.messages import ModelRequest, ModelResponse, SystemPromptPart, TextPart, UserPromptPart
 
+from aperag_agent.completions.traced import Traced
 from aperag_agent.turns.failures import of_model
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ async def ask(
 
     Raises ``TurnFailed`` where the model does not answer, and what ``sink`` raises.
     """
-    agent: Agent[None, str] = Agent(chosen.model, model_settings=chosen.settings)
+    agent: Agent[None, str] = Agent(Traced(chosen.model), model_settings=chosen.settings)
     try:
         async with agent.run_stream_events(
             asking.prompt,

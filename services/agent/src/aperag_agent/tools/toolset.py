@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_ai.mcp import MCPToolset
 
+from aperag_agent.spans import asking
 from aperag_common.telemetry import propagate
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ def toolset(
     """``shown`` is given each finished call's id and what people are told of it; failures go to the model as they are."""
 
     async def call(ctx: RunContext[Any], call_tool: CallToolFunc, name: str, arguments: dict[str, Any]) -> Any:
-        result = await call_tool(name, arguments)
+        with asking(f"execute_tool {name}", **{"gen_ai.tool.name": name}):
+            # The headers below are those of the whole turn: a call's own context travels in its message.
+            result = await call_tool(name, arguments, metadata=dict(propagate.inject()) or None)
         findings.add(name, arguments, result)
         shown(ctx.tool_call_id or "", findings.told(name, arguments, result))
         return framing.frame(result)
