@@ -18,7 +18,7 @@ from bench.stream.load import Load, speak
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-STOP = {"outcome": "answered", "usage": {}}
+STOP = {"outcome": "answered", "usage": {}, "references": []}
 
 
 async def by_nats(plan: dict[str, Any]) -> None:
@@ -29,14 +29,14 @@ async def by_nats(plan: dict[str, Any]) -> None:
         stack.push_async_callback(bus.close)
         sender = Sender(bus.nc)
         stack.push_async_callback(sender.close)
-        told = [await stack.enter_async_context(TurnPublisher(sender, turn, run=1)) for turn in plan["turns"]]
+        told = [await stack.enter_async_context(TurnPublisher(sender, turn, 1, coalesce=0.0)) for turn in plan["turns"]]
 
         async def say(turn: int, words: str) -> None:
-            await told[turn].put(TurnEventKind.MESSAGE, {"text": words})
+            await told[turn].put({"type": "message", "data": {"text": words}})
 
         await _speak(plan, say)
         for each in told:
-            await each.put(TurnEventKind.STOP, STOP)
+            await each.put({"type": "stop", "data": STOP})
         await sender.close()
         await bus.nc.flush()
         await asyncio.sleep(plan["linger"])  # whoever missed something asks now

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
-from aperag_api.turns.stream import frame_of, message_of
+from aperag_api.turns.stream import frame_of
 from aperag_common.health import HttpServer
 from aperag_common.live.events import TERMINAL, TurnEvent, TurnEventKind
 from aperag_common.settings import HttpSettings
@@ -30,7 +30,7 @@ async def _frames(events: AsyncIterator[TurnEvent]) -> AsyncIterator[bytes]:
     """The same bytes as the gateway's, so that readers have the same to do."""
     yield b"retry: 1000\n\n"
     async for event in events:
-        yield frame_of(event, message_of(event, "bench"))
+        yield frame_of(event.message, "bench")
         if event.kind in TERMINAL:
             return
 

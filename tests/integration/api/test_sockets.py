@@ -93,7 +93,7 @@ async def test_questions_are_answered_in_their_order_and_what_runs_is_resumed_un
     running = (await alice.http.post(f"{path}/turns", json={"query": "before", "message_id": "m0"})).json()["id"]
     async with opened(served, path) as socket, opened(served, path, "?resume=false") as other:
         async with agent.holding(running) as held:
-            await held.told.text("Yes.")
+            await held.say("Yes.")
             await held.end()
         assert {it["id"] for it in await frames(socket)} == {"m0"}
         for name in ("m1", "m2"):

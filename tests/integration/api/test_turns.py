@@ -132,13 +132,18 @@ async def test_an_answer_arrives_word_by_word_and_ends_once(
     async with serving(app, alice) as client:
         reader = Reader(client, turn).begin()
         async with agent.holding(turn) as held:
-            await held.told.text("Three ")
+            await held.say("Three ")
             await reader.has_text("Three ")
-            await held.told.put(TurnEventKind.TOOL_CALL, {"call_id": "c", "tool": "search_collection", "arguments": {}})
+            await held.told.put(
+                {
+                    "type": TurnEventKind.TOOL_CALL,
+                    "data": {"call_id": "c", "tool": "search_collection", "arguments": {}},
+                }
+            )
             result = {"call_id": "c", "tool": "search_collection", "text": "Found 1", "failed": False}
-            await held.told.put(TurnEventKind.TOOL_CALL_RESULT, result)
-            await held.told.text("minutes.")
-            await held.told.put(TurnEventKind.REFERENCES, {"items": [REFERENCE]})
+            await held.told.put({"type": TurnEventKind.TOOL_CALL_RESULT, "data": result})
+            await held.say("minutes.")
+            await held.told.put({"type": TurnEventKind.REFERENCES, "data": {"items": [REFERENCE]}})
             await held.end()
         await reader.ended()
     assert reader.kinds == ["start", "message", "tool_call", "tool_call_result", "message", "references", "stop"]
@@ -157,10 +162,10 @@ async def test_who_comes_late_or_after_the_end_is_told_all_of_it(
     turn = await chat.asked()
     async with serving(app, alice) as client:
         async with agent.holding(turn) as held:
-            await held.told.text("Three ")
+            await held.say("Three ")
             late = Reader(client, turn).begin()
             await late.has_text("Three ")
-            await held.told.text("minutes.")
+            await held.say("minutes.")
             await held.end()
         await late.ended()
         after = await Reader(client, turn).begin().ended()
@@ -175,14 +180,14 @@ async def test_a_reader_that_comes_back_goes_on_where_it_was(
     async with serving(app, alice) as client, serving(await make_replica(), alice) as elsewhere:
         async with agent.holding(turn) as held:
             first = Reader(client, turn).begin()
-            await held.told.text("Three ")
+            await held.say("Three ")
             await first.has_text("Three ")
             assert first.task is not None
             first.task.cancel()
-            await held.told.text("whole ")
+            await held.say("whole ")
             again = Reader(elsewhere, turn).begin(first.seen[-1][0])
             await again.has_text("whole ")
-            await held.told.text("minutes.")
+            await held.say("minutes.")
             await held.end()
         await again.ended()
         assert (again.text, "start" in again.kinds, again.kinds[-1]) == ("whole minutes.", False, "stop")
@@ -201,14 +206,14 @@ async def test_when_an_agent_dies_the_next_run_begins_the_text_anew(
         reader = Reader(client, turn).begin()
         with pytest.raises(Settled):
             async with agent.holding(turn) as dead:
-                await dead.told.text("Thr")
+                await dead.say("Thr")
                 await reader.has_text("Thr")
                 async with engine.begin() as conn:
                     await conn.execute(text("UPDATE turn SET lease_until = clock_timestamp() - interval '1 s'"))
                 async with agent.holding(turn) as held:
-                    await held.told.text("Three minutes.")
+                    await held.say("Three minutes.")
                     await reader.has_text("Three minutes.")
-                    await dead.told.text("ee hours?")  # a zombie's words
+                    await dead.say("ee hours?")  # a zombie's words
                     await held.end()
                 await dead.end()
         await reader.ended()
@@ -223,7 +228,7 @@ async def test_a_turn_that_ended_unheard_is_told_from_its_row(
     async with serving(app, alice) as client:
         reader = Reader(client, turn).begin()
         async with agent.holding(turn) as held:
-            await held.told.text("Three ")
+            await held.say("Three ")
             await reader.has_text("Three ")
             parts = [{"part_id": "1", "type": "message", "data": {"text": "Three minutes."}, "timestamp": 1.0}]
             async with held.claim.finish() as ending:
@@ -240,7 +245,7 @@ async def test_a_turn_that_fails_says_why(app: FastAPI, alice: Person, chat: Cha
     async with serving(app, alice) as client:
         reader = Reader(client, turn).begin()
         async with agent.holding(turn) as held:
-            await held.told.text("Well")
+            await held.say("Well")
             await held.end(TurnEventKind.ERROR, "failed")
         await reader.ended()
         after = await Reader(client, turn).begin().ended()
@@ -281,7 +286,7 @@ async def test_a_running_turn_is_ended_by_its_agent_with_what_there_is(
     async with serving(app, alice) as client:
         reader = Reader(client, turn).begin()
         async with agent.holding(turn) as held:
-            await held.told.text("Three ")
+            await held.say("Three ")
             await reader.has_text("Three ")
             assert (await alice.http.post(f"/turns/{turn}/cancel")).json()["state"] == "cancelling"
             await asyncio.wait_for(told.get(), 30)
@@ -297,8 +302,8 @@ async def test_a_snapshot_tells_what_has_happened_so_far(alice: Person, chat: Ch
     waiting = (await alice.http.get(f"/turns/{turn}/snapshot")).json()
     assert (waiting["state"], waiting["parts"]) == ("queued", [])
     async with agent.holding(turn) as held:
-        await held.told.text("Three ")
-        await held.told.put(TurnEventKind.REFERENCES, {"items": [REFERENCE]})
+        await held.say("Three ")
+        await held.told.put({"type": TurnEventKind.REFERENCES, "data": {"items": [REFERENCE]}})
         running = (await alice.http.get(f"/turns/{turn}/snapshot")).json()
         assert [part["type"] for part in running["parts"]] == ["message", "references"]
         assert (running["state"], running["last_event_id"]) == ("running", "1-2")
@@ -401,7 +406,7 @@ async def test_a_chat_that_is_deleted_ends_for_its_readers_and_its_agent(
         reader = Reader(client, turn).begin()
         with pytest.raises(Settled):
             async with agent.holding(turn) as held:
-                await held.told.text("Three ")
+                await held.say("Three ")
                 await reader.has_text("Three ")
                 assert (await alice.http.delete(chat.path)).status_code == 204
                 await held.end()
@@ -417,7 +422,7 @@ async def test_a_stream_that_nobody_reads_any_more_leaves_nothing(
     async with serving(app, alice) as client:
         readers = [Reader(client, turn).begin() for _ in range(5)]
         async with agent.holding(turn) as held:
-            await held.told.text("Three ")
+            await held.say("Three ")
             for reader in readers:
                 await reader.has_text("Three ")
             for reader in readers[1:]:

@@ -13,20 +13,21 @@ from aperag_common import ids
 from aperag_common.bus import subjects
 from aperag_common.live.events import TERMINAL, Cursor, TurnEvent, TurnEventKind
 from aperag_common.live.publisher import PAGE_BYTES, TurnPublisher
-from aperag_common.live.queue import AgentMessageQueue
 from aperag_common.live.relays import TurnRelays
 from aperag_common.live.sender import Sender
 from aperag_common.live.stored import StoredTurn
+from aperag_common.live.subscriber import TurnSubscriber
 from aperag_common.testing.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from aperag_common.bus.connection import Bus
+    from aperag_common.live.queue import Message
     from aperag_common.live.relay import TurnRelay
 
 K = TurnEventKind
-STOP: dict[str, Any] = {"outcome": "answered", "usage": {}}
+STOP: Message = {"type": K.STOP, "data": {"outcome": "answered", "usage": {}}}
 SILENCE = 0.6
 
 
@@ -49,8 +50,8 @@ class Lossy(TurnPublisher):
         super().__init__(*args, **options)
         self.lost = set(lost)
 
-    def _send(self, event: TurnEvent | None) -> None:
-        if event is None or event.kind is K.BEAT or event.seq not in self.lost:
+    def _send(self, event: TurnEvent) -> None:
+        if event.kind is K.BEAT or event.seq not in self.lost:
             super()._send(event)
 
 
@@ -72,31 +73,38 @@ def publisher(bus: Bus, turn: str, run: int = 1, lost: Sequence[int] = ()) -> Lo
     return Lossy(Sender(bus.nc, together=0.0), turn, run, coalesce=0.0, beat=0.2, lost=lost)
 
 
-async def read(relay: TurnRelay, after: Cursor | None = None) -> list[TurnEvent]:
+async def read(relay: TurnRelay, after: Cursor | None = None) -> list[Message]:
+    return await rest_of(TurnSubscriber(relay, after))
+
+
+async def rest_of(queue: TurnSubscriber) -> list[Message]:
+    got: list[Message] = []
     async with asyncio.timeout(30):
-        return [event async for event in relay.follow(after)]
+        while (message := await queue.get()) is not None:
+            got.append(message)
+    return got
 
 
-def text_of(events: Sequence[TurnEvent]) -> str:
+def text_of(messages: Iterable[Message]) -> str:
     """As a client shows it."""
     text = ""
-    for event in events:
-        if event.kind is K.START:
+    for message in messages:
+        if message["type"] == K.START:
             text = ""
-        elif event.kind is K.MESSAGE:
-            text += event.data["text"]
+        elif message["type"] == K.MESSAGE:
+            text += message["data"]["text"]
     return text
 
 
-def check(events: Sequence[TurnEvent], text: str) -> None:
-    assert text_of(events) == text
-    assert [event.kind in TERMINAL for event in events].count(True) == 1
-    assert events[-1].kind in TERMINAL
+def check(messages: Sequence[Message], text: str) -> None:
+    assert text_of(messages) == text
+    assert [message["type"] in TERMINAL for message in messages].count(True) == 1
+    assert messages[-1]["type"] in TERMINAL
 
 
 async def say(told: TurnPublisher, *words: str) -> None:
     for word in words:
-        await told.text(word)
+        await told.put({"type": K.MESSAGE, "data": {"text": word}})
         await told.settled()  # each in an event of its own
 
 
@@ -105,7 +113,7 @@ async def test_who_was_there_before_hears_every_piece(bus: Bus, rows: Rows, turn
         reader = asyncio.create_task(read(relay))
         async with publisher(bus, turn) as told:
             await say(told, "a", "b", "c")
-            await told.put(K.STOP, STOP)
+            await told.put(STOP)
         check(await reader, "abc")
 
 
@@ -115,7 +123,7 @@ async def test_what_got_lost_is_asked_for(lost: list[int], bus: Bus, rows: Rows,
         reader = asyncio.create_task(read(relay))
         async with publisher(bus, turn, lost=lost) as told:
             await say(told, "a", "b", "c", "d")
-            await told.put(K.STOP, STOP)
+            await told.put(STOP)
             check(await reader, "abcd")
 
 
@@ -125,14 +133,14 @@ async def test_whoever_comes_late_gets_all_of_it(bus: Bus, rows: Rows, turn: str
         await say(told, "a", "b")
         async with relays.open(turn) as relay:
             reader = asyncio.create_task(read(relay))
-            await relay.caught_up(within=30)
+            await until(lambda: _knows(relay))
             async with relays.open(turn) as same:
                 assert same is relay
                 second = asyncio.create_task(read(same, Cursor(1, 1)))
                 await say(told, "c")
-                await told.put(K.STOP, STOP)
+                await told.put(STOP)
                 check(await reader, "abc")
-                assert [it.data.get("text") for it in await second][:-1] in (["bc"], ["b", "c"])
+                assert [it["data"].get("text") for it in await second][:-1] in (["bc"], ["b", "c"])
     assert len(relays) == 0
 
 
@@ -142,23 +150,24 @@ async def test_a_text_of_many_pages_comes_whole(bus: Bus, rows: Rows, turn: str)
         await say(told, *pages)
         async with relays_of(bus, rows).open(turn) as relay:
             reader = asyncio.create_task(read(relay))
-            await relay.caught_up(within=30)
-            await told.put(K.STOP, STOP)
+            await until(lambda: _knows(relay))
+            await told.put(STOP)
             check(await reader, "".join(pages))
 
 
 async def test_a_reader_that_takes_its_time_holds_up_nobody(bus: Bus, rows: Rows, turn: str) -> None:
     async with relays_of(bus, rows).open(turn, new=True) as relay:
-        slow = relay.follow()
+        slow = TurnSubscriber(relay)
         quick = asyncio.create_task(read(relay))
         async with publisher(bus, turn) as told:
             await say(told, "a")
-            first = [await anext(slow)]
+            first = await slow.get()
+            assert first is not None
             await say(told, *"bcdefgh")
-            await told.put(K.STOP, STOP)
+            await told.put(STOP)
         check(await quick, "abcdefgh")
-        rest = [event async for event in slow]
-        check([*first, *rest], "abcdefgh")
+        rest = await rest_of(slow)
+        check([first, *rest], "abcdefgh")
         assert len(rest) <= 3  # what it had not taken came as one
 
 
@@ -174,16 +183,20 @@ async def test_a_second_run_begins_the_text_anew_and_the_first_ones_rest_is_drop
             async with publisher(bus, turn, run=2) as told:
                 await say(told, "new")
                 await say(zombie, "words")
-                await zombie.put(K.STOP, STOP)
+                await zombie.put(STOP)
                 await until(lambda: _has(relay, "new"))
-                await told.put(K.STOP, STOP)
+                await told.put(STOP)
         events = await reader
         check(events, "new")
-        assert [it.run for it in events if it.kind in TERMINAL] == [2]
+        assert [it["id"][:2] for it in events if it["type"] in TERMINAL] == ["2-"]
 
 
 async def _has(relay: TurnRelay, text: str) -> bool:
-    return text_of(relay.log.events) == text
+    return text_of(event.message for event in relay.log.events) == text
+
+
+async def _knows(relay: TurnRelay) -> bool:
+    return bool(relay.log.events)
 
 
 async def test_where_nobody_speaks_any_more_the_row_tells_the_end(bus: Bus, rows: Rows, turn: str) -> None:
@@ -201,7 +214,7 @@ async def test_where_nobody_speaks_any_more_the_row_tells_the_end(bus: Bus, rows
         rows.turn = StoredTurn("ACTIVE", 1, "answered", parts=[part])
         events = await reader
         check(events, "half whole")
-        assert [it.kind for it in events].count(K.START) == 1
+        assert [it["type"] for it in events].count(K.START) == 1
 
 
 @pytest.mark.parametrize(
@@ -219,7 +232,7 @@ async def test_a_turn_that_was_given_up_or_deleted_ends_with_an_error(
         rows.turn = stored
         events = await reader
         check(events, "")
-        assert events[-1].data["code"] == code
+        assert events[-1]["data"]["code"] == code
 
 
 async def test_a_turn_that_is_over_is_told_from_its_row_alone(bus: Bus, rows: Rows, turn: str) -> None:
@@ -230,7 +243,7 @@ async def test_a_turn_that_is_over_is_told_from_its_row_alone(bus: Bus, rows: Ro
         events = await read(relay)
     check(events, "done")
     async with relays.open(turn) as relay:
-        assert [it.kind for it in await read(relay, events[1].cursor)] == [K.STOP]
+        assert [it["type"] for it in await read(relay, Cursor.parse(events[1]["id"]))] == [K.STOP]
 
 
 async def test_a_turn_that_waits_for_an_agent_is_not_asked_about_all_the_time(bus: Bus, rows: Rows, turn: str) -> None:
@@ -242,7 +255,7 @@ async def test_a_turn_that_waits_for_an_agent_is_not_asked_about_all_the_time(bu
         assert rows.reads <= 6
         async with publisher(bus, turn) as told:
             await say(told, "late")
-            await told.put(K.STOP, STOP)
+            await told.put(STOP)
             check(await reader, "late")
 
 
@@ -268,7 +281,7 @@ async def test_what_is_no_event_is_passed_over(bus: Bus, rows: Rows, turn: str) 
             for payload in (b"", b"{}", b"\xff\xfe", b"[" * 10_000):
                 await bus.nc.publish(subjects.turn_event(turn), payload)
             await say(told, "fine")
-            await told.put(K.STOP, STOP)
+            await told.put(STOP)
         check(await reader, "fine")
 
 
@@ -280,9 +293,9 @@ async def test_whatever_is_lost_and_whenever_readers_come_all_are_told_the_same(
     words = [f"{number} " for number in range(random_.randrange(1, 25))]
     lost = [number for number in range(len(words) + 2) if random_.random() < 0.3]
     relays = relays_of(bus, rows)
-    readers: list[asyncio.Task[list[TurnEvent]]] = []
+    readers: list[asyncio.Task[list[Message]]] = []
 
-    async def join(after: Cursor | None = None) -> list[TurnEvent]:
+    async def join(after: Cursor | None = None) -> list[Message]:
         async with relays.open(turn) as relay:
             return await read(relay, after)
 
@@ -304,35 +317,10 @@ async def test_whatever_is_lost_and_whenever_readers_come_all_are_told_the_same(
         await first.__aenter__()
         await say(first, *words)
     part = {"part_id": "x", "type": "message", "data": {"text": "".join(words)}, "timestamp": 1.0}
-    rows.turn = StoredTurn("ACTIVE", first.run, "answered", parts=[part])
-    await first.put(K.STOP, STOP)
+    rows.turn = StoredTurn("ACTIVE", 2 if dies else 1, "answered", parts=[part])
+    await first.put(STOP)
     await first.__aexit__()
     readers.append(asyncio.create_task(join()))
     for events in await asyncio.gather(*readers):
         check(events, "".join(words))
     assert len(relays) == 0
-
-
-async def test_the_queue_keeps_its_interface(bus: Bus, rows: Rows, turn: str) -> None:
-    async with relays_of(bus, rows).open(turn, new=True) as relay, publisher(bus, turn) as told:
-        writer, reader = AgentMessageQueue(publisher=told), AgentMessageQueue(relay=relay)
-        await writer.put({"type": "message", "data": {"text": "tea"}})
-        assert (await reader.get() or {})["type"] == "start"
-        assert (await reader.get() or {})["data"] == {"text": "tea"}
-        assert reader.qsize() == 0
-        await writer.put({"type": "tool_call", "data": {}})
-        await writer.put({"type": "stop", "data": STOP})
-        assert writer.is_closed()
-        with pytest.raises(ValueError, match="closed"):
-            await writer.put({"type": "message", "data": {"text": "more"}})
-        with pytest.raises(ValueError, match="reads"):
-            await reader.put({"type": "message", "data": {}})
-        await until(lambda: _waiting(reader, 2))
-        assert [(await reader.get() or {})["type"] for _ in range(2)] == ["tool_call", "stop"]
-        assert not reader.is_closed()
-        assert [await reader.get(), await reader.get()] == [None, None]
-        assert reader.is_closed()
-
-
-async def _waiting(queue: AgentMessageQueue, count: int) -> bool:
-    return queue.qsize() == count

@@ -25,8 +25,8 @@ from aperag_common.flows.nodes import MergeInputs, Passage
 class Told:
     events: list[dict[str, Any]] = field(default_factory=list)
 
-    async def put(self, _: Any, data: dict[str, Any]) -> None:
-        self.events.append(data)
+    async def put(self, message: dict[str, Any]) -> None:
+        self.events.append(message["data"])
 
     def of(self, kind: str) -> list[Any]:
         return [it["node_id"] for it in self.events if it["event_type"] == kind]
@@ -83,8 +83,8 @@ def run_of(drawn: Flow, played: Played) -> tuple[FlowRun, Told]:
     told = Told()
     templates: Any = None  # no value is a template
     runners: Any = played
-    publisher: Any = told
-    return FlowRun(drawn, Values(templates, "why?"), runners, Progress(publisher, drawn, whole=True)), told
+    queue: Any = told
+    return FlowRun(drawn, Values(templates, "why?"), runners, Progress(queue, drawn, whole=True)), told
 
 
 RETRY = {"retry": {"max_attempts": 3, "delay": 0}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,13 +15,19 @@ from aperag_api.sockets.texts import Problem, text_of
 from aperag_api.turns.schemas import AgentMessage
 from aperag_common.live.events import TurnEvent, TurnEventKind
 
+if TYPE_CHECKING:
+    from aperag_common.live.queue import Message
+
 KINDS = TurnEventKind
 REFERENCE = {"text": "t", "score": 1.0, "metadata": {}}
-STOP = (KINDS.STOP, {"outcome": "answered", "usage": {"input_tokens": 3, "output_tokens": 2}})
+STOP = (
+    KINDS.STOP,
+    {"outcome": "answered", "usage": {"input_tokens": 3, "output_tokens": 2}, "references": [REFERENCE]},
+)
 
 
-def events(*told: tuple[TurnEventKind, dict[str, Any]], run: int = 1) -> list[TurnEvent]:
-    return [TurnEvent(run, seq, kind, data, 12.9) for seq, (kind, data) in enumerate(told)]
+def events(*told: tuple[TurnEventKind, dict[str, Any]], run: int = 1) -> list[Message]:
+    return [TurnEvent(run, seq, kind, data, 12.9).message for seq, (kind, data) in enumerate(told)]
 
 
 def says(text: str) -> tuple[TurnEventKind, dict[str, Any]]:
@@ -32,7 +38,7 @@ START = (KINDS.START, {})
 TOOL = (KINDS.TOOL_CALL_RESULT, {"call_id": "c", "tool": "web_read", "text": "Read 1", "failed": False})
 
 
-def chunks(*runs: list[TurnEvent], with_usage: bool = False) -> list[dict[str, Any]]:
+def chunks(*runs: list[Message], with_usage: bool = False) -> list[dict[str, Any]]:
     made = Chunks("id", 1, with_usage)
     lines = [line for run in runs for line in made.of(run)]
     return [json.loads(line[len(b"data: ") :]) for line in lines if line != DONE]

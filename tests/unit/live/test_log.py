@@ -7,7 +7,7 @@ import random
 import pytest
 
 from aperag_common.live.events import TERMINAL, Cursor, TurnEvent, TurnEventKind
-from aperag_common.live.log import TurnLog, remainder
+from aperag_common.live.log import TurnLog, parts_of, remainder
 from aperag_common.live.stored import StoredTurn, gone, log_of
 
 K = TurnEventKind
@@ -58,7 +58,8 @@ def test_whoever_goes_on_anywhere_gets_the_same_text(seq: int) -> None:
 
 
 def test_a_row_keeps_texts_whole_and_not_what_frames_the_run() -> None:
-    assert [(part["type"], part["data"].get("text"), part["part_id"]) for part in TOLD.parts()] == [
+    parts = parts_of(event.message for event in TOLD.after(-1))
+    assert [(part["type"], part["data"].get("text"), part["part_id"]) for part in parts] == [
         ("thinking", "Let me.", "1-2"),
         ("message", "Green tea", "1-4"),
         ("tool_call", None, "1-5"),

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from aperag_common.live.queue import Message
+
 
 class TurnEventKind(StrEnum):
     """START opens a run, STOP or ERROR ends a turn; a BEAT says that its agent lives, and is told to nobody else.
@@ -77,6 +79,11 @@ class TurnEvent:
     @property
     def cursor(self) -> Cursor:
         return Cursor(self.run, self.seq, self.stored)
+
+    @property
+    def message(self) -> Message:
+        """As readers get it."""
+        return {"id": str(self.cursor), "type": self.kind.value, "data": dict(self.data), "timestamp": self.at}
 
     def encode(self) -> bytes:
         return _encode(self.as_json()).encode()

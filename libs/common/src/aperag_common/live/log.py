@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from aperag_common.live.events import GROWING, TERMINAL, TurnEvent, TurnEventKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from aperag_common.live.queue import Message
 
 _FRAME = frozenset({TurnEventKind.START, *TERMINAL})
 """What a run begins and ends with; the row's other columns say it."""
@@ -46,18 +48,9 @@ class TurnLog:
             return self.events[-1:]
         return list(merged(self.since(seq)))
 
-    def parts(self) -> list[dict[str, Any]]:
-        """As the turn's row keeps them: each text whole, without what only frames the run."""
-        return [
-            {
-                "part_id": f"{event.run}-{event.seq}",
-                "type": event.kind.value,
-                "data": dict(event.data),
-                "timestamp": event.at,
-            }
-            for event in self.after(-1)
-            if event.kind not in _FRAME
-        ]
+    def references(self) -> list[Mapping[str, Any]]:
+        """What the answer rests on, so far."""
+        return [item for event in self.events if event.kind is TurnEventKind.REFERENCES for item in event.data["items"]]
 
     def _first_after(self, seq: int) -> int:
         low, high = 0, len(self.events)
@@ -68,6 +61,20 @@ class TurnLog:
             else:
                 high = middle
         return low
+
+
+def parts_of(messages: Iterable[Message]) -> list[dict[str, Any]]:
+    """As the turn's row keeps them: without what only frames the run."""
+    return [part_of(message) for message in messages if message["type"] not in _FRAME]
+
+
+def part_of(message: Message) -> dict[str, Any]:
+    return {
+        "part_id": message["id"],
+        "type": message["type"],
+        "data": message["data"],
+        "timestamp": message["timestamp"],
+    }
 
 
 def merged(events: Iterable[TurnEvent]) -> Iterable[TurnEvent]:

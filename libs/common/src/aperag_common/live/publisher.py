@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Self
 from nats.errors import Error as NatsError
 
 from aperag_common.bus import subjects
-from aperag_common.live.events import TurnEvent, TurnEventKind
-from aperag_common.live.log import TurnLog
+from aperag_common.live.events import GROWING, TurnEvent, TurnEventKind
+from aperag_common.live.log import TurnLog, part_of, parts_of
+from aperag_common.live.queue import AgentMessageQueue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
 
+    from aperag_common.live.queue import Message
     from aperag_common.live.sender import Sender
 
 COALESCE_SECONDS = 0.02
@@ -32,11 +34,11 @@ PAGE_BYTES = 512 * 1024
 """Of one answer to a reader who has missed something; it asks again for the rest."""
 
 
-class TurnPublisher:
-    """Events of one run, in the order of the calls. Losing one loses nothing: readers notice the gap and ask.
+class TurnPublisher(AgentMessageQueue):
+    """The agent's end of a turn's queue, for one run. Losing a message loses nothing: readers notice the gap and ask.
 
-    Nobody who reads ever holds up the turn, and no failure of the bus reaches it. Used as a context manager: START is
-    told at its begin; its end tells what is pending, and no more is answered.
+    No failure of the bus reaches the turn. Used as a context manager: it begins with START, and closes at the end.
+    Readers of a run that was closed without a terminal message learn from the turn's row how it ended.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class TurnPublisher:
         self._beating: asyncio.Task[None] | None = None
         self._asked: Subscription | None = None
         self._told = time.monotonic()
+        self._closed = False
 
     async def __aenter__(self) -> Self:
         # Before START: whoever hears of the run may ask for it at once.
@@ -70,37 +73,42 @@ class TurnPublisher:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def put(self, message: Message) -> None:
+        """Pieces of a text are coalesced."""
+        kind, data = TurnEventKind(message["type"]), message["data"]
+        if self.is_closed():
+            reason = "this queue is closed"
+            raise ValueError(reason)
+        if kind in GROWING:
+            self._grow(kind, data["text"])
+        else:
+            self._flush()
+            self._tell(kind, data)
+
+    async def close(self) -> None:
+        """Tells what is pending; no reader's question is answered any more."""
+        self._closed = True
         if self._beating is not None:
             self._beating.cancel()
         self._flush()
         if self._asked is not None:
+            asked, self._asked = self._asked, None
             with suppress(NatsError, OSError):
-                await self._asked.unsubscribe()
+                await asked.unsubscribe()
 
-    @property
-    def run(self) -> int:
-        return self._log.run
-
-    async def text(self, delta: str) -> None:
-        self._grow(TurnEventKind.MESSAGE, delta)
-
-    async def thinking(self, delta: str) -> None:
-        self._grow(TurnEventKind.THINKING, delta)
-
-    async def put(self, kind: TurnEventKind, data: Mapping[str, Any]) -> None:
-        """After a terminal event nothing more is told."""
-        self._flush()
-        self._tell(kind, data)
+    def is_closed(self) -> bool:
+        return self._closed or self._log.ended
 
     def part(self, kind: TurnEventKind, data: Mapping[str, Any]) -> dict[str, Any]:
         """As the row keeps what is told last: before it is told."""
-        seq = self._log.last + 1
-        return {"part_id": f"{self._log.run}-{seq}", "type": kind.value, "data": dict(data), "timestamp": time.time()}
+        return part_of(self._next(kind, data).message)
 
     async def settled(self) -> Sequence[Mapping[str, Any]]:
         """The parts so far, each text whole: what the row keeps."""
         self._flush()
-        return self._log.parts()
+        return parts_of(event.message for event in self._log.after(-1))
 
     def _grow(self, kind: TurnEventKind, delta: str) -> None:
         if not delta:
@@ -135,18 +143,17 @@ class TurnPublisher:
     def _tell(self, kind: TurnEventKind, data: Mapping[str, Any]) -> None:
         self._send(self._noted(kind, data))
 
-    def _noted(self, kind: TurnEventKind, data: Mapping[str, Any]) -> TurnEvent | None:
-        """None once the run has ended."""
-        if self._log.ended:
-            return None
-        event = TurnEvent(self._log.run, self._log.last + 1, kind, data, time.time())
+    def _noted(self, kind: TurnEventKind, data: Mapping[str, Any]) -> TurnEvent:
+        event = self._next(kind, data)
         self._log.append(event)
         return event
 
-    def _send(self, event: TurnEvent | None) -> None:
-        if event is not None:
-            self._told = time.monotonic()
-            self._sender.send(self._subject, event.encode())
+    def _next(self, kind: TurnEventKind, data: Mapping[str, Any]) -> TurnEvent:
+        return TurnEvent(self._log.run, self._log.last + 1, kind, data, time.time())
+
+    def _send(self, event: TurnEvent) -> None:
+        self._told = time.monotonic()
+        self._sender.send(self._subject, event.encode())
 
     async def _beat_on(self) -> None:
         while not self._log.ended:

@@ -1,63 +1,50 @@
-"""The queue of agent messages with its well-known interface, over the live events of a turn."""
+"""The queue of messages between an agent and everyone who follows its turn, in any process."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from aperag_common.live.events import TERMINAL, TurnEventKind
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from aperag_common.live.events import Cursor, TurnEvent
-    from aperag_common.live.publisher import TurnPublisher
-    from aperag_common.live.relay import TurnRelay
+    from collections.abc import Mapping
 
 
-class AgentMessageQueue:
-    """One end of it: a writer's, who holds the turn, or a reader's, in any process. Messages are ``{type, data}``.
-
-    ``get`` answers None once the turn has ended, and ever after; ``put`` into a closed queue raises ValueError.
+class Message(TypedDict):
+    """``type`` is a ``TurnEventKind``, which says what ``data`` holds. A reader's messages also have an ``id``, after
+    which another reader may resume, and a ``timestamp`` in seconds since 1970; ``stop`` repeats the turn's ``references``.
     """
 
-    def __init__(
-        self,
-        *,
-        publisher: TurnPublisher | None = None,
-        relay: TurnRelay | None = None,
-        after: Cursor | None = None,
-    ) -> None:
-        self._publisher = publisher
-        self._relay = relay
-        self._events: AsyncIterator[TurnEvent] | None = None if relay is None else relay.follow(after)
-        self._seq = -1 if after is None else after.seq
-        self._closed = False
+    type: str
+    data: Mapping[str, Any]
+    id: NotRequired[str]
+    timestamp: NotRequired[float]
 
-    async def put(self, message: dict[str, Any]) -> None:
-        if self._publisher is None or self._closed:
-            reason = "this queue is closed" if self._closed else "this is the end that reads"
-            raise ValueError(reason)
-        kind = TurnEventKind(message["type"])
-        await self._publisher.put(kind, message.get("data") or {})
-        self._closed = kind in TERMINAL
 
-    async def get(self) -> dict[str, Any] | None:
-        if self._events is None or self._closed:
-            return None
-        event = await anext(self._events, None)
-        if event is None:
-            self._closed = True
-            return None
-        self._seq = event.seq
-        return {"type": event.kind.value, "data": dict(event.data), "timestamp": event.at}
+class AgentMessageQueue(ABC):
+    """One end of the queue of one turn. A terminal message, ``stop`` or ``error``, ends it.
 
+    The agent holds the end that writes (``TurnPublisher``), each reader of a gateway an end of its own that reads
+    (``TurnSubscriber``). Nothing that a reader does reaches the agent or another reader.
+    """
+
+    async def put(self, message: Message) -> None:  # noqa: ARG002  one of the two ends takes it
+        """Never waits for a reader. Raises ValueError once the queue is closed, and at the end that reads."""
+        reason = "only the agent's end of this queue takes messages"
+        raise ValueError(reason)
+
+    async def get(self) -> Message | None:
+        """The next message; None after the terminal one, and ever after. Raises ValueError at the end that writes."""
+        reason = "the agent's end of this queue gives no messages"
+        raise ValueError(reason)
+
+    @abstractmethod
     async def close(self) -> None:
-        """Nothing more is put or got at this end; the turn goes on."""
-        self._closed = True
+        """Nothing more is put, or got, at this end; messages that were put still arrive."""
 
+    @abstractmethod
     def is_closed(self) -> bool:
-        return self._closed
+        """Whether ``put`` would raise, or ``get`` has answered None."""
 
     def qsize(self) -> int:
-        """Messages that ``get`` would answer without waiting."""
-        return 0 if self._relay is None or self._closed else len(self._relay.log.after(self._seq))
+        """How many messages ``get`` answers without waiting."""
+        return 0

@@ -19,13 +19,13 @@ from nats.errors import Error as NatsError
 from sqlalchemy.exc import SQLAlchemyError
 
 from aperag_common.bus import subjects
-from aperag_common.live.events import Cursor, TurnEvent, TurnEventKind
+from aperag_common.live.events import TurnEvent, TurnEventKind
 from aperag_common.live.log import TurnLog, remainder
 from aperag_common.live.publisher import BEAT_SECONDS
 from aperag_common.live.stored import StoredTurn, gone, log_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
     from nats.aio.client import Client
     from nats.aio.msg import Msg
@@ -84,50 +84,6 @@ class TurnRelay:
         """Ask for what has happened before: somebody came late."""
         self._behind.set()
 
-    async def caught_up(self, *, within: float) -> None:
-        """Wait until something is known of the turn; or not, which is no error."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(within):
-                while not self.log.events:
-                    await self._change()
-
-    async def follow(self, after: Cursor | None = None) -> AsyncIterator[TurnEvent]:
-        """From where ``after`` ends, else from the begin of the run; a START means that the text begins anew."""
-        async for events in self.batches(after):
-            for event in events:
-                yield event
-
-    async def batches(
-        self, after: Cursor | None = None, *, patience: float | None = None
-    ) -> AsyncGenerator[Sequence[TurnEvent], None]:
-        """As ``follow``: all that has come since the last batch; an empty one after ``patience`` seconds without any, and
-        up to ``pulse`` more.
-        """
-        edition, seq = -1, -1
-        told = time.monotonic()
-        while True:
-            if edition != self.edition:
-                edition, seq = self.edition, self._goes_on(after)
-                if self.log.events:
-                    after = None  # it meant what was known first
-            # While the reader was busy, more may have come: only who has all of it is at an end, or waits.
-            fresh: Sequence[TurnEvent] = self.log.after(seq)
-            if fresh:
-                seq = fresh[-1].seq
-            elif self.log.ended:
-                return
-            elif patience is None or time.monotonic() - told < patience:
-                await self._change()
-                continue
-            told = time.monotonic()
-            yield fresh
-
-    def _goes_on(self, after: Cursor | None) -> int:
-        """Numbers mean the same only within a run, and only live or only from the row."""
-        if after is None or not self.log.events or after.run != self.log.run:
-            return -1
-        return after.seq if after.stored == self.log.events[0].stored else -1
-
     async def _hear(self, message: Msg) -> None:
         try:
             event = TurnEvent.decode(message.data)
@@ -161,20 +117,20 @@ class TurnRelay:
     def _start_anew(self, known: TurnLog) -> None:
         self.log = known
         self.edition += 1
-        self._tell()
+        self.tell()
 
     def _add(self, events: list[TurnEvent]) -> None:
         for event in events:
             self.log.append(event)
-        self._tell()
+        self.tell()
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
         waiting, self._waiting = self._waiting, []
         for reader in waiting:
             if not reader.done():
                 reader.set_result(None)
 
-    async def _change(self) -> None:
+    async def change(self) -> None:
         """Until something has changed, or it is time to look at the clock."""
         changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(changed)
@@ -202,7 +158,7 @@ class TurnRelay:
         while not self._behind.is_set() and (left := until - time.monotonic()) > 0:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._behind.wait(), min(left, self.pulse))
-            self._tell()
+            self.tell()
 
     async def _heal(self) -> None:
         """What the agent knows beyond this; without an agent, what the row says."""

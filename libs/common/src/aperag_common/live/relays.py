@@ -7,12 +7,15 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from aperag_common.live.relay import PULSE_SECONDS, SILENCE_SECONDS, TurnRelay
+from aperag_common.live.subscriber import TurnSubscriber
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from nats.aio.client import Client
 
+    from aperag_common.live.events import Cursor
+    from aperag_common.live.queue import AgentMessageQueue
     from aperag_common.live.relay import Stored
 
 
@@ -65,6 +68,14 @@ class TurnRelays:
                 task.add_done_callback(self._lingering.discard)
             else:
                 await self._leave(relay)
+
+    @asynccontextmanager
+    async def subscribe(
+        self, turn_id: str, after: Cursor | None = None, *, patience: float | None = None
+    ) -> AsyncIterator[AgentMessageQueue]:
+        """A reader's end of the turn's queue."""
+        async with self.open(turn_id) as relay:
+            yield TurnSubscriber(relay, after, patience=patience)
 
     async def _begin(self, relay: TurnRelay) -> None:
         """A reader that goes away meanwhile leaves no relay behind that nobody feeds; who joined it is served as well."""

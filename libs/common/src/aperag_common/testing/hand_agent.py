@@ -37,6 +37,9 @@ class HeldTurn:
     def credential(self) -> str:
         return f"turn.{self.claim.row.id}.{self.claim.token}"
 
+    async def say(self, text: str) -> None:
+        await self.told.put({"type": TurnEventKind.MESSAGE, "data": {"text": text}})
+
     async def end(self, kind: TurnEventKind = TurnEventKind.STOP, outcome: str = "answered") -> None:
         """The row first, then the readers, as the agent does."""
         parts = await self.told.settled()
@@ -54,7 +57,7 @@ class HeldTurn:
                 {"answer": answer, "parts": json.dumps(parts), "outcome": outcome, "id": self.claim.row.id},
             )
         data = BROKEN if kind is TurnEventKind.ERROR else {"outcome": outcome, "usage": {"requests": 1}}
-        await self.told.put(kind, data)
+        await self.told.put({"type": kind, "data": data})
 
 
 BROKEN = {"code": "MODEL_FAILED", "message": "The model does not answer."}
@@ -90,6 +93,6 @@ class HandAgent:
     async def answer(self, turn_id: str, *words: str) -> None:
         async with self.holding(turn_id) as held:
             for word in words:
-                await held.told.text(word)
-            await held.told.put(TurnEventKind.REFERENCES, {"items": [REFERENCE]})
+                await held.say(word)
+            await held.told.put({"type": "references", "data": {"items": [REFERENCE]}})
             await held.end()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from aperag_agent.completions.resolve import Completions
     from aperag_agent.settings import LimitSettings
     from aperag_agent.turns.repository import EarlierTurn, TurnRow
-    from aperag_common.live.publisher import TurnPublisher
+    from aperag_common.live.queue import AgentMessageQueue
     from aperag_common.templates.rendering import Templates
 
 
@@ -40,7 +40,7 @@ class FlowConversation:
 
     turn: TurnRow
     credential: str
-    told: TurnPublisher
+    queue: AgentMessageQueue
     http: httpx.AsyncClient
     templates: Templates
     limits: LimitSettings
@@ -58,17 +58,17 @@ class FlowConversation:
             searches=Searches(self.http, self.credential),
             completions=self.completions,
             limits=self.limits,
-            telling=Telling(self.told, findings, self.limits.answer, self.first_word),
+            telling=Telling(self.queue, findings, self.limits.answer, self.first_word),
             findings=findings,
             framing=Framing(),
             usage=self.usage,
             history=history_of(request, earlier),
             searching=any(node.type in SEARCHES for node in flow.nodes),
         )
-        progress = Progress(self.told, flow, whole=bool(request.get("debug")))
+        progress = Progress(self.queue, flow, whole=bool(request.get("debug")))
         await FlowRun(flow, Values(self.templates, self.turn.question), runners, progress).run()
         if references := findings.references():
-            await self.told.put(TurnEventKind.REFERENCES, {"items": references})
+            await self.queue.put({"type": TurnEventKind.REFERENCES, "data": {"items": references}})
 
     def spent(self) -> dict[str, Any]:
         return spent(self.usage)

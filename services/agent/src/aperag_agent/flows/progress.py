@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aperag_common.flows.definition import Flow, Node
-    from aperag_common.live.publisher import TurnPublisher
+    from aperag_common.live.queue import AgentMessageQueue
 
 
 def _new_id() -> str:
@@ -26,7 +26,7 @@ def _new_id() -> str:
 class Progress:
     """``whole``: with what nodes are given and give, for whoever looks for a mistake in their flow."""
 
-    told: TurnPublisher
+    queue: AgentMessageQueue
     flow: Flow
     whole: bool
     execution_id: str = field(default_factory=_new_id)
@@ -54,4 +54,4 @@ class Progress:
     async def _tell(self, event_type: str, node: Node | None, data: Mapping[str, Any]) -> None:
         named = {"node_id": None if node is None else node.id, "node_type": None if node is None else node.type}
         event = {"event_type": event_type, **named, "execution_id": self.execution_id, "data": dict(data)}
-        await self.told.put(TurnEventKind.NODE, event)
+        await self.queue.put({"type": TurnEventKind.NODE, "data": event})

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from aperag_agent.completions.resolve import Completions
     from aperag_agent.settings import LimitSettings
     from aperag_agent.turns.repository import EarlierTurn, TurnRow
-    from aperag_common.live.publisher import TurnPublisher
+    from aperag_common.live.queue import AgentMessageQueue
 
 
 @dataclass(slots=True)
@@ -34,7 +34,7 @@ class Conversation:
 
     turn: TurnRow
     credential: str
-    told: TurnPublisher
+    queue: AgentMessageQueue
     mcp_url: str
     limits: LimitSettings
     completions: Completions
@@ -46,7 +46,7 @@ class Conversation:
         request = self.turn.request
         findings = Findings(language_of(self.turn.question, str(request.get("language") or "en-US")))
         framing = Framing()
-        telling = Telling(self.told, findings, self.limits.answer, self.first_word)
+        telling = Telling(self.queue, findings, self.limits.answer, self.first_word)
         chosen = await self.completions.of_turn(self.turn, findings)
         tools = toolset(self.mcp_url, self.credential, allowed(request), findings, framing, telling.shown.__setitem__)
         asking = Asking(
@@ -67,7 +67,7 @@ class Conversation:
         if not telling.written:
             raise silent()
         if references := findings.references():
-            await self.told.put(TurnEventKind.REFERENCES, {"items": references})
+            await self.queue.put({"type": TurnEventKind.REFERENCES, "data": {"items": references}})
 
     def spent(self) -> dict[str, Any]:
         return spent(self.usage)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from aperag_agent.settings import LimitSettings
     from aperag_agent.turns.repository import TurnRow
     from aperag_common.events.commands import RunTurn
+    from aperag_common.live.queue import AgentMessageQueue, Message
     from aperag_common.live.sender import Sender
     from aperag_common.templates.rendering import Templates
     from aperag_common.work.driven import DrivenClaim, DrivenRows
@@ -46,10 +47,10 @@ class _End:
     failure: TurnFailed | None = None
 
     @property
-    def told(self) -> tuple[TurnEventKind, Mapping[str, Any]]:
+    def told(self) -> Message:
         if self.failure is not None:
-            return TurnEventKind.ERROR, self.failure.data
-        return TurnEventKind.STOP, {"outcome": self.outcome.value, "usage": self.usage}
+            return {"type": TurnEventKind.ERROR, "data": self.failure.data}
+        return {"type": TurnEventKind.STOP, "data": {"outcome": self.outcome.value, "usage": self.usage}}
 
 
 NOTHING: Mapping[str, Any] = {"requests": 0, "input_tokens": 0, "output_tokens": 0, "tool_calls": 0}
@@ -83,7 +84,7 @@ class TurnRuns:
                 await self._finish(held, turn, told, end)
         raise Settled(Ack(outcome=end.outcome.value))
 
-    async def _run(self, held: DrivenClaim, turn: TurnRow, told: TurnPublisher) -> _End:
+    async def _run(self, held: DrivenClaim, turn: TurnRow, told: AgentMessageQueue) -> _End:
         if turn.cancelled:
             return _End(TurnOutcome.CANCELLED, NOTHING)
         if turn.run == 1 and turn.waited > self.limits.wait.total_seconds():
@@ -110,7 +111,7 @@ class TurnRuns:
             await _cancel(talking)
 
     def _conversation(
-        self, turn: TurnRow, credential: str, told: TurnPublisher, first_word: Callable[[], None]
+        self, turn: TurnRow, credential: str, told: AgentMessageQueue, first_word: Callable[[], None]
     ) -> Conversation | FlowConversation:
         if "flow" in turn.request:
             return FlowConversation(
@@ -157,7 +158,7 @@ class TurnRuns:
                 outcome=end.outcome,
                 trace_id=propagate.trace_id_of(propagate.current_traceparent()),
             )
-        await told.put(*end.told)
+        await told.put(end.told)
 
     async def _watch(self, turn_id: str, cancelled: asyncio.Event) -> None:
         """The message that cancels may get lost; the row does not."""

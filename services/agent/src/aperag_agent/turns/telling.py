@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aperag_agent.tools.findings import Findings
-    from aperag_common.live.publisher import TurnPublisher
+    from aperag_common.live.queue import AgentMessageQueue
 
 MESSAGE_CHARACTERS = 2_000
 """Of a tool's failure: it was written for the model, and may quote a document."""
@@ -38,7 +38,7 @@ class Telling:
     ``first_word`` is called once, before the answer's first piece is told.
     """
 
-    told: TurnPublisher
+    queue: AgentMessageQueue
     findings: Findings
     longest: int
     first_word: Callable[[], None]
@@ -52,13 +52,14 @@ class Telling:
                 await self._text(text)
             case PartDeltaEvent(delta=TextPartDelta(content_delta=text)):
                 await self._text(text)
-            case PartStartEvent(part=ThinkingPart(content=text)) if text:
-                await self.told.thinking(sound(text))
-            case PartDeltaEvent(delta=ThinkingPartDelta(content_delta=text)) if text:
-                await self.told.thinking(sound(text))
+            case (
+                PartStartEvent(part=ThinkingPart(content=text))
+                | PartDeltaEvent(delta=ThinkingPartDelta(content_delta=text))
+            ) if text:
+                await self._put(TurnEventKind.THINKING, {"text": sound(text)})
             case FunctionToolCallEvent(part=part):
                 data = {"call_id": part.tool_call_id, "tool": part.tool_name, "arguments": _arguments(part.args)}
-                await self.told.put(TurnEventKind.TOOL_CALL, data)
+                await self._put(TurnEventKind.TOOL_CALL, data)
             case FunctionToolResultEvent(part=part):
                 await self._result(part)
             case _:
@@ -71,7 +72,7 @@ class Telling:
         self.written += len(text)
         if self.written > self.longest:
             raise too_long(self.longest)
-        await self.told.text(text)
+        await self._put(TurnEventKind.MESSAGE, {"text": text})
 
     async def _result(self, part: Any) -> None:
         call_id = part.tool_call_id
@@ -79,7 +80,10 @@ class Telling:
         failed = shown is None
         text = shown or _failure(part)
         data = {"call_id": call_id, "tool": part.tool_name, "text": text, "failed": failed}
-        await self.told.put(TurnEventKind.TOOL_CALL_RESULT, data)
+        await self._put(TurnEventKind.TOOL_CALL_RESULT, data)
+
+    async def _put(self, kind: TurnEventKind, data: dict[str, Any]) -> None:
+        await self.queue.put({"type": kind, "data": data})
 
 
 def sound(text: str) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from aperag_common.live.events import TurnEvent, TurnEventKind
+from aperag_common.live.events import TurnEventKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
+
+    from aperag_common.live.queue import Message
 
 SEPARATOR = "\n\n"
 """Between two texts of one answer, as the stored answer joins them."""
@@ -26,18 +28,18 @@ class Text:
     """The answer so far; what comes after something else is a text of its own."""
 
     written: bool = False
-    _last: TurnEventKind | None = None
+    _last: str | None = None
 
-    def take(self, event: TurnEvent) -> str:
+    def take(self, message: Message) -> str:
         """What it adds to the answer, if anything."""
-        before, self._last = self._last, event.kind
-        if event.kind is TurnEventKind.START:
+        before, self._last = self._last, message["type"]
+        if message["type"] == TurnEventKind.START:
             self.written = False
-        if event.kind is not TurnEventKind.MESSAGE:
+        if message["type"] != TurnEventKind.MESSAGE:
             return ""
-        apart = self.written and before is not TurnEventKind.MESSAGE
+        apart = self.written and before != TurnEventKind.MESSAGE
         self.written = True
-        return (SEPARATOR if apart else "") + str(event.data["text"])
+        return (SEPARATOR if apart else "") + str(message["data"]["text"])
 
 
 @dataclass(slots=True)
@@ -50,34 +52,30 @@ class FlowFrames:
     memory: int
     socket: bool
     _text: Text = field(default_factory=Text)
-    _references: list[Mapping[str, Any]] = field(default_factory=list)
 
-    def of(self, events: Iterable[TurnEvent]) -> list[Frame]:
-        return [shown for event in events for shown in self._of(event)]
+    def of(self, messages: Iterable[Message]) -> list[Frame]:
+        return [shown for message in messages for shown in self._of(message)]
 
-    def _of(self, event: TurnEvent) -> list[Frame]:
-        text = self._text.take(event)
-        match event.kind:
+    def _of(self, message: Message) -> list[Frame]:
+        text = self._text.take(message)
+        match message["type"]:
             case TurnEventKind.START:
-                self._references = []
-                return [frame("start", self.message_id, event.at)]
+                return [frame("start", self.message_id, message["timestamp"])]
             case TurnEventKind.MESSAGE:
-                return [frame("message", self.message_id, event.at, data=text)]
-            case TurnEventKind.REFERENCES:
-                self._references += event.data["items"]
-                return []
+                return [frame("message", self.message_id, message["timestamp"], data=text)]
             case TurnEventKind.STOP:
-                return self._end(event)
+                return self._end(message)
             case TurnEventKind.ERROR:
-                return [frame("error", self.message_id, event.at, data=event.data["message"])]
+                return [frame("error", self.message_id, message["timestamp"], data=message["data"]["message"])]
             case _:
                 return []
 
-    def _end(self, event: TurnEvent) -> list[Frame]:
-        found = {"data": self._references, "memoryCount": self.memory, "urls": []}
+    def _end(self, message: Message) -> list[Frame]:
+        at = message["timestamp"]
+        found = {"data": message["data"]["references"], "memoryCount": self.memory, "urls": []}
         if not self.socket:
-            return [frame("stop", self.message_id, event.at, **found)]
-        return [frame("references", self.message_id, event.at, **found), frame("stop", self.message_id, event.at)]
+            return [frame("stop", self.message_id, at, **found)]
+        return [frame("references", self.message_id, at, **found), frame("stop", self.message_id, at)]
 
 
 @dataclass(slots=True)
@@ -86,29 +84,26 @@ class AgentFrames:
 
     message_id: str
     _text: Text = field(default_factory=Text)
-    _references: list[Mapping[str, Any]] = field(default_factory=list)
 
-    def of(self, events: Iterable[TurnEvent]) -> list[Frame]:
-        return [shown for event in events for shown in self._of(event)]
+    def of(self, messages: Iterable[Message]) -> list[Frame]:
+        return [shown for message in messages for shown in self._of(message)]
 
-    def _of(self, event: TurnEvent) -> list[Frame]:
-        text, data = self._text.take(event), event.data
+    def _of(self, message: Message) -> list[Frame]:
+        text, data = self._text.take(message), message["data"]
         fields: dict[str, Any] | None = None
-        match event.kind:
+        match message["type"]:
             case TurnEventKind.START:
-                self._references, fields = [], {}
+                fields = {}
             case TurnEventKind.MESSAGE:
                 fields = {"data": text}
             case TurnEventKind.THINKING:
                 fields = {"data": data["text"]}
             case TurnEventKind.TOOL_CALL_RESULT if not data["failed"]:
                 fields = {"data": f"{data['text']}{SEPARATOR}", "tool_name": data["tool"], "result": None}
-            case TurnEventKind.REFERENCES:
-                self._references += data["items"]
             case TurnEventKind.STOP:
-                fields = {"data": self._references, "urls": []}
+                fields = {"data": data["references"], "urls": []}
             case TurnEventKind.ERROR:
-                return [frame("error", "error", event.at, data=data["message"])]
+                return [frame("error", "error", message["timestamp"], data=data["message"])]
             case _:
                 pass
-        return [] if fields is None else [frame(event.kind.value, self.message_id, event.at, **fields)]
+        return [] if fields is None else [frame(message["type"], self.message_id, message["timestamp"], **fields)]

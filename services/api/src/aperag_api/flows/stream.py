@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from aperag_common.live.events import TurnEvent, TurnEventKind
+from aperag_common.live.events import TurnEventKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from aperag_common.live.queue import Message
 
 _ENDS = frozenset({"flow_end", "flow_error"})
 
@@ -24,41 +26,41 @@ class DebugStream:
     _execution: str = ""
     _ended: bool = False
 
-    def frames(self, events: Iterable[TurnEvent]) -> list[bytes]:
-        return [_frame(shown) for event in events for shown in self._shown(event)]
+    def frames(self, messages: Iterable[Message]) -> list[bytes]:
+        return [_frame(shown) for message in messages for shown in self._shown(message)]
 
-    def _shown(self, event: TurnEvent) -> list[dict[str, Any]]:
-        match event.kind:
+    def _shown(self, message: Message) -> list[dict[str, Any]]:
+        match message["type"]:
             case TurnEventKind.START:
                 # A later run begins everything anew; an editor sees the second flow_start.
                 self._pieces, self._ended = [], False
                 return []
             case TurnEventKind.NODE:
-                self._execution = event.data["execution_id"]
-                self._node = event.data["node_id"] or self._node
-                shown = [{**event.data, "timestamp": _time(event.at)}]
-                if event.data["event_type"] in _ENDS:
+                self._execution = message["data"]["execution_id"]
+                self._node = message["data"]["node_id"] or self._node
+                shown = [{**message["data"], "timestamp": _time(message["timestamp"])}]
+                if message["data"]["event_type"] in _ENDS:
                     self._ended = True
                     shown += [self._chunk(*piece) for piece in self._pieces]
                 return shown
             case TurnEventKind.MESSAGE:
-                self._pieces.append((event.data["text"], event.at))
+                self._pieces.append((message["data"]["text"], message["timestamp"]))
                 return []
             case TurnEventKind.ERROR if not self._ended:
-                return [self._failed(event)]
+                return [self._failed(message)]
             case TurnEventKind.STOP if not self._ended:
-                return [self._cancelled(event)]
+                return [self._cancelled(message)]
             case _:
                 return []
 
     def _chunk(self, text: str, at: float) -> dict[str, Any]:
         return self._event("output_chunk", {"chunk": text}, at, self._node)
 
-    def _failed(self, event: TurnEvent) -> dict[str, Any]:
-        return self._event("flow_error", {"error": event.data["message"]}, event.at)
+    def _failed(self, message: Message) -> dict[str, Any]:
+        return self._event("flow_error", {"error": message["data"]["message"]}, message["timestamp"])
 
-    def _cancelled(self, event: TurnEvent) -> dict[str, Any]:
-        return self._event("flow_error", {"error": f"The run was {event.data['outcome']}."}, event.at)
+    def _cancelled(self, message: Message) -> dict[str, Any]:
+        return self._event("flow_error", {"error": f"The run was {message['data']['outcome']}."}, message["timestamp"])
 
     def _event(self, event_type: str, data: dict[str, Any], at: float, node: str | None = None) -> dict[str, Any]:
         return {

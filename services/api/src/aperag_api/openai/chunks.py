@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from aperag_api.answers.frames import Text
 from aperag_api.openai.failures import error_body
 from aperag_api.openai.schemas import MODEL, Usage
-from aperag_common.live.events import TurnEvent, TurnEventKind
+from aperag_common.live.events import TurnEventKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from aperag_common.live.queue import Message
 
 DONE = b"data: [DONE]\n\n"
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -38,26 +40,22 @@ class Chunks:
     _run: str = ""
     _opened: bool = False
     _failed: bool = False
-    _references: list[Mapping[str, Any]] = field(default_factory=list)
 
-    def of(self, events: Iterable[TurnEvent]) -> list[bytes]:
-        return [line for event in events if not self._failed for line in self._of(event)]
+    def of(self, messages: Iterable[Message]) -> list[bytes]:
+        return [line for message in messages if not self._failed for line in self._of(message)]
 
-    def _of(self, event: TurnEvent) -> list[bytes]:
-        added = self._text.take(event)
-        match event.kind:
+    def _of(self, message: Message) -> list[bytes]:
+        added = self._text.take(message)
+        match message["type"]:
             case TurnEventKind.START:
-                self._run, self._references = "", []
+                self._run = ""
                 return self._open()
             case TurnEventKind.MESSAGE:
                 return self._grown(added)
-            case TurnEventKind.REFERENCES:
-                self._references += event.data["items"]
-                return []
             case TurnEventKind.STOP:
-                return self._stopped(event)
+                return self._stopped(message)
             case TurnEventKind.ERROR:
-                return [_line(error_body(500, event.data["message"], event.data["code"]))]
+                return [_line(error_body(500, message["data"]["message"], message["data"]["code"]))]
             case _:
                 return []
 
@@ -85,12 +83,12 @@ class Chunks:
         message = "The answer was begun anew and reads differently now: it stands in its chat."
         return [_line(error_body(500, message, "answer_begun_anew"))]
 
-    def _stopped(self, event: TurnEvent) -> list[bytes]:
+    def _stopped(self, message: Message) -> list[bytes]:
         if self._run != self._sent:
             return self._anew()
-        lines = [self._chunk({}, "stop", references=self._references)]
+        lines = [self._chunk({}, "stop", references=message["data"]["references"])]
         if self.with_usage:
-            usage = usage_of(event.data.get("usage")).model_dump()
+            usage = usage_of(message["data"].get("usage")).model_dump()
             lines.append(_line({**self._head(), "choices": [], "usage": usage}))
         return [*lines, DONE]
 

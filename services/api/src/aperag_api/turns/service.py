@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,10 +15,11 @@ from aperag_api.turns import repository
 from aperag_api.turns.decide import Terms, error_of, is_same, state_of
 from aperag_api.turns.repository import NewTurn, TurnRow
 from aperag_api.turns.schemas import TurnOut, TurnSnapshot
-from aperag_api.turns.stream import frames
+from aperag_api.turns.stream import batch, batches, frames
 from aperag_common import errors, ids
 from aperag_common.bus import subjects
 from aperag_common.live.events import Cursor, TurnEventKind
+from aperag_common.live.log import parts_of
 from aperag_common.work.change import Change
 from aperag_common.work.driven_tables import TURN
 
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from aperag_api.turns.schemas import AgentMessage
     from aperag_api.turns.settings import TurnSettings
     from aperag_common.bus.connection import Bus
-    from aperag_common.live.events import TurnEvent
+    from aperag_common.live.queue import Message
     from aperag_common.live.relays import TurnRelays
     from aperag_common.live.stored import StoredTurn
     from aperag_common.work.courier import Courier
@@ -84,22 +86,23 @@ class TurnService:
     async def snapshot(self, owner: str, turn_id: str) -> TurnSnapshot:
         """What has happened so far: of a running turn what its agent knows, else what the row says."""
         row = await self._known(owner, turn_id)
-        parts: Sequence[dict[str, Any]] = row.parts
-        last: Cursor | None = None
+        so_far: Sequence[Message] = []
         if row.held:
-            async with self.relays.open(turn_id) as relay:
-                await relay.caught_up(within=SNAPSHOT_SECONDS)
-                row = await self._known(owner, turn_id)
-                parts = relay.log.parts() if relay.log.events else row.parts
-                last = relay.log.events[-1].cursor if relay.log.events else None
+            async with self.relays.subscribe(turn_id) as queue:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(SNAPSHOT_SECONDS):
+                        so_far = await batch(queue)
+            row = await self._known(owner, turn_id)
         return TurnSnapshot(
-            **view(row).model_dump(), parts=list(parts), last_event_id=None if last is None else str(last)
+            **view(row).model_dump(),
+            parts=parts_of(so_far) if so_far else list(row.parts),
+            last_event_id=so_far[-1]["id"] if so_far else None,
         )
 
     async def follow(self, owner: str, turn_id: str, last_id: str | None) -> AsyncGenerator[bytes, None]:
         """Server-sent events; raises before the first where the turn is not the owner's."""
         row = await self._known(owner, turn_id)
-        return self._follow(row, None if last_id is None else Cursor.parse(last_id))
+        return frames(self.told(turn_id, None if last_id is None else Cursor.parse(last_id)), row.message_id)
 
     async def cancel(self, owner: str, turn_id: str) -> TurnOut:
         """Raises 409 with how it ended where it has ended."""
@@ -115,22 +118,14 @@ class TurnService:
                 await self.bus.nc.publish(subjects.cancel_turn(turn_id))
         return view(row)
 
-    async def _follow(self, row: TurnRow, after: Cursor | None) -> AsyncGenerator[bytes, None]:
+    async def told(self, turn_id: str, after: Cursor | None = None) -> AsyncGenerator[Sequence[Message], None]:
+        """Until the terminal message; an empty batch now and then while nothing happens. Whose turn it is was seen before."""
         async with (
-            self.relays.open(row.id) as relay,
-            aclosing(frames(relay, after, row.message_id, heartbeat=self.heartbeat)) as told,
+            self.relays.subscribe(turn_id, after, patience=self.heartbeat.total_seconds()) as queue,
+            aclosing(batches(queue)) as told,
         ):
-            async for frame in told:
-                yield frame
-
-    async def told(self, turn_id: str, after: Cursor | None = None) -> AsyncGenerator[Sequence[TurnEvent], None]:
-        """Until the terminal event; an empty batch now and then while nothing happens. Whose turn it is was seen before."""
-        async with (
-            self.relays.open(turn_id) as relay,
-            aclosing(relay.batches(after, patience=self.heartbeat.total_seconds())) as batches,
-        ):
-            async for events in batches:
-                yield events
+            async for messages in told:
+                yield messages
 
     async def ended(self, owner: str, turn_id: str) -> TurnOut:
         """Waits for its end."""

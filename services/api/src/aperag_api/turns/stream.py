@@ -7,25 +7,44 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from aperag_api.events.sse import comment
-from aperag_common.live.events import TurnEvent, TurnEventKind
+from aperag_common.live.events import TurnEventKind
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Mapping
-    from datetime import timedelta
+    from collections.abc import AsyncGenerator, Sequence
 
-    from aperag_common.live.events import Cursor
-    from aperag_common.live.relay import TurnRelay
+    from aperag_common.live.queue import AgentMessageQueue, Message
 
 RETRY = b"retry: 1000\n\n"
 # Compact JSON holds no line break that could end a frame early.
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-def message_of(event: TurnEvent, message_id: str, references: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
-    """The contract's shape; ``references`` are those of the whole turn, which its STOP repeats."""
-    frame: dict[str, Any] = {"type": event.kind.value, "id": message_id, "timestamp": event.at}
-    data = event.data
-    match event.kind:
+async def batch(queue: AgentMessageQueue) -> Sequence[Message]:
+    """Everything that has come, at least one message; empty at the end."""
+    got: list[Message] = []
+    while (not got or queue.qsize()) and (message := await queue.get()) is not None:
+        got.append(message)
+    return got
+
+
+async def batches(queue: AgentMessageQueue) -> AsyncGenerator[Sequence[Message], None]:
+    """Until the end; an empty one where the queue's patience ended."""
+    while True:
+        try:
+            got = await batch(queue)
+        except TimeoutError:
+            yield []
+            continue
+        if not got:
+            return
+        yield got
+
+
+def shape_of(message: Message, message_id: str) -> dict[str, Any]:
+    """The contract's shape."""
+    data = message["data"]
+    frame: dict[str, Any] = {"type": message["type"], "id": message_id, "timestamp": message["timestamp"]}
+    match message["type"]:
         case TurnEventKind.MESSAGE | TurnEventKind.THINKING:
             frame["data"] = data["text"]
         case TurnEventKind.TOOL_CALL:
@@ -43,7 +62,7 @@ def message_of(event: TurnEvent, message_id: str, references: Iterable[Mapping[s
         case TurnEventKind.NODE:
             frame |= data
         case TurnEventKind.STOP:
-            frame |= {"data": list(references), "urls": [], "outcome": data["outcome"], "usage": data["usage"]}
+            frame |= {"data": data["references"], "urls": [], "outcome": data["outcome"], "usage": data["usage"]}
         case TurnEventKind.ERROR:
             frame |= {"data": data["message"], "code": data["code"]}
         case _:
@@ -51,26 +70,13 @@ def message_of(event: TurnEvent, message_id: str, references: Iterable[Mapping[s
     return frame
 
 
-def references_in(relay: TurnRelay) -> list[Mapping[str, Any]]:
-    return [
-        item for event in relay.log.events if event.kind is TurnEventKind.REFERENCES for item in event.data["items"]
-    ]
+def frame_of(message: Message, message_id: str) -> bytes:
+    return f"id: {message['id']}\ndata: {_encode(shape_of(message, message_id))}\n\n".encode()
 
 
-def frame_of(event: TurnEvent, message: Mapping[str, Any]) -> bytes:
-    return f"id: {event.cursor}\ndata: {_encode(message)}\n\n".encode()
-
-
-async def frames(
-    relay: TurnRelay, after: Cursor | None, message_id: str, *, heartbeat: timedelta
-) -> AsyncGenerator[bytes, None]:
-    """Ends after the terminal event; what comes at once is one piece; a silent stream sends a comment now and then."""
+async def frames(told: AsyncGenerator[Sequence[Message], None], message_id: str) -> AsyncGenerator[bytes, None]:
+    """Ends after the terminal message; what comes at once is one piece; a silent stream sends a comment now and then."""
     yield RETRY
-    async with aclosing(relay.batches(after, patience=heartbeat.total_seconds())) as batches:
-        async for events in batches:
-            yield b"".join(_frame(relay, event, message_id) for event in events) or comment("waiting")
-
-
-def _frame(relay: TurnRelay, event: TurnEvent, message_id: str) -> bytes:
-    references = references_in(relay) if event.kind is TurnEventKind.STOP else ()
-    return frame_of(event, message_of(event, message_id, references))
+    async with aclosing(told):
+        async for messages in told:
+            yield b"".join(frame_of(message, message_id) for message in messages) or comment("waiting")
