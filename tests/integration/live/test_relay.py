@@ -217,6 +217,17 @@ async def test_where_nobody_speaks_any_more_the_row_tells_the_end(bus: Bus, rows
         assert [it["type"] for it in events].count(K.START) == 1
 
 
+async def test_where_the_agent_closes_without_an_end_the_row_tells_it(bus: Bus, rows: Rows, turn: str) -> None:
+    async with relays_of(bus, rows).open(turn, new=True) as relay:
+        reader = TurnSubscriber(relay)
+        async with publisher(bus, turn) as told:
+            await say(told, "half ")
+        part = {"part_id": "1-1", "type": "message", "data": {"text": "half whole"}, "timestamp": 1.0}
+        rows.turn = StoredTurn("ACTIVE", 1, "answered", parts=[part])
+        check(await rest_of(reader), "half whole")
+        assert [await reader.get(), await reader.get()] == [None, None]
+
+
 @pytest.mark.parametrize(
     ("stored", "code"),
     [
