@@ -77,13 +77,10 @@ class TurnEvent:
     stored: bool = False
 
     @property
-    def cursor(self) -> Cursor:
-        return Cursor(self.run, self.seq, self.stored)
-
-    @property
     def message(self) -> Message:
-        """As readers get it."""
-        return {"id": str(self.cursor), "type": self.kind.value, "data": dict(self.data), "timestamp": self.at}
+        """As readers get it; its id is the text of a cursor."""
+        name = f"{self.run}-s{self.seq}" if self.stored else f"{self.run}-{self.seq}"
+        return {"id": name, "type": self.kind.value, "data": self.data, "timestamp": self.at}
 
     def encode(self) -> bytes:
         return _encode(self.as_json()).encode()

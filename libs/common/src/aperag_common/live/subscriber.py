@@ -57,7 +57,8 @@ class TurnSubscriber(AgentMessageQueue):
             self._fresh.clear()
             if log.events:
                 self._after = None  # it meant what was known first
-        if fresh := log.after(self._seq):
+        if log.last > self._seq:
+            fresh = log.after(self._seq)
             self._seq = fresh[-1].seq
             self._fresh.extend(fresh)
         return len(self._fresh)
