@@ -13,13 +13,16 @@ import pytest_asyncio
 
 from aperag_common.bus import topology
 from aperag_common.bus.connection import Bus, connect
+from aperag_common.bus.declared import declared_for
 from aperag_common.db import migrate
 from aperag_common.db.session import make_engine
 from aperag_common.metrics import Metrics
+from aperag_common.services import Service
 from aperag_common.settings import NatsSettings, PostgresSettings
-from aperag_common.work.courier import Courier
 from aperag_standalone.nats import NatsServer
 from aperag_standalone.postgres import PostgresServer
+from aperag_work.database import Database
+from aperag_work.dispatcher import Dispatcher
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -113,7 +116,16 @@ async def bus(nats_server: NatsServer) -> AsyncIterator[Bus]:
 
 
 @pytest_asyncio.fixture
-async def courier(bus: Bus, engine: AsyncEngine, metrics: Metrics) -> AsyncIterator[Courier]:
-    courier = Courier(bus, engine, metrics)
-    yield courier
-    await courier.close()
+async def job_database(database: str) -> AsyncIterator[Database]:
+    """The job engine's own connections to this test's database."""
+    opened = Database(PostgresSettings(url=database), name="tests-jobs")
+    yield opened
+    await opened.close()
+
+
+@pytest_asyncio.fixture
+async def dispatcher(bus: Bus, job_database: Database, metrics: Metrics) -> AsyncIterator[Dispatcher]:
+    """It may send everything: the reconciler sends again what any other service sent."""
+    dispatcher = Dispatcher(bus, job_database, metrics, declared_for(Service.RECONCILER))
+    yield dispatcher
+    await dispatcher.close()

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_common.testing.chaos.finding import Finding
-    from aperag_common.testing.stack import Stack
+    from aperag_testing.chaos.finding import Finding
+    from aperag_testing.stack import Stack
 
 _DOCUMENTS = text(
     """
@@ -29,7 +29,8 @@ _DOCUMENTS = text(
 )
 TABLES = {
     "document": "id",
-    "document_step": "document_id",
+    "job": "subject_id",
+    "document_index": "document_id",
     "chunk": "document_id",
     "workflow": "document_id",
     "dead_letter": "document_id",

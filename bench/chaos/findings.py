@@ -6,16 +6,16 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aperag_common.testing.chaos.judge import count
+from aperag_testing.chaos.judge import count
 from bench.report.figures import Findings, Row, Section, at_most
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from aperag_common.testing.chaos.finding import Finding
-    from aperag_common.testing.chaos.ingest import Struck
-    from aperag_common.testing.chaos.plan import Plan
-    from aperag_common.testing.chaos.rest import Rest
+    from aperag_testing.chaos.finding import Finding
+    from aperag_testing.chaos.ingest import Struck
+    from aperag_testing.chaos.plan import Plan
+    from aperag_testing.chaos.rest import Rest
 
 CONVERGED_WITHIN = 60.0
 SHOWN = 50
@@ -23,8 +23,8 @@ SHOWN = 50
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How long documents took, in seconds; ``again`` counts steps that needed more than one attempt, ``letters`` the
-    dead letters that name no document: messages that the server, not a step, gave up.
+    """How long documents took, in seconds; ``again`` counts jobs that needed more than one attempt, ``letters`` the
+    dead letters that name no document: messages that the server, not a worker, gave up.
     """
 
     median: float | None
@@ -116,7 +116,7 @@ def _pace(hurt: Hurt) -> list[Row]:
     return [
         {"what": "upload to indexed, median s", "value": hurt.pace.median},
         {"what": "upload to indexed, longest s", "value": hurt.pace.longest},
-        {"what": "steps that needed more than one attempt", "value": hurt.pace.again},
+        {"what": "jobs that needed more than one attempt", "value": hurt.pace.again},
         {"what": "dead letters that name no document", "value": hurt.pace.letters},
     ]
 

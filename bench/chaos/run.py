@@ -11,14 +11,14 @@ from sqlalchemy import text
 
 from aperag_common.bus.connection import Bus, connect
 from aperag_common.settings import NatsSettings
-from aperag_common.testing.chaos.ingest import Ingest
-from aperag_common.testing.chaos.judge import judge
-from aperag_common.testing.chaos.observe import Observer
-from aperag_common.testing.chaos.plan import Plan, make_plan, make_texts
-from aperag_common.testing.chaos.rest import until_at_rest
-from aperag_common.testing.chaos.settings import HASTE, HOUSEKEEPING
-from aperag_common.testing.client import Client
 from aperag_retrieval.chunking import ChunkPolicy, ParsedDocument, chunk_document
+from aperag_testing.chaos.ingest import Ingest
+from aperag_testing.chaos.judge import judge
+from aperag_testing.chaos.observe import Observer
+from aperag_testing.chaos.plan import Plan, make_plan, make_texts
+from aperag_testing.chaos.rest import until_at_rest
+from aperag_testing.chaos.settings import HASTE, HOUSEKEEPING
+from aperag_testing.client import Client
 from bench.chaos.evidence import save
 from bench.chaos.findings import Hurt, Pace, findings
 from bench.stand.database import database
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_common.testing.chaos.finding import Finding
-    from aperag_common.testing.chaos.observation import Accepted
-    from aperag_common.testing.client import EventLog
-    from aperag_common.testing.stack import Stack
+    from aperag_testing.chaos.finding import Finding
+    from aperag_testing.chaos.observation import Accepted
+    from aperag_testing.client import EventLog
+    from aperag_testing.stack import Stack
     from bench.report.figures import Findings
 
 PATIENCE = 300.0
@@ -52,7 +52,7 @@ _BUILT_AFTER = text(
 )
 _PACE = text(
     """
-    SELECT (SELECT count(*) FROM document_step WHERE collection_id = :collection AND attempt > 1) AS again,
+    SELECT (SELECT count(*) FROM job WHERE collection_id = :collection AND attempt > 1) AS again,
         (SELECT count(*) FROM dead_letter WHERE collection_id IS NULL) AS letters,
         extract(epoch FROM percentile_cont(0.5) WITHIN GROUP (ORDER BY finished - created))::float AS median,
         extract(epoch FROM max(finished - created))::float AS longest

@@ -1,4 +1,5 @@
 """The same two tasks for Celery; imported by its workers and, by name only, known to its caller."""
+# mypy: disable-error-code="untyped-decorator"
 
 from __future__ import annotations
 

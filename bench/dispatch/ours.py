@@ -1,4 +1,4 @@
-"""Our two lanes: over the bus alone, and with a driven row that is claimed and settled under its fence."""
+"""Our two lanes: over the bus alone, and with a job that is claimed and completed under its fence."""
 
 from __future__ import annotations
 
@@ -14,24 +14,29 @@ from typing import TYPE_CHECKING
 from aperag_common import ids
 from aperag_common.bus import subjects
 from aperag_common.bus.connection import connect
+from aperag_common.bus.declared import declared_for
+from aperag_common.bus.publish import Outgoing
 from aperag_common.db.models.base import Lane as Priority
 from aperag_common.metrics import Metrics
-from aperag_common.settings import NatsSettings
-from aperag_common.work import changes
-from aperag_common.work.courier import Courier
+from aperag_common.services import Service
+from aperag_common.settings import NatsSettings, PostgresSettings
+from aperag_work import changes
+from aperag_work.accepting import accept
+from aperag_work.database import Database
+from aperag_work.dispatcher import Dispatcher
+from bench.dispatch.lane import many
 from bench.dispatch.order import REPLIES, SUBJECT, make_order
 from bench.dispatch.task import Task
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Sequence
     from typing import Any
 
     from nats.aio.msg import Msg
-    from sqlalchemy.ext.asyncio import AsyncEngine
 
     from aperag_common.bus.connection import Bus
     from aperag_common.bus.publish import Publisher
-    from aperag_common.work.change import Change
+    from aperag_work.change import Change
 
 CALLERS = 64
 """Publishes under way at a time while many are enqueued; each waits for the server's fsync."""
@@ -41,16 +46,6 @@ PACE = changes.Pace(Priority.INTERACTIVE, in_flight_per_owner=10**9, first_due=t
 """Nothing is held back and nothing is sent twice: fair release and re-drive are not measured here."""
 EVENTS_PER_STEP = 2
 """Of a document with one step: parsed, indexed."""
-
-
-async def _many(work: Callable[[], Coroutine[Any, Any, None]], count: int, callers: int) -> None:
-    left = iter(range(count))
-
-    async def caller() -> None:
-        for _ in left:
-            await work()
-
-    await asyncio.gather(*(caller() for _ in range(callers)))
 
 
 async def _stored(bus: Bus, stream: str) -> int:
@@ -69,7 +64,7 @@ class BusLane:
     _waiting: dict[str, asyncio.Future[None]] = field(default_factory=dict)
 
     async def enqueue(self, task: Task, count: int) -> None:
-        await _many(lambda: self._publish(next(self._numbers), task), count, CALLERS)
+        await many(lambda: self._publish(next(self._numbers), task), count, CALLERS)
 
     async def drained(self) -> bool:
         return not await _stored(self.bus, subjects.COMMANDS)
@@ -89,7 +84,7 @@ class BusLane:
 
     async def _publish(self, number: int, task: Task) -> None:
         body = make_order(number, task).encode()
-        await self.publisher.publish(subjects.COMMANDS, SUBJECT, body, message_id=f"bench:{number}")
+        await self.publisher.publish(subjects.COMMANDS, [Outgoing(SUBJECT, body, f"bench:{number}")])
 
 
 @dataclass(slots=True)
@@ -97,10 +92,9 @@ class StepLane:
     """Accept a document with one step, claim it, run, settle it under the fence; the end is an event on its stream."""
 
     bus: Bus
-    courier: Courier
-    engine: AsyncEngine
-    collection: str
-    owner: str
+    dispatcher: Dispatcher
+    database: Database
+    places: Sequence[tuple[str, str]]
     name: str = "ours, claim and fence"
     tasks: Sequence[Task] = tuple(Task)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
@@ -109,10 +103,10 @@ class StepLane:
 
     async def enqueue(self, task: Task, count: int) -> None:
         async def accept() -> None:
-            self.courier.deliver(await self._accept(task, str(ids.new_document_id())))
+            self.dispatcher.deliver(await self._accept(task, str(ids.new_document_id())))
 
-        await _many(accept, count, TRANSACTIONS)
-        await self.courier.close()
+        await many(accept, count, TRANSACTIONS)
+        await self.dispatcher.close()
         self._expected = await _stored(self.bus, subjects.EVENTS) + EVENTS_PER_STEP * count
 
     async def drained(self) -> bool:
@@ -124,7 +118,7 @@ class StepLane:
         begun = time.perf_counter()
         document_id = str(ids.new_document_id())
         ended = self._waiting[document_id] = asyncio.get_running_loop().create_future()
-        self.courier.deliver(await self._accept(task, document_id))
+        self.dispatcher.deliver(await self._accept(task, document_id))
         await ended
         return time.perf_counter() - begun
 
@@ -136,34 +130,36 @@ class StepLane:
             waiting.set_result(None)
 
     async def _accept(self, task: Task, document_id: str) -> Change:
+        number = next(self._numbers)
+        owner, collection = self.places[number % len(self.places)]
         new = changes.NewDocument(
             id=document_id,
-            collection_id=self.collection,
-            owner=self.owner,
-            name=f"{task}-{next(self._numbers)}.txt",
+            collection_id=collection,
+            owner=owner,
+            name=f"{task}-{number}.txt",
             size=0,
             sha256="0" * 64,
             object_path=f"bench/{document_id}",
         )
-        async with self.engine.begin() as conn:
-            [change] = await changes.upload(conn, [new], kinds=(), pace=PACE)
+        async with self.database.durable.transaction() as conn:
+            [change] = await accept(conn, [new], (), PACE)
         return change
 
 
 @asynccontextmanager
-async def our_lanes(nats_url: str, engine: AsyncEngine, collection: str, owner: str) -> AsyncIterator[list[Any]]:
-    """The caller's side; its connection is closed at the end."""
+async def our_lanes(nats_url: str, database_url: str, places: Sequence[tuple[str, str]]) -> AsyncIterator[list[Any]]:
+    """The caller's side; its connection is closed at the end. ``places`` are owners with a collection of each."""
     metrics = Metrics("bench")
     bus = await connect(NatsSettings(url=nats_url), service="api", instance="bench", metrics=metrics)
-    courier = Courier(bus, engine, metrics)
+    database = Database(PostgresSettings(url=database_url), name="bench")
+    dispatcher = Dispatcher(bus, database, metrics, declared_for(Service.RECONCILER))
     try:
-        alone = BusLane(bus, courier.publisher)
-        step = StepLane(bus, courier, engine, collection, owner)
+        alone = BusLane(bus, dispatcher.publisher)
+        step = StepLane(bus, dispatcher, database, places)
         await bus.nc.subscribe(f"{REPLIES}.>", cb=alone.take)
-        await bus.js.subscribe(
-            subjects.owner_events(owner), stream=subjects.EVENTS, ordered_consumer=True, cb=step.take
-        )
+        await bus.js.subscribe(subjects.ALL_EVENTS, stream=subjects.EVENTS, ordered_consumer=True, cb=step.take)
         yield [alone, step]
     finally:
-        await courier.close()
+        await dispatcher.close()
+        await database.close()
         await bus.close()

@@ -15,12 +15,12 @@ from aperag_common.bus.connection import connect
 from aperag_common.db import migrate
 from aperag_common.db.session import make_engine
 from aperag_common.settings import NatsSettings, PostgresSettings
-from aperag_common.testing.factories import make_collection, make_user
-from aperag_common.testing.waiting import until
 from aperag_standalone import unprivileged
 from aperag_standalone.nats import NatsServer
 from aperag_standalone.postgres import PostgresServer
 from aperag_standalone.process import Command
+from aperag_testing.factories import make_collection, make_user
+from aperag_testing.waiting import until
 from bench.dispatch.findings import findings
 from bench.dispatch.lane import Course, Measured, Sizes
 from bench.dispatch.ours import our_lanes
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 DATABASE = "bench"
 READY_SECONDS = 60.0
+OWNERS = 64
+"""Of the documents that our lane accepts: as in an installation, no owner has thousands in flight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +92,8 @@ async def _ours(folder: Path, options: Options) -> AsyncIterator[list[Course]]:
         await _streams(nats.url)
         engine = make_engine(PostgresSettings(url=url), name="bench")
         async with engine.begin() as conn:
-            owner = await make_user(conn)
-            collection = await make_collection(conn, owner=owner)
+            owners = [await make_user(conn) for _ in range(OWNERS)]
+            places = [(owner, await make_collection(conn, owner=owner)) for owner in owners]
         files = [folder / f"ready-{number}" for number in range(options.processes)]
         workers = _workers(folder, nats.url, url, files)
         try:
@@ -101,7 +103,7 @@ async def _ours(folder: Path, options: Options) -> AsyncIterator[list[Course]]:
                     return all(file.exists() for file in files)
 
                 await until(ready, within=READY_SECONDS)
-                async with our_lanes(nats.url, engine, collection, owner) as (alone, step):
+                async with our_lanes(nats.url, url, places) as (alone, step):
                     yield [
                         Course(alone, workers, {"broker": nats.pid}),
                         Course(step, workers, {"broker": nats.pid, "database": postgres.pid}),

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aperag_common.testing.client import Client
+from aperag_testing.client import Client
 from bench.corpora.generated import page
 from bench.errors import BenchError
 from bench.fairness.findings import Measured, Trial, findings

@@ -1,4 +1,4 @@
-"""Where the time of one document went, read from its steps."""
+"""Where the time of one document went, read from its jobs."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from aperag_common.db.session import autocommit
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-_STEPS = text(
+_JOBS = text(
     """
-    SELECT kind, extract(epoch FROM created)::float AS created, extract(epoch FROM started_at)::float AS started,
-        extract(epoch FROM settled_at)::float AS settled
-    FROM document_step WHERE document_id = :document
+    SELECT replace(kind, 'index.', '') AS step, extract(epoch FROM created)::float AS created,
+        extract(epoch FROM started_at)::float AS started, extract(epoch FROM settled_at)::float AS settled
+    FROM job WHERE subject_id = :document
     """
 )
 _WAITING = text(
     """
     SELECT count(*) FILTER (WHERE kind = 'parse' AND status = 'PENDING' AND dispatch = 0) AS waiting,
-        count(DISTINCT document_id) FILTER (WHERE dispatch > 0
+        count(DISTINCT subject_id) FILTER (WHERE dispatch > 0
             AND status IN ('PENDING', 'CREATING', 'DELETING', 'DELETION_IN_PROGRESS')) AS released
-    FROM document_step WHERE collection_id = :collection
+    FROM job WHERE collection_id = :collection AND (kind = 'parse' OR kind LIKE 'index.%')
     """
 )
 
@@ -49,9 +49,9 @@ async def stages(engine: AsyncEngine, document: str, *, begun: float, ended: flo
     The builds of the two indexes run beside each other: what follows the parse is that of the later one.
     """
     async with autocommit(engine) as conn:
-        steps = {row.kind: row for row in await conn.execute(_STEPS, {"document": document})}
-    parse = steps["parse"]
-    last = max((steps["vector"], steps["fulltext"]), key=lambda step: step.settled)
+        jobs = {row.step: row for row in await conn.execute(_JOBS, {"document": document})}
+    parse = jobs["parse"]
+    last = max((jobs["vector"], jobs["fulltext"]), key=lambda job: job.settled)
     return {
         "POST until the row is there": parse.created - begun,
         "parse: wait for a slot": parse.started - parse.created,

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aperag_common.testing.client import Client
+from aperag_testing.client import Client
 from bench.ingest.idle import one_at_a_time
 from bench.measure.processes import StackProcesses, cpu_between
 from bench.report.figures import Findings, Row, Section, Target, at_most
@@ -16,7 +16,7 @@ from bench.stand.stack import empty_stack, start
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from aperag_common.testing.stack import Stack
+    from aperag_testing.stack import Stack
 
 POOL_IDLE_SECONDS = 5
 

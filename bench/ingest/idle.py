@@ -10,7 +10,7 @@ from bench.corpora.generated import page
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from aperag_common.testing.client import Client
+    from aperag_testing.client import Client
 
 WARM_UP = 5
 """The first ones load the encoder of the gateway and the statements of every connection."""

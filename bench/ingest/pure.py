@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_common.testing.stack import Stack
+    from aperag_testing.stack import Stack
     from bench.corpora.document import CorpusDocument
 
 READ_AHEAD = 2

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from aperag_api.uploads.names import SUFFIXES
 from aperag_common.db.models.workflow import WorkflowStatus
-from aperag_common.testing.client import Client
 from aperag_indexer.settings import PoolSettings
+from aperag_testing.client import Client
 from bench.corpora.choose import corpus
 from bench.corpora.document import CorpusDocument
 from bench.corpora.generated import page
@@ -26,7 +26,7 @@ from bench.stand.upload import upload_all
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from aperag_common.testing.stack import Stack
+    from aperag_testing.stack import Stack
     from bench.report.figures import Findings
 
 

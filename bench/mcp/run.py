@@ -12,7 +12,7 @@ import httpx2
 from mcp import Client as McpClient
 from mcp.client.streamable_http import streamable_http_client
 
-from aperag_common.testing.client import Client
+from aperag_testing.client import Client
 from bench.errors import BenchError
 from bench.measure.samples import percentile
 from bench.report.figures import Findings, Row, Section, at_most
@@ -23,7 +23,7 @@ from bench.stand.stack import running_stack
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-    from aperag_common.testing.stack import Stack
+    from aperag_testing.stack import Stack
 
     Ask = Callable[[str], Awaitable[list[dict[str, Any]]]]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from aperag_common.testing.stack import Stack
+from aperag_testing.stack import Stack
 
 SUPERVISOR = "supervisor"
 POSTGRES = "postgres"

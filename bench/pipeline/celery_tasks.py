@@ -2,6 +2,7 @@
 
 Unlike the original's they pass ids, not the document's text, through Redis.
 """
+# mypy: disable-error-code="untyped-decorator, import-not-found, import-untyped"
 
 from __future__ import annotations
 
@@ -13,9 +14,9 @@ from typing import Any
 from celery import chord
 from celery.signals import worker_process_init
 
-from aperag_common.bus.topology import BUILT_KINDS
-from aperag_common.db.models.document_step import StepKind
+from aperag_common.db.models.document_index import StepKind
 from aperag_common.db.session import make_engine
+from aperag_common.jobs.declared import BUILT
 from aperag_common.objects import LocalObjectStore
 from aperag_common.settings import PostgresSettings
 from aperag_indexer.adapters.warm import load
@@ -54,7 +55,7 @@ def parse(document_id: str) -> str:
 
 @app.task(name="fan_out")
 def fan_out(document_id: str) -> None:
-    chord([build.s(document_id, kind.value) for kind in BUILT_KINDS])(finish.s(document_id))
+    chord([build.s(document_id, kind.value) for kind in BUILT])(finish.s(document_id))
 
 
 @app.task(name="build", **retried)

@@ -1,4 +1,4 @@
-"""Our side: the gateway's transaction and courier, without HTTP in front; the stack's services do the rest."""
+"""Our side: the gateway's transaction and dispatcher, without HTTP in front; the stack's services do the rest."""
 
 from __future__ import annotations
 
@@ -7,21 +7,26 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aperag_common.bus.connection import connect
-from aperag_common.bus.topology import BUILT_KINDS, Service
+from aperag_common.bus.declared import declared_for
 from aperag_common.db.models.base import Lane
+from aperag_common.jobs.declared import BUILT
 from aperag_common.metrics import Metrics
-from aperag_common.settings import NatsSettings, WorkSettings
-from aperag_common.work import changes
-from aperag_common.work.courier import Courier
+from aperag_common.services import Service
+from aperag_common.settings import NatsSettings, PostgresSettings, WorkSettings
 from aperag_standalone.home import Home
 from aperag_standalone.ports import LOOPBACK
+from aperag_work import changes
+from aperag_work.database import Database
+from aperag_work.dispatcher import Dispatcher
+from aperag_work.scheduler import JobScheduler, ScheduleContext
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_common.testing.stack import Stack
+    from aperag_testing.stack import Stack
+    from aperag_work.scheduler import TaskScheduler
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,26 +34,29 @@ class OurSide:
     """Publishes with the gateway's identity."""
 
     engine: AsyncEngine
-    courier: Courier
-    pace: changes.Pace
+    dispatcher: Dispatcher
+    scheduler: TaskScheduler
 
     async def accept(self, document: changes.NewDocument) -> None:
         async with self.engine.begin() as conn:
-            accepted = await changes.upload(conn, [document], kinds=BUILT_KINDS, pace=self.pace)
-        self.courier.deliver(*accepted)
+            context = ScheduleContext(conn, Lane.BULK, new={document.id: document})
+            await changes.share_collection(conn, document.collection_id, document.owner)
+            await self.scheduler.schedule_create_index(document.id, BUILT, context)
+        self.dispatcher.deliver(*context.changes.values())
 
 
 @asynccontextmanager
 async def our_side(stack: Stack, engine: AsyncEngine, nats_port: int) -> AsyncIterator[OurSide]:
-    """Its connection is closed at the end."""
-    work = WorkSettings()
+    """Its connections are closed at the end."""
     seed = Home(stack.home).secrets / f"{Service.API}.nk"
     metrics = Metrics("bench")
     settings = NatsSettings(url=f"nats://{LOOPBACK}:{nats_port}", seed_file=seed)
     bus = await connect(settings, service=Service.API, instance="bench", metrics=metrics)
-    courier = Courier(bus, engine, metrics)
+    database = Database(PostgresSettings(url=stack.postgres_url), name="bench")
+    dispatcher = Dispatcher(bus, database, metrics, declared_for(Service.API))
     try:
-        yield OurSide(engine, courier, changes.Pace(Lane.BULK, work.in_flight_per_owner, work.first_due))
+        yield OurSide(engine, dispatcher, JobScheduler(engine, WorkSettings()))
     finally:
-        await courier.close()
+        await dispatcher.close()
+        await database.close()
         await bus.close()

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import psutil
 from sqlalchemy import text
 
-from aperag_common.testing.client import Client
 from aperag_indexer.settings import PoolSettings
 from aperag_standalone.ports import free_port
+from aperag_testing.client import Client
 from bench.corpora.choose import corpus
 from bench.corpora.document import CorpusDocument
 from bench.corpora.generated import page
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_common.testing.stack import Stack
+    from aperag_testing.stack import Stack
     from bench.pipeline.accept import Side
     from bench.report.figures import Findings
 
@@ -159,7 +159,7 @@ class Pipeline:
     async def _place(self, title: str) -> Place:
         """A collection of its own in emptied tables: rows that others wrote make inserts into an index slower."""
         async with self.engine.begin() as conn:
-            await conn.execute(text("TRUNCATE document CASCADE"))
+            await conn.execute(text("TRUNCATE document, job CASCADE"))
         collection = await self.client.collection(title)
         owner, analyzer = await owner_and_analyzer(self.engine, collection)
         return Place(collection, owner, analyzer)

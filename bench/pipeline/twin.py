@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_common.testing.stack import Stack
-    from aperag_common.work.changes import NewDocument
+    from aperag_testing.stack import Stack
+    from aperag_work.changes import NewDocument
     from bench.stand.crew import Crew
 
 MODULE = "bench.pipeline.celery_tasks"

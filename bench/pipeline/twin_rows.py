@@ -1,40 +1,59 @@
-"""The twin's statements: the same tables, with the status checks that the original makes around its tasks."""
+"""The twin's statements: the rows that our engine writes, with the status checks that the original makes around its tasks."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, text
 
 from aperag_common import ids
-from aperag_common.bus.topology import BUILT_KINDS
-from aperag_common.db.models import Document, DocumentStep
+from aperag_common.db.models import Document
+from aperag_common.db.models.base import JobStatus
 from aperag_common.db.models.document import DocumentStatus
-from aperag_common.db.models.document_step import StepKind
-from aperag_common.work.dispatch import STEP_COLUMNS, StepRow
-from aperag_common.work.lease import Subject
+from aperag_common.db.models.document_index import StepKind
+from aperag_common.jobs.declared import BUILT
+from aperag_work.rows import NAMES, JobRow, columns_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from aperag_common.work.changes import NewDocument
+    from aperag_work.changes import NewDocument
+
+# The reconciler publishes jobs that are due, and builds that are PENDING although their parse is ACTIVE. The twin's are
+# neither: nobody but its own tasks may work on them.
+_ADD_JOBS = text(
+    """
+    INSERT INTO job (id, kind, subject_id, collection_id, owner, lane, wanted, status, due_at)
+    SELECT j.id, j.kind, :document, :collection, :owner, 'bulk', 'present', j.status, 'infinity'
+    FROM unnest(CAST(:ids AS text[]), CAST(:kinds AS text[]), CAST(:statuses AS text[])) AS j(id, kind, status)
+    """
+)
 
 _CLAIM = text(
     f"""
-    UPDATE document_step s SET status = 'CREATING', attempt = s.attempt + 1, updated = clock_timestamp()
+    UPDATE job j SET status = 'CREATING', attempt = j.attempt + 1, updated = clock_timestamp()
     FROM document d JOIN collection c ON c.id = d.collection_id
-    WHERE s.document_id = :document AND s.kind = :kind AND s.status IN ('PENDING', 'CREATING') AND d.id = :document
-    RETURNING {", ".join(f"s.{c}" for c in STEP_COLUMNS.split(", "))},
-        d.name, d.object_path, d.sha256, c.analyzer, c.active_model, c.wanted_model, c.config
+    WHERE j.subject_id = :document AND j.kind = :kind AND j.status IN ('PENDING', 'CREATING') AND d.id = :document
+    RETURNING {columns_of("j")}, d.name, d.object_path, d.sha256, c.analyzer
     """
 )
 
 _SETTLE = text(
     """
-    UPDATE document_step SET status = 'ACTIVE', observed_generation = generation, served_generation = generation,
-        settled_at = clock_timestamp(), updated = clock_timestamp()
-    WHERE id = :id AND generation = :generation AND status = 'CREATING'
+    WITH settled AS (
+        UPDATE job SET status = 'ACTIVE', observed_generation = generation, settled_at = clock_timestamp(),
+            updated = clock_timestamp()
+        WHERE id = :id AND generation = :generation AND status = 'CREATING'
+        RETURNING subject_id, replace(kind, 'index.', '') AS step, generation
+    )
+    INSERT INTO document_index (document_id, kind, served_generation, data)
+    SELECT subject_id, step, generation, CAST(:data AS jsonb) FROM settled
+    ON CONFLICT (document_id, kind) DO UPDATE
+        SET served_generation = excluded.served_generation, data = excluded.data
     """
 )
 
@@ -43,35 +62,39 @@ _COMPLETE = text("UPDATE document SET status = 'COMPLETE', updated = clock_times
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A step that this task works on."""
+    """A job that this task works on, with what it needs to know of document and collection."""
 
-    row: StepRow
-    subject: Subject
+    row: JobRow
+    name: str
+    object_path: str
+    sha256: str
+    analyzer: str
 
 
 async def add(conn: AsyncConnection, document: NewDocument) -> None:
-    """``due_at`` is never: the stack's reconciler has no business with these rows."""
     await conn.execute(insert(Document), [{**asdict(document), "status": DocumentStatus.PENDING, "details": {}}])
-    common = {"document_id": document.id, "collection_id": document.collection_id, "owner": document.owner}
-    infinity = text("'infinity'")
-    for kind in (StepKind.PARSE, *BUILT_KINDS):
-        step = {"id": str(ids.new_step_id()), "kind": kind, "workflow_id": "", **common}
-        await conn.execute(insert(DocumentStep).values(due_at=infinity, **step))
+    statuses = {StepKind.PARSE: JobStatus.PENDING, **dict.fromkeys(BUILT, JobStatus.CREATING)}
+    jobs = {
+        "document": document.id,
+        "collection": document.collection_id,
+        "owner": document.owner,
+        "ids": [str(ids.new_job_id()) for _ in statuses],
+        "kinds": [kind.job for kind in statuses],
+        "statuses": [status.value for status in statuses.values()],
+    }
+    await conn.execute(_ADD_JOBS, jobs)
 
 
 async def claim(conn: AsyncConnection, document_id: str, kind: StepKind) -> Claimed | None:
-    """None where it is settled already: this is a second delivery."""
-    found = (await conn.execute(_CLAIM, {"document": document_id, "kind": kind.value})).mappings().one_or_none()
-    if found is None:
-        return None
-    row = StepRow(**{name: found[name] for name in STEP_COLUMNS.split(", ")})
-    return Claimed(row, Subject(**{name: found[name] for name in Subject.__dataclass_fields__}))
+    """None where the job is settled already: this is a second delivery."""
+    found = (await conn.execute(_CLAIM, {"document": document_id, "kind": kind.job})).one_or_none()
+    return None if found is None else Claimed(JobRow(*found[: len(NAMES)]), *found[len(NAMES) :])
 
 
-async def settle(conn: AsyncConnection, row: StepRow) -> bool:
-    """In the transaction that writes the step's rows."""
-    done = await conn.execute(_SETTLE, {"id": row.id, "generation": row.generation})
-    return bool(done.rowcount)
+async def settle(conn: AsyncConnection, row: JobRow, data: Mapping[str, Any]) -> bool:
+    """In the transaction that writes the job's rows; ``data`` is what those were made from and with."""
+    values = {"id": row.id, "generation": row.generation, "data": json.dumps(data)}
+    return bool((await conn.execute(_SETTLE, values)).rowcount)
 
 
 async def complete(conn: AsyncConnection, document_id: str) -> None:

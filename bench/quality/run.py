@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from aperag_common.testing.client import Client
+from aperag_testing.client import Client
 from bench.corpora import beir
 from bench.errors import BenchError
 from bench.measure.ranking import ndcg, recall

@@ -12,8 +12,8 @@ from bench.stand.rows import embed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aperag_common.testing.client import Client
-    from aperag_common.testing.stack import Stack
+    from aperag_testing.client import Client
+    from aperag_testing.stack import Stack
 
 DEPTH = 100
 # No index is ordered by this sum, so every row is compared.

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 
 from aperag_common.pool import ProcessPool
-from aperag_common.testing.factories import make_upload
 from aperag_indexer.settings import PoolSettings
 from aperag_retrieval.ports import IndexTarget
+from aperag_testing.factories import make_upload
 from bench.search.material import CHUNKS_PER_DOCUMENT, Chunks, copy
 from bench.stand.database import maintenance
 from bench.stand.rows import FIRST_GENERATION, Content, write
@@ -21,19 +21,22 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-    from aperag_common.testing.stack import Stack
+    from aperag_testing.stack import Stack
 
 WRITERS = 4
 VECTOR_INDEX = "ix_chunk_vector_hnsw"
 BUILD_MEMORY = "1GB"
-TABLES = ("document", "document_step", "chunk", "chunk_vector", "chunk_term")
+TABLES = ("document", "job", "document_index", "chunk", "chunk_vector", "chunk_term")
 
-_SETTLE_STEPS = text(
+_SETTLE_JOBS = text(
     """
-    UPDATE document_step SET status = 'ACTIVE', observed_generation = generation, served_generation = generation,
-        dispatch = 1, attempt = 1, due_at = clock_timestamp(), settled_at = clock_timestamp(),
-        data = jsonb_build_object('chunks', CAST(:chunks AS int))
-    WHERE document_id = :document
+    WITH settled AS (
+        UPDATE job SET status = 'ACTIVE', observed_generation = generation, dispatch = 1, attempt = 1,
+            due_at = 'infinity', settled_at = clock_timestamp()
+        WHERE subject_id = :document RETURNING replace(kind, 'index.', '') AS step, generation
+    )
+    INSERT INTO document_index (document_id, kind, served_generation, data)
+    SELECT :document, step, generation, jsonb_build_object('chunks', CAST(:chunks AS int)) FROM settled
     """
 )
 _SETTLE = (
@@ -92,6 +95,6 @@ async def _store(engine: AsyncEngine, collection: str, chunks: Chunks) -> None:
 
 async def _settle(conn: AsyncConnection, document: str, chunks: int) -> None:
     """In the transaction that made the rows, so that no worker ever sees the document unfinished."""
-    await conn.execute(_SETTLE_STEPS, {"document": document, "chunks": chunks})
+    await conn.execute(_SETTLE_JOBS, {"document": document, "chunks": chunks})
     for statement in _SETTLE:
         await conn.execute(statement, {"document": document})

@@ -14,7 +14,7 @@ from bench.errors import BenchError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from aperag_common.testing.client import Client
+    from aperag_testing.client import Client
 
 TOPK = 10
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import TYPE_CHECKING
 
-from aperag_common.testing.client import Client
+from aperag_testing.client import Client
 from bench.measure.samples import percentile
 from bench.report.figures import Findings, Row, Section, Target, at_least, at_most
 from bench.search import fill, material
@@ -18,7 +18,7 @@ from bench.stand.stack import running_stack
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from aperag_common.testing.stack import Stack
+    from aperag_testing.stack import Stack
 
 TINY, SMALL, LARGE = 200, 5_000, 100_000
 CLIENTS = (1, 8)

@@ -16,7 +16,7 @@ from bench.errors import BenchError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
 
-    from aperag_common.testing.client import Client
+    from aperag_testing.client import Client
 
 AGAIN_SECONDS = 0.1
 CONNECT_SECONDS = 60.0

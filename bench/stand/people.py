@@ -8,12 +8,12 @@ from pydantic import SecretStr
 
 from aperag_api.apikeys.service import issue
 from aperag_common.auth.keys import KeyHasher
-from aperag_common.testing.factories import make_user
+from aperag_testing.factories import make_user
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_common.testing.stack import Stack
+    from aperag_testing.stack import Stack
 
 
 async def another_key(stack: Stack, engine: AsyncEngine) -> str:

@@ -1,4 +1,4 @@
-"""Chunks and both indexes' rows of documents, written as the pipeline's steps write them."""
+"""Chunks and both indexes' rows of documents, written as the pipeline's jobs write them."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aperag_common.testing.stack import Stack
 from aperag_standalone import unprivileged
+from aperag_testing.stack import Stack
 from bench.errors import BenchError
 
 if TYPE_CHECKING:

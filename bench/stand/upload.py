@@ -12,7 +12,7 @@ from bench.stand.arrivals import arrivals
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aperag_common.testing.client import Client
+    from aperag_testing.client import Client
     from bench.corpora.document import CorpusDocument
 
 

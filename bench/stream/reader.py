@@ -83,6 +83,8 @@ class Reader(asyncio.Protocol):
 
 async def connected(plan: dict[str, Any], url: str, turn: str) -> Reader:
     address = urlsplit(url)
+    assert address.hostname is not None
+    assert address.port is not None
     request = (
         f"GET /api/v1/turns/{turn}/events HTTP/1.1\r\nHost: {address.netloc}\r\n"
         f"Authorization: Bearer {plan['key']}\r\nAccept: text/event-stream\r\n\r\n"

@@ -72,7 +72,8 @@ async def _speak_in_process(plan: dict[str, Any], queues: dict[str, asyncio.Queu
 
 
 def over_redis(url: str) -> Starlette:
-    from redis.asyncio import Redis  # noqa: PLC0415  only where Redis is compared
+    # Only where Redis is compared.
+    from redis.asyncio import Redis  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
 
     redis = Redis.from_url(url, max_connections=10_000)
 

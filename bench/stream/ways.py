@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_common.testing.stack import Stack
+    from aperag_testing.stack import Stack
     from bench.stream.load import Load
 
 PATIENCE = 15.0
@@ -46,9 +46,14 @@ class Trial:
 class Way(Protocol):
     """``urls`` are where readers connect, in turns."""
 
-    name: str
-    urls: Sequence[str]
-    key: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def urls(self) -> Sequence[str]: ...
+
+    @property
+    def key(self) -> str: ...
 
     async def open_turns(self, count: int) -> list[str]: ...
 
@@ -80,7 +85,9 @@ async def attempt(way: Way, load: Load) -> Trial:
     if not answer:
         message = f"the readers of {way.name} failed"
         raise BenchError(message, hint="run `just bench stream` alone")
-    found = {name: value if value is not None else float("inf") for name, value in json.loads(answer).items()}
+    found: dict[str, Any] = {
+        name: value if value is not None else float("inf") for name, value in json.loads(answer).items()
+    }
     return Trial(load, cpu_share=spent / load.seconds, **found)
 
 
@@ -120,7 +127,9 @@ class Subjects:
             )
             values = {"owner": bot.owner, "chat": chat, "bot": bot.id}
             for ordinal, turn in enumerate(turns):
-                await conn.execute(_TURN, values | {"id": turn, "message": turn, "at": ordinal})
+                await conn.execute(
+                    _TURN, values | {"id": turn, "message": turn, "at": ordinal, "job": ids.new_job_id()}
+                )
         return turns
 
     async def speak(self, plan: dict[str, Any]) -> None:
@@ -141,10 +150,15 @@ class Subjects:
 
 _TURN = text(
     """
-    INSERT INTO turn (id, owner, chat_id, bot_id, ordinal, message_id, request, rights, question, run, status,
-        generation, observed_generation, dispatch, attempt, failures, due_at, lane, lease_token, lease_owner, lease_until)
-    VALUES (:id, :owner, :chat, :bot, :at, :message, '{}', '{}', 'bench', 1, 'CREATING', 1, 0, 1, 1, 0,
-        now() + interval '1 hour', 'interactive', md5(random()::text), 'bench', now() + interval '1 hour')
+    WITH asked AS (
+        INSERT INTO turn (id, owner, chat_id, bot_id, ordinal, message_id, request, rights, question, run, credential)
+        VALUES (:id, :owner, :chat, :bot, :at, :message, '{}', '{}', 'bench', 1, md5(random()::text))
+        RETURNING id, owner
+    )
+    INSERT INTO job (id, kind, subject_id, owner, lane, wanted, status, dispatch, attempt, due_at, lease_token,
+        lease_owner, lease_until)
+    SELECT :job, 'turn', id, owner, 'interactive', 'present', 'CREATING', 1, 1, now() + interval '1 hour',
+        md5(random()::text), 'bench', now() + interval '1 hour' FROM asked
     """
 )
 

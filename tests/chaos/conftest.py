@@ -9,9 +9,9 @@ import pytest_asyncio
 
 from aperag_common.bus.connection import Bus, connect
 from aperag_common.settings import NatsSettings
-from aperag_common.testing.chaos.settings import HASTE, HOUSEKEEPING
-from aperag_common.testing.client import Client
-from aperag_common.testing.stack import Stack, rows_of, running
+from aperag_testing.chaos.settings import HASTE, HOUSEKEEPING
+from aperag_testing.client import Client
+from aperag_testing.stack import Stack, rows_of, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

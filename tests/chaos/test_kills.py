@@ -8,21 +8,21 @@ import pytest
 from sqlalchemy import text
 
 from aperag_common.bus import subjects
-from aperag_common.testing.chaos.ingest import Ingest
-from aperag_common.testing.chaos.judge import judge
-from aperag_common.testing.chaos.observation import Accepted
-from aperag_common.testing.chaos.observe import Observer
-from aperag_common.testing.chaos.plan import UNITS, make_plan
-from aperag_common.testing.chaos.rest import until_at_rest
-from aperag_common.testing.client import UNFORESEEN
 from aperag_retrieval.chunking import ChunkPolicy, ParsedDocument, chunk_document
+from aperag_testing.chaos.ingest import Ingest
+from aperag_testing.chaos.judge import judge
+from aperag_testing.chaos.observation import Accepted
+from aperag_testing.chaos.observe import Observer
+from aperag_testing.chaos.plan import UNITS, make_plan
+from aperag_testing.chaos.rest import until_at_rest
+from aperag_testing.client import UNFORESEEN
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from aperag_common.bus.connection import Bus
-    from aperag_common.testing.client import Client, EventLog
-    from aperag_common.testing.stack import Stack
+    from aperag_testing.client import Client, EventLog
+    from aperag_testing.stack import Stack
 
 pytestmark = pytest.mark.timeout(420)
 

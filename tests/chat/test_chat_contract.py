@@ -11,17 +11,17 @@ from httpx_sse import aconnect_sse
 from sqlalchemy import text
 from tests.chat.description import Description
 
-from aperag_common.testing.provider import Reply
+from aperag_testing.provider import Reply
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_common.testing.client import Client
-    from aperag_common.testing.provider import Provider
-    from aperag_common.testing.stack import Stack
-    from aperag_common.testing.talk import Talk
+    from aperag_testing.client import Client
+    from aperag_testing.provider import Provider
+    from aperag_testing.stack import Stack
+    from aperag_testing.talk import Talk
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -240,14 +240,17 @@ async def test_a_chat_of_ten_thousand_messages_is_read_in_pages_that_cost_the_sa
         await conn.execute(
             text(
                 """
-                INSERT INTO turn (id, owner, chat_id, bot_id, ordinal, message_id, request, rights, question, answer, parts,
-                    outcome, status, generation, observed_generation, dispatch, attempt, failures, due_at, lane, settled_at)
+                WITH asked AS (INSERT INTO turn (id, owner, chat_id, bot_id, ordinal, message_id, request, rights, question, answer, parts,
+                    outcome, credential)
                 SELECT 'turn' || lpad(to_hex(n) || substr(md5(c.id), 1, 8), 16, '0'), c.owner, c.id, c.bot_id, n,
                     'm' || n, '{}', '{}', 'Question ' || n, 'Answer ' || n,
                     jsonb_build_array(jsonb_build_object('part_id', '1-1', 'type', 'message', 'timestamp', 1.5,
                         'data', jsonb_build_object('text', 'Answer ' || n))),
-                    'answered', 'ACTIVE', 1, 1, 1, 1, 0, 'infinity', 'interactive', now()
-                FROM chat c, generate_series(0, 4999) AS n WHERE c.id = :chat
+                    'answered', md5(n::text)
+                FROM chat c, generate_series(0, 4999) AS n WHERE c.id = :chat RETURNING id, owner)
+                INSERT INTO job (id, kind, subject_id, owner, lane, wanted, status, observed_generation, due_at, settled_at)
+                SELECT 'job' || substr(id, 5), 'turn', id, owner, 'interactive', 'present', 'ACTIVE', 1, 'infinity', now()
+                FROM asked
                 """
             ),
             {"chat": talk.chat},

@@ -14,16 +14,16 @@ from httpx_sse import aconnect_sse
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from aperag_common.testing.provider import Reply
-from aperag_common.testing.talk import MODEL, Talk
-from aperag_common.testing.waiting import until
+from aperag_testing.provider import Reply
+from aperag_testing.talk import MODEL, Talk
+from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from aperag_common.testing.client import Client
-    from aperag_common.testing.provider import Provider
-    from aperag_common.testing.stack import Stack
+    from aperag_testing.client import Client
+    from aperag_testing.provider import Provider
+    from aperag_testing.stack import Stack
 
 pytestmark = pytest.mark.timeout(180)
 

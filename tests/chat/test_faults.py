@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import text
 
-from aperag_common.testing.provider import Call, Reply
-from aperag_common.testing.talk import Reading, Talk, followed, frames
-from aperag_common.testing.waiting import until
+from aperag_testing.provider import Call, Reply
+from aperag_testing.talk import Reading, Talk, followed, frames
+from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_common.testing.client import Client
-    from aperag_common.testing.provider import Provider
-    from aperag_common.testing.stack import Stack
+    from aperag_testing.client import Client
+    from aperag_testing.provider import Provider
+    from aperag_testing.stack import Stack
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -81,7 +81,10 @@ async def test_a_turn_that_kills_its_agents_ends_with_an_error(
     turn = await talk.turn(turn_id)
     assert (turn["state"], turn["error"]["code"]) == ("failed", "WORKER_LOST"), turn
     async with rows.connect() as conn:
-        letters = await conn.execute(text("SELECT count(*) FROM dead_letter WHERE row_id = :id"), {"id": turn_id})
+        letters = await conn.execute(
+            text("SELECT count(*) FROM dead_letter l JOIN job j ON j.id = l.row_id WHERE j.subject_id = :id"),
+            {"id": turn_id},
+        )
         assert letters.scalar_one() == 1
     gate.set()
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aperag_common.testing.provider import Reply
+from aperag_testing.provider import Reply
 
 if TYPE_CHECKING:
-    from aperag_common.testing.client import Client
-    from aperag_common.testing.provider import Provider
-    from aperag_common.testing.stack import Stack
+    from aperag_testing.client import Client
+    from aperag_testing.provider import Provider
+    from aperag_testing.stack import Stack
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aperag_common.testing.client import Client
-from aperag_common.testing.provider import Call, Reply
-from aperag_common.testing.talk import Talk, offer
+from aperag_testing.client import Client
+from aperag_testing.provider import Call, Reply
+from aperag_testing.talk import Talk, offer
 
 if TYPE_CHECKING:
-    from aperag_common.testing.provider import Asked, Provider
-    from aperag_common.testing.stack import Stack
+    from aperag_testing.provider import Asked, Provider
+    from aperag_testing.stack import Stack
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aperag_common.testing.talk import Talk
-from aperag_common.testing.waiting import until
+from aperag_testing.talk import Talk
+from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
-    from aperag_common.testing.client import Client
+    from aperag_testing.client import Client
 
 pytestmark = pytest.mark.timeout(180)
 

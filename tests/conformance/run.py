@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aperag_common.testing.stack import Stack
 from aperag_standalone import ports
+from aperag_testing.stack import Stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -16,6 +16,7 @@ from aperag_mcp.settings import Settings as McpSettings
 from aperag_reconciler.settings import Settings as ReconcilerSettings
 
 ROOT = Path(__file__).parents[2]
+SCRIPTS = ("settings_table.py", "messages.py", "third_party.py")
 CLASSES = {
     "agent": AgentSettings,
     "api": ApiSettings,
@@ -47,17 +48,20 @@ def documented() -> list[tuple[str, str, str]]:
     ]
 
 
-@pytest.mark.parametrize("script", ["settings_table.py", "third_party.py"])
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_a_generated_page_is_up_to_date(script: str) -> None:
     done = run(script, "--check")
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("script", ["settings_table.py", "third_party.py"])
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_a_page_edited_by_hand_is_noticed(script: str, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     assert run(script, "--target", str(page)).returncode == 0
-    page.write_text(page.read_text(encoding="utf-8").replace("| ", "|  ", 1), encoding="utf-8")
+    written = page.read_text(encoding="utf-8")
+    edited = written.replace("| ", "|  ", 1).replace('": ', '":  ', 1)
+    assert edited != written
+    page.write_text(edited, encoding="utf-8")
     done = run(script, "--check", "--target", str(page))
     assert done.returncode == 1
     assert str(page) in done.stderr

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from aperag_common.bus.topology import Service
 from aperag_common.db.grants import GRANTS, role
 from aperag_common.db.models import Base
+from aperag_common.services import Service
 
 PRIVILEGE = re.compile(r"(SELECT|INSERT|UPDATE|DELETE)(?: \(([a-z_]+(?:, [a-z_]+)*)\))?(?:, |\Z)")
 SECRETS = {
@@ -55,7 +55,7 @@ def test_who_works_has_no_part_in_identity(service: Service) -> None:
 
 
 def test_an_agent_reads_no_document_but_through_the_gateway() -> None:
-    contents = {"collection", "document", "chunk", "chunk_term", "chunk_vector", "document_step", "search_history"}
+    contents = {"collection", "document", "chunk", "chunk_term", "chunk_vector", "document_index", "search_history"}
     assert not [table for table in contents if Service.AGENT in GRANTS[table]]
 
 

@@ -15,7 +15,7 @@ SOURCES = sorted(path for part in ("libs", "services") for path in (ROOT / part)
 HOME = ROOT / "libs/common/src/aperag_common/telemetry/instrumentation.py"
 COMPOSITION = {
     "init_fastapi_instrumentation": ROOT / "services/api/src/aperag_api/app.py",
-    "init_sqlalchemy_instrumentation": ROOT / "libs/common/src/aperag_common/runtime.py",
+    "init_sqlalchemy_instrumentation": ROOT / "libs/work/src/aperag_work/runtime.py",
 }
 
 

@@ -43,7 +43,7 @@ DATA = {
     commands.TurnData: {"row_id": "turn0011223344556677", "generation": 1},
     facts.DocumentData: DOCUMENT,
     facts.CollectionData: {"collection_id": "col0011223344556677"},
-    facts.SummaryData: {"collection_id": "col0011223344556677", "generation": 3, "documents": 12},
+    facts.SummarizedData: {"collection_id": "col0011223344556677", "generation": 3, "documents": 12},
     facts.DeadLetterData: {
         "dead_letter_id": "11111111-2222-3333-4444-555555555555",
         "consumer": "indexer-vector",

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
-from aperag_common.testing.client import Client
-from aperag_common.testing.stack import Stack, rows_of, running
+from aperag_testing.client import Client
+from aperag_testing.stack import Stack, rows_of, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -12,8 +12,8 @@ from sqlalchemy import text
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_common.testing.client import Client, EventLog
-    from aperag_common.testing.stack import Stack
+    from aperag_testing.client import Client, EventLog
+    from aperag_testing.stack import Stack
 
 pytestmark = pytest.mark.timeout(180)
 

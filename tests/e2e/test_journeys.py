@@ -8,20 +8,20 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from aperag_common.testing.waiting import until
+from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_common.testing.client import Client
-    from aperag_common.testing.stack import Stack
+    from aperag_testing.client import Client
+    from aperag_testing.stack import Stack
 
 pytestmark = pytest.mark.timeout(180)
 
 TEA = b"Green tea is steamed soon after it was picked; black tea withers and oxidises first."
 TELLING = ["document.uploaded", "document.parsed", "index.activated", "index.activated", "document.indexed"]
 REMAINS = """
-    SELECT (SELECT count(*) FROM document_step WHERE document_id = :id) + (SELECT count(*) FROM chunk WHERE document_id = :id)
+    SELECT (SELECT count(*) FROM document_index WHERE document_id = :id) + (SELECT count(*) FROM chunk WHERE document_id = :id)
         + (SELECT count(*) FROM chunk_vector WHERE document_id = :id)
         + (SELECT count(*) FROM chunk_term WHERE document_id = :id)
 """
@@ -71,7 +71,7 @@ async def test_a_document_stays_searchable_while_it_is_rebuilt(client: Client, r
             assert await client.search(collection, "withers and oxidises"), "not found during the rebuild"
     assert log.outcomes()[rebuilt["task_id"]] == "SUCCESS"
     assert await client.search(collection, "withers and oxidises")
-    served = "SELECT count(*) FROM document_step WHERE document_id = :id AND served_generation = 2 AND kind <> 'parse'"
+    served = "SELECT count(*) FROM document_index WHERE document_id = :id AND served_generation = 2 AND kind <> 'parse'"
     assert await count(rows, served, id=document["id"]) == 2
     stale = "SELECT count(*) FROM chunk_vector WHERE document_id = :id AND generation < 2"
     assert await count(rows, stale, id=document["id"]) == 0

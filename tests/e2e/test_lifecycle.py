@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aperag_common.testing.client import Client
-from aperag_common.testing.stack import Stack
+from aperag_testing.client import Client
+from aperag_testing.stack import Stack
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,12 +17,12 @@ from aperag_common.bus.subjects import ALL_SPANS, SPANS
 from aperag_common.db.models import Base
 from aperag_common.db.session import make_engine
 from aperag_common.settings import NatsSettings, PostgresSettings
-from aperag_common.testing.client import Client
-from aperag_common.testing.planted import Secrets
-from aperag_common.testing.provider import Reply, providing
-from aperag_common.testing.stack import Stack, running
-from aperag_common.testing.talk import Talk, offer
-from aperag_common.testing.waiting import until
+from aperag_testing.client import Client
+from aperag_testing.planted import Secrets
+from aperag_testing.provider import Reply, providing
+from aperag_testing.stack import Stack, running
+from aperag_testing.talk import Talk, offer
+from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
-from aperag_common.testing.client import Client
-from aperag_common.testing.waiting import until
+from aperag_testing.client import Client
+from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
-    from aperag_common.testing.stack import Stack
+    from aperag_testing.stack import Stack
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -31,7 +31,7 @@ SHAPE = Counter(
         (("publish aperag.evt.document.uploaded", "api"), (REQUEST, "api")),
         ((f"process {PARSE}", "indexer"), (f"publish {PARSE}", "api")),
         (("publish aperag.evt.document.parsed", "indexer"), (f"process {PARSE}", "indexer")),
-        *(((f"publish {build}", "indexer"), (f"process {PARSE}", "indexer")) for build in BUILDS),
+        *(((f"publish {build}", "indexer"), (REQUEST, "api")) for build in BUILDS),
         *(((f"process {build}", "indexer"), (f"publish {build}", "indexer")) for build in BUILDS),
         *(((ACTIVATED, "indexer"), (f"process {build}", "indexer")) for build in BUILDS),
     ]

@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 
-from aperag_common.testing.stack import Stack
+from aperag_testing.stack import Stack
 
 ROOT = Path(__file__).parents[2]
 CONFIG = Path(__file__).with_name("schemathesis.toml")

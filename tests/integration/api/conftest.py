@@ -20,17 +20,22 @@ from aperag_common import ids
 from aperag_common.auth.keys import KeyHasher
 from aperag_common.auth.passwords import PasswordSettings
 from aperag_common.bus import subjects
+from aperag_common.bus.declared import declared_for
+from aperag_common.bus.delivery import Ack
 from aperag_common.db.models import StepKind
 from aperag_common.health import Health, HttpServer
-from aperag_common.runtime import Runtime
+from aperag_common.services import Service
 from aperag_common.settings import HttpSettings, ObjectSettings
 from aperag_common.telemetry import Telemetry
-from aperag_common.testing.hand_agent import HandAgent
-from aperag_common.testing.refusals import changes, snapshot
-from aperag_common.work.claims import Claims
-from aperag_common.work.dispatch import STEP_COLUMNS, StepRow, step_dispatch
-from aperag_common.work.driven import DrivenRows
-from aperag_common.work.policy import WorkPolicy
+from aperag_retrieval.analysis import DEFAULT_ANALYZER, analyzer_for, term_id
+from aperag_retrieval.lexical import PgFulltextIndex
+from aperag_retrieval.ports import IndexTarget, TermRow
+from aperag_testing.hand_agent import HandAgent
+from aperag_testing.refusals import changes, snapshot
+from aperag_testing.steps import Steps, play
+from aperag_work.engine import Engine
+from aperag_work.policy import WorkPolicy
+from aperag_work.runtime import Runtime
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -42,7 +47,9 @@ if TYPE_CHECKING:
     from aperag_api.gateway import Gateway
     from aperag_common.bus.connection import Bus
     from aperag_common.metrics import Metrics
-    from aperag_common.work.courier import Courier
+    from aperag_work.database import Connection, Database
+    from aperag_work.dispatcher import Dispatcher
+    from aperag_work.rows import JobRow
 
 SECRET = "integration-tests-only"
 
@@ -69,9 +76,16 @@ def settings(tmp_path: Path, request: pytest.FixtureRequest) -> Settings:
 
 
 @pytest.fixture
-def runtime(settings: Settings, engine: AsyncEngine, bus: Bus, courier: Courier, metrics: Metrics) -> Runtime:
-    telemetry = Telemetry.start(settings, service="api")
-    return Runtime("api", "tests", engine, bus, courier, metrics, Health(), telemetry)
+def runtime(
+    settings: Settings,
+    engine: AsyncEngine,
+    job_database: Database,
+    bus: Bus,
+    dispatcher: Dispatcher,
+    metrics: Metrics,
+) -> Runtime:
+    telemetry, declared = Telemetry.start(settings, service="api"), declared_for(Service.API)
+    return Runtime("api", "tests", engine, job_database, bus, declared, dispatcher, metrics, Health(), telemetry)
 
 
 async def know_stream(engine: AsyncEngine, bus: Bus) -> int:
@@ -208,19 +222,28 @@ async def mallory(make_person: Callable[..., Awaitable[Person]]) -> Person:
     return await make_person()
 
 
+_CHUNK = """
+    INSERT INTO chunk (id, document_id, collection_id, generation, ordinal, text, text_hash, details)
+    VALUES ($1, $2, $3, $4, 0, $5, md5($5), '{"titles": ["Tea"]}')
+"""
+
+
 @dataclass(slots=True)
 class HandIndexer:
-    """Claims and finishes steps as the indexer does, when a test says so."""
+    """Claims and completes jobs of documents as the indexer does, when a test says so."""
 
     engine: AsyncEngine
-    claims: Claims
+    worker: Engine
+
+    @property
+    def steps(self) -> Steps:
+        return Steps(self.engine, self.worker)
 
     async def settle(self, document_id: str, content: str = "", *, kinds: tuple[str, ...] = ()) -> None:
         """All open steps of a document, or only ``kinds``: its parse as one chunk, each build after it."""
         for kind in kinds or (StepKind.PARSE, StepKind.VECTOR, StepKind.FULLTEXT):
-            row = await self._open_step(document_id, kind)
-            if row is not None:
-                await self._finish(row, content)
+            if (await self.steps.statuses(document_id)).get(kind) == "PENDING":
+                await self._complete(document_id, kind, content)
 
     async def serve_markdown(self, document_id: str, path: str) -> None:
         """As a parse records where it put the Markdown."""
@@ -228,7 +251,7 @@ class HandIndexer:
             await conn.execute(
                 text(
                     """
-                    UPDATE document_step SET data = jsonb_build_object('markdown', CAST(:path AS text))
+                    UPDATE document_index SET data = jsonb_build_object('markdown', CAST(:path AS text))
                     WHERE document_id = :id AND kind = 'parse'
                     """
                 ),
@@ -241,70 +264,57 @@ class HandIndexer:
             await conn.execute(
                 text(
                     """
-                    UPDATE document_step SET status = 'FAILED', observed_generation = generation, error_code = 'BROKEN',
+                    UPDATE job SET status = 'FAILED', observed_generation = generation, error_code = 'BROKEN',
                         error_message = 'it cannot be read'
-                    WHERE document_id = :id
+                    WHERE subject_id = :id
                     """
                 ),
                 {"id": document_id},
             )
 
-    async def _open_step(self, document_id: str, kind: str) -> StepRow | None:
-        async with self.engine.connect() as conn:
-            found = await conn.execute(
-                text(
-                    f"""
-                    SELECT {STEP_COLUMNS} FROM document_step
-                    WHERE document_id = :id AND kind = :kind AND status = 'PENDING'
-                    """
-                ),
-                {"id": document_id, "kind": kind},
-            )
-            row = found.one_or_none()
-        return None if row is None else StepRow(**row._mapping)
+    async def write_chunk(self, conn: Connection, row: JobRow, content: str) -> None:
+        id_ = f"{row.subject_id}-{row.generation}"
+        await conn.execute(_CHUNK, id_, row.subject_id, row.collection_id, row.generation, content)
 
-    async def _finish(self, row: StepRow, content: str) -> None:
-        command = step_dispatch(row, source="tests").message
-        async with self.claims.claim(command) as step, step.finish() as finishing:
-            if row.kind == StepKind.PARSE:
-                await self._write_chunk(finishing.conn, row, content)
-            elif row.kind == StepKind.FULLTEXT:
-                await self._write_terms(finishing.conn, row, content)
+    async def _complete(self, document_id: str, kind: str, content: str) -> None:
+        dispatch = await self.steps.dispatch(document_id, kind)
 
-    async def _write_chunk(self, conn: Any, row: StepRow, content: str) -> None:
-        values = {"id": f"{row.document_id}-{row.generation}", "text": content, "generation": row.generation}
-        values |= {"document": row.document_id, "collection": row.collection_id}
-        await conn.execute(
-            text(
-                """
-                INSERT INTO chunk (id, document_id, collection_id, generation, ordinal, text, text_hash, details)
-                VALUES (:id, :document, :collection, :generation, 0, :text, md5(:text), '{"titles": ["Tea"]}')
-                """
-            ),
-            values,
-        )
+        async def ending(conn: Connection) -> None:
+            if kind == StepKind.PARSE:
+                await self.write_chunk(conn, dispatch.row, content)
+            elif kind == StepKind.FULLTEXT:
+                await self._write_terms(conn, dispatch.row, content)
 
-    async def _write_terms(self, conn: Any, row: StepRow, content: str) -> None:
-        from aperag_retrieval.analysis import DEFAULT_ANALYZER, analyzer_for, term_id
-        from aperag_retrieval.lexical import PgFulltextIndex
-        from aperag_retrieval.ports import IndexTarget, TermRow
+        assert await self.steps.work(dispatch.message, ending=ending) == Ack(outcome="done")
 
-        found = await conn.execute(text("SELECT id FROM chunk WHERE document_id = :id"), {"id": row.document_id})
+    async def _write_terms(self, conn: Connection, row: JobRow, content: str) -> None:
+        found = await conn.fetch("SELECT id FROM chunk WHERE document_id = $1", row.subject_id)
         terms = analyzer_for(DEFAULT_ANALYZER).terms(content)
         weights = {term_id(term): 1.0 for term in terms}
-        target = IndexTarget(row.document_id, row.collection_id, row.generation)
-        rows = [TermRow(target, id_, length=len(terms), weights=weights) for id_ in found.scalars()]
+        target = IndexTarget(row.subject_id, row.collection_id or "", row.generation)
+        rows = [TermRow(target, it["id"], length=len(terms), weights=weights) for it in found]
         await PgFulltextIndex().write(conn, rows)
 
 
 @pytest.fixture
-def indexer(engine: AsyncEngine, courier: Courier, metrics: Metrics) -> HandIndexer:
-    return HandIndexer(engine, Claims(engine, courier, WorkPolicy(), metrics, "tests"))
+def make_worker(job_database: Database, dispatcher: Dispatcher, metrics: Metrics) -> Callable[[str], Engine]:
+    """A worker of this name that does jobs of documents as a test says (``Steps.work``)."""
+
+    def make(name: str) -> Engine:
+        return play(Engine(job_database, dispatcher, WorkPolicy(), metrics, name, source="tests"))
+
+    return make
 
 
 @pytest.fixture
-def agent(engine: AsyncEngine, courier: Courier, metrics: Metrics, bus: Bus) -> HandAgent:
-    return HandAgent(engine, DrivenRows(engine, courier, WorkPolicy(), metrics, "tests", source="tests"), bus)
+def indexer(engine: AsyncEngine, make_worker: Callable[[str], Engine]) -> HandIndexer:
+    return HandIndexer(engine, make_worker("tests"))
+
+
+@pytest.fixture
+def agent(engine: AsyncEngine, job_database: Database, dispatcher: Dispatcher, metrics: Metrics, bus: Bus) -> HandAgent:
+    worker = Engine(job_database, dispatcher, WorkPolicy(), metrics, "tests", source="tests")
+    return HandAgent(engine, worker, bus)
 
 
 @dataclass(slots=True)

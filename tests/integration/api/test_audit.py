@@ -13,7 +13,7 @@ from sqlalchemy import text
 from aperag_api.audit import repository
 from aperag_api.audit.decide import is_audited, resource_of
 from aperag_api.http.settings import RateSettings
-from aperag_common.testing.waiting import until
+from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_common.testing.hand_agent import HandAgent
+    from aperag_testing.hand_agent import HandAgent
 
 
 Person = Any

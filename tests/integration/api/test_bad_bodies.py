@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aperag_common.testing.refusals import DETAIL, Attack, unrefused
+from aperag_testing.refusals import DETAIL, Attack, unrefused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -12,7 +12,7 @@ import pytest_asyncio
 from sqlalchemy import text
 from tests.integration.api.access_table import ROUTES
 
-from aperag_common.testing.refusals import DETAIL, PROBLEM, Attack, misshapen, unrefused
+from aperag_testing.refusals import DETAIL, PROBLEM, Attack, misshapen, unrefused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -9,8 +9,8 @@ import httpx
 import psutil
 import pytest
 
-from aperag_common.testing.refusals import DETAIL, misshapen
-from aperag_common.testing.waiting import until
+from aperag_testing.refusals import DETAIL, misshapen
+from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

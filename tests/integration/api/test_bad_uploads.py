@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import text
 
-from aperag_common.testing.refusals import DETAIL, Attack, misshapen, unrefused
+from aperag_testing.refusals import DETAIL, Attack, misshapen, unrefused
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,20 +11,21 @@ from sqlalchemy import text
 
 from aperag_api.tasks import service
 from aperag_common.bus import subjects
-from aperag_common.bus.delivery import Ack, Settled
+from aperag_common.bus.delivery import Ack
 from aperag_common.settings import WorkSettings
-from aperag_common.testing.waiting import until
-from aperag_common.work.dispatch import STEP_COLUMNS, StepRow, step_dispatch
-from aperag_common.work.policy import WorkPolicy
-from aperag_reconciler.redrive.redrive import Redrive
-from aperag_reconciler.release.release import FairRelease
+from aperag_testing.waiting import until
+from aperag_work.policy import WorkPolicy
+from aperag_work.redrive import Redrive
+from aperag_work.release import FairRelease
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from aperag_common.bus.connection import Bus
-    from aperag_common.work.courier import Courier
+    from aperag_common.bus.delivery import Settlement
+    from aperag_work.database import Connection, Database
+    from aperag_work.dispatcher import Dispatcher
 
 Person = Any
 Indexer = Any
@@ -132,15 +133,15 @@ async def test_a_collection_is_cancelled_in_batches_and_what_has_ended_stays(
 
 @pytest.mark.parametrize("settings", [{"work": WorkSettings(in_flight_per_owner=1)}], indirect=True)
 async def test_a_cancelled_document_leaves_nothing_and_its_slot_goes_to_the_next_without_a_timer(
-    alice: Person, indexer: Indexer, engine: AsyncEngine, bus: Bus, courier: Courier
+    alice: Person, indexer: Indexer, engine: AsyncEngine, job_database: Database, bus: Bus, dispatcher: Dispatcher
 ) -> None:
-    release = FairRelease(engine, courier, WorkPolicy(), in_flight_per_owner=1)
+    release = FairRelease(job_database, dispatcher, WorkPolicy(), in_flight_per_owner=1)
 
     async def on_wake(_: Msg) -> None:
         await release.run()
 
     async def on_cancel(message: Msg) -> None:
-        indexer.claims.cancel_task(subjects.parse_cancel_task(message.subject))
+        indexer.worker.cancel_task(subjects.parse_cancel_task(message.subject))
 
     await bus.nc.subscribe(subjects.wake("reconciler"), cb=on_wake)
     await bus.nc.subscribe(subjects.ALL_TASK_CANCELS, cb=on_cancel)
@@ -153,41 +154,39 @@ async def test_a_cancelled_document_leaves_nothing_and_its_slot_goes_to_the_next
         return await published(bus)
 
     assert await until(next_ones) == [first["id"]]
-    working = asyncio.create_task(endless(indexer, await parse_of(engine, first["id"])))
+    working = asyncio.create_task(endless(indexer, first["id"]))
     await until(lambda: held(indexer))
     answer = await alice.http.post(f"/collections/{collection}/documents/{first['id']}/cancel")
     assert answer.json()["document"]["status"] == "FAILED"
-    with pytest.raises(Settled) as stopped:
-        await working
-    assert stopped.value.settlement == Ack(outcome="superseded")
+    assert await working == Ack(outcome="superseded")
     assert await until(next_ones) == [second["id"]]
     await assert_nothing_of(engine, first["id"])
     await let_all_be_due(engine)
-    assert await Redrive(engine, courier, WorkPolicy()).run() == 1  # the second one alone
+    assert await Redrive(job_database, dispatcher, WorkPolicy()).run() == 1  # the second one alone
     assert await published(bus) == [second["id"]]
 
 
-async def endless(indexer: Indexer, row: StepRow) -> None:
+async def endless(indexer: Indexer, document_id: str) -> Settlement:
     """A worker that would go on for ever, and write a chunk at the end."""
-    async with indexer.claims.claim(step_dispatch(row, source="tests").message) as step:
+    dispatch = await indexer.steps.dispatch(document_id)
+
+    async def during(_: object) -> None:
         await asyncio.Event().wait()
-        async with step.finish() as finishing:
-            await indexer._write_chunk(finishing.conn, row, "late")
+
+    async def ending(conn: Connection) -> None:
+        await indexer.write_chunk(conn, dispatch.row, "late")
+
+    settlement: Settlement = await indexer.steps.work(dispatch.message, during=during, ending=ending)
+    return settlement
 
 
 async def held(indexer: Indexer) -> bool:
-    return bool(indexer.claims.held)
-
-
-async def parse_of(engine: AsyncEngine, document_id: str) -> StepRow:
-    query = text(f"SELECT {STEP_COLUMNS} FROM document_step WHERE document_id = :id AND kind = 'parse'")
-    async with engine.connect() as conn:
-        return StepRow(**(await conn.execute(query, {"id": document_id})).one()._mapping)
+    return bool(indexer.worker.held)
 
 
 async def assert_nothing_of(engine: AsyncEngine, document_id: str) -> None:
     assert await column(engine, "SELECT id FROM chunk WHERE document_id = :id", id=document_id) == []
-    leases = "SELECT lease_token FROM document_step WHERE document_id = :id AND lease_token IS NOT NULL"
+    leases = "SELECT lease_token FROM job WHERE subject_id = :id AND lease_token IS NOT NULL"
     assert await column(engine, leases, id=document_id) == []
 
 
@@ -195,7 +194,7 @@ async def let_all_be_due(engine: AsyncEngine) -> None:
     """Whatever could be published again is."""
     async with engine.begin() as conn:
         await conn.execute(
-            text("UPDATE document_step SET due_at = clock_timestamp() WHERE kind = 'parse' AND due_at < 'infinity'")
+            text("UPDATE job SET due_at = clock_timestamp() WHERE kind = 'parse' AND due_at < 'infinity'")
         )
 
 

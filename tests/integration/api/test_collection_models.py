@@ -16,17 +16,17 @@ from aperag_api.app import open_gateway
 from aperag_api.searches import reranking
 from aperag_common import errors
 from aperag_common.db.models import Lane
-from aperag_common.work.opening import Pace
 from aperag_reconciler.switches.reconcile import Switches
 from aperag_retrieval.embedding import LOCAL_MODEL
 from aperag_retrieval.testing import WordEmbedders
+from aperag_work.opening import Pace
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from aperag_api.gateway import Gateway
     from aperag_api.settings import Settings
-    from aperag_common.runtime import Runtime
+    from aperag_work.runtime import Runtime
 
 Person = Any
 Indexer = Any
@@ -178,7 +178,7 @@ async def test_another_model_is_wanted_until_it_takes_over(
     assert changed["embedding_model"] == LOCAL_MODEL
     assert changed["embedding_switch"] == {"wanted": SHORT, "done": 0, "total": 0, "failed": 0, "reason": None}
     pace = Pace(Lane.BULK, 32, timedelta(seconds=60))
-    await Switches(engine, runtime.courier, pace, timedelta(0)).run()
+    await Switches(engine, runtime.dispatcher, pace, timedelta(0)).run()
     after = await shown(alice, collection)
     assert (after["embedding_model"], after["embedding_switch"]) == (SHORT, None)
 

@@ -11,10 +11,10 @@ from sqlalchemy import text
 from aperag_api.dead_letters import service
 from aperag_common import errors
 from aperag_common.bus import subjects
-from aperag_common.testing.refusals import DETAIL, Attack, unrefused
-from aperag_common.testing.steps import Steps
-from aperag_common.testing.waiting import until
-from aperag_common.work import redrives
+from aperag_testing.refusals import DETAIL, Attack, unrefused
+from aperag_testing.steps import Steps
+from aperag_testing.waiting import until
+from aperag_work import requeue
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -36,7 +36,7 @@ async def admin(make_person: Callable[..., Awaitable[Person]]) -> Person:
 
 @pytest.fixture
 def steps(engine: AsyncEngine, indexer: Indexer) -> Steps:
-    return Steps(engine, indexer.claims)
+    return Steps(engine, indexer.worker)
 
 
 async def broken(_: object) -> None:
@@ -138,9 +138,9 @@ async def test_letters_are_found_by_what_they_are_about(
     document = await given_up(alice, steps, collection, "a.txt")
     other = await mallory.collection()
     await given_up(mallory, steps, other, "b.txt")
-    await write_letters(engine, 1, kind="'collection_purge'", redriven_at="now()")
+    await write_letters(engine, 1, kind="'collection.purge'", redriven_at="now()")
     [old] = await found(admin, redriven=True)
-    assert (old["step"], old["document_name"]) == ("collection_purge", None)
+    assert (old["step"], old["document_name"]) == ("collection.purge", None)
     both = ["b.txt", "a.txt"]
     for query, names in (
         ({}, [*both, None]),
@@ -261,7 +261,7 @@ async def test_many_letters_are_bulk_work(admin: Person, alice: Person, steps: S
     for n in range(3):
         await given_up(alice, steps, collection, f"{n}.txt")
     [first, *_] = await found(admin)
-    lane = "SELECT DISTINCT lane FROM document_step WHERE generation = 2"
+    lane = "SELECT DISTINCT lane FROM job WHERE generation = 2"
     await redrive(admin, ids=[first["id"]])
     assert await steps.column(lane) == ["interactive"]
     for n in range(3, 5):
@@ -377,18 +377,18 @@ async def test_a_redrive_that_broke_off_is_completed_by_asking_again(
 ) -> None:
     monkeypatch.setattr(service, "BATCH", 2)
     documents = [await given_up(alice, steps, collection, f"{n}.txt") for n in range(5)]
-    whole, asked = redrives.redrive, []
+    whole, asked = requeue.requeue, []
 
-    async def breaks(conn: Any, ids: Any, pace: Any) -> redrives.Redriven:
+    async def breaks(conn: Any, ids: Any, pace: Any) -> requeue.Requeued:
         asked.append(ids)
-        redriven = await whole(conn, ids, pace)
+        requeued = await whole(conn, ids, pace)
         if len(asked) == 2:
             raise ConnectionResetError
-        return redriven
+        return requeued
 
-    monkeypatch.setattr(redrives, "redrive", breaks)
+    monkeypatch.setattr(requeue, "requeue", breaks)
     assert (await admin.http.post(f"{LETTERS}/redrive", json={"all": True})).status_code == 500
     assert (await redrive(admin, all=True))["outcomes"] == {"redriven": 3}
-    generations = "SELECT generation FROM document_step WHERE kind = 'parse' AND document_id = ANY(:ids)"
+    generations = "SELECT generation FROM job WHERE kind = 'parse' AND subject_id = ANY(:ids)"
     assert await steps.column(generations, ids=documents) == [2] * 5
     assert (await redrive(admin, all=True))["letters"] == 0

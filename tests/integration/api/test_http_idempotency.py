@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from aperag_api.app import make_app, open_gateway
 from aperag_api.idempotency import repository
 from aperag_api.idempotency.middleware import TELLS_SECRETS
-from aperag_common.testing.waiting import until
+from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from aperag_api.gateway import Gateway
     from aperag_api.settings import Settings
-    from aperag_common.runtime import Runtime
+    from aperag_work.runtime import Runtime
 
 Person = Any
 Victim = Any

@@ -16,7 +16,7 @@ from aperag_common.connections import use_all_descriptors
 from aperag_common.health import HttpServer
 from aperag_common.objects.local import BLOCK
 from aperag_common.settings import HttpSettings
-from aperag_common.testing.waiting import until
+from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from aperag_common.outbound.settings import OutboundSettings
-from aperag_common.testing.provider import KEY, Provider, Reply, providing
+from aperag_testing.provider import KEY, Provider, Reply, providing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import text
 
-from aperag_common.testing.site import open_site
+from aperag_testing.site import open_site
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from aperag_api.settings import Settings
-    from aperag_common.testing.site import Site
+    from aperag_testing.site import Site
 
 Person = Any
 

@@ -11,7 +11,7 @@ import pytest_asyncio
 from sqlalchemy import text
 
 from aperag_api.users.settings import RegisterMode
-from aperag_common.testing.refusals import DETAIL, Attack, unrefused
+from aperag_testing.refusals import DETAIL, Attack, unrefused
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine

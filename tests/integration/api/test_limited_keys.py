@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from aperag_api.gateway import Gateway
     from aperag_api.settings import Settings
-    from aperag_common.runtime import Runtime
+    from aperag_work.runtime import Runtime
 
 Person = Any
 Indexer = Any

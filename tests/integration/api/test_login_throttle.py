@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from aperag_api.settings import GatewayHttp
 from aperag_api.users.settings import LoginSettings
-from aperag_common.testing.refusals import DETAIL, misshapen
+from aperag_testing.refusals import DETAIL, misshapen
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest_asyncio
 from sqlalchemy import text
 
-from aperag_common.testing.waiting import until
+from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

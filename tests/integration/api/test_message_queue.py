@@ -13,14 +13,14 @@ from aperag_common.live.publisher import TurnPublisher
 from aperag_common.live.queue import AgentMessageQueue, Message
 from aperag_common.live.relays import TurnRelays
 from aperag_common.live.sender import Sender
-from aperag_common.testing.hand_agent import REFERENCE
-from aperag_common.testing.waiting import until
+from aperag_testing.hand_agent import REFERENCE
+from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from aperag_common.bus.connection import Bus
-    from aperag_common.testing.hand_agent import HandAgent
+    from aperag_testing.hand_agent import HandAgent
 
 Person = Any
 OPENAI = "http://gateway/v1/chat/completions"

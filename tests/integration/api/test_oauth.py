@@ -20,7 +20,7 @@ from aperag_api.oauth.settings import GithubAddresses, OAuthSettings, ProviderSe
 from aperag_api.users.settings import RegisterMode
 from aperag_common.health import Health
 from aperag_common.outbound.settings import OutboundSettings
-from aperag_common.testing.issuer import CLIENT_ID, CLIENT_SECRET, Issuer, open_issuer, returned
+from aperag_testing.issuer import CLIENT_ID, CLIENT_SECRET, Issuer, open_issuer, returned
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from aperag_api.settings import Settings
-    from aperag_common.runtime import Runtime
+    from aperag_work.runtime import Runtime
 
 Visitor = httpx.AsyncClient
 MakeVisitor = Any

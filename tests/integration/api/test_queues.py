@@ -9,22 +9,18 @@ from sqlalchemy import text
 
 from aperag_common import errors
 from aperag_common.bus import topology
-from aperag_common.bus.delivery import Settled
 from aperag_common.bus.worker import ConsumerLoad
-from aperag_common.testing.waiting import until
-from aperag_common.work.claims import Claims
-from aperag_common.work.dispatch import STEP_COLUMNS, StepRow, step_dispatch
-from aperag_common.work.policy import WorkPolicy
-from aperag_common.work.presence import Presence
+from aperag_testing.steps import Steps
+from aperag_testing.waiting import until
+from aperag_work.heartbeat import Heartbeat
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_common.metrics import Metrics
-    from aperag_common.work.courier import Courier
     from aperag_standalone.nats import NatsServer
+    from aperag_work.engine import Engine
 
 Person = Any
 Indexer = Any
@@ -41,8 +37,8 @@ async def admin(make_person: Callable[..., Awaitable[Person]]) -> Person:
 
 
 @pytest.fixture
-def claims(engine: AsyncEngine, courier: Courier, metrics: Metrics) -> Claims:
-    return Claims(engine, courier, WorkPolicy(), metrics, "indexer-2")
+def steps(engine: AsyncEngine, make_worker: Callable[[str], Engine]) -> Steps:
+    return Steps(engine, make_worker("indexer-2"))
 
 
 async def queues(admin: Person) -> dict[str, Any]:
@@ -55,11 +51,11 @@ def consumer(told: dict[str, Any], name: str) -> dict[str, Any]:
     return next(it for it in told["consumers"] if it["name"] == name)
 
 
-async def command_of(engine: AsyncEngine, document_id: str) -> Any:
-    query = text(f"SELECT {STEP_COLUMNS} FROM document_step WHERE document_id = :d AND kind = 'parse'")
-    async with engine.connect() as conn:
-        row = StepRow(**(await conn.execute(query, {"d": document_id})).one()._mapping)
-    return step_dispatch(row, source="tests").message
+def failing(failure: Exception) -> Callable[..., Awaitable[None]]:
+    async def during(_: object) -> None:
+        raise failure
+
+    return during
 
 
 async def test_only_administrators_see_the_queues(alice: Person) -> None:
@@ -69,16 +65,14 @@ async def test_only_administrators_see_the_queues(alice: Person) -> None:
 async def test_every_consumer_and_stream_is_told_of_also_without_work(admin: Person) -> None:
     told = await queues(admin)
     assert {it["name"] for it in told["consumers"]} == {
-        spec.name for stream in topology.STREAMS for spec in stream.consumers
+        spec.name for stream in topology.streams() for spec in stream.consumers
     }
-    assert {it["name"] for it in told["streams"]} == {stream.name for stream in topology.STREAMS}
+    assert {it["name"] for it in told["streams"]} == {stream.name for stream in topology.streams()}
     assert (told["nats"], told["running"], told["workers"], told["tasks"]) == (None, [], [], [])
 
 
 @pytest.mark.parametrize("settings", [{"work": {"in_flight_per_owner": 2}}], indirect=True)
-async def test_work_is_counted_where_it_stands(
-    admin: Person, alice: Person, engine: AsyncEngine, claims: Claims
-) -> None:
+async def test_work_is_counted_where_it_stands(admin: Person, alice: Person, steps: Steps) -> None:
     collection = await alice.collection()
     documents = [await alice.uploaded(collection, f"{n}.txt", "tea") for n in range(4)]
 
@@ -86,11 +80,12 @@ async def test_work_is_counted_where_it_stands(
         return bool(consumer(await queues(admin), "indexer-parse")["ready"] == 2)
 
     await until(ready)
-    command = await command_of(engine, documents[0]["id"])
-    async with claims.claim(command) as claim:
-        told = await queues(admin)
-        async with claim.finish():
-            pass
+    told: dict[str, Any] = {}
+
+    async def during(_: object) -> None:
+        told.update(await queues(admin))
+
+    await steps.work(await steps.command(documents[0]["id"]), during=during)
     parse = consumer(told, "indexer-parse")
     assert (parse["waiting"], parse["queued"], parse["running"]) == ({"interactive": 2}, 1, 1)
     assert consumer(told, "indexer-vector")["blocked"] == 4
@@ -104,16 +99,11 @@ async def test_work_is_counted_where_it_stands(
     assert consumer(after, "indexer-vector")["blocked"] == 3
 
 
-async def test_failures_and_retries_are_counted(
-    admin: Person, alice: Person, engine: AsyncEngine, claims: Claims
-) -> None:
+async def test_failures_and_retries_are_counted(admin: Person, alice: Person, steps: Steps) -> None:
     collection = await alice.collection()
     for name, failure in {"a": errors.UnsupportedMedia("no reader"), "b": errors.UpstreamUnavailable("away")}.items():
         document = await alice.uploaded(collection, f"{name}.txt", name)
-        command = await command_of(engine, document["id"])
-        with pytest.raises(Settled):
-            async with claims.claim(command):
-                raise failure
+        await steps.work(await steps.command(document["id"]), during=failing(failure))
     told = await queues(admin)
     parse = consumer(told, "indexer-parse")
     assert (parse["failed"], parse["retrying"], parse["failed_per_minute"]) == (1, 1, 0.2)
@@ -126,8 +116,8 @@ async def test_workers_are_listed_with_their_slots_and_the_lost_ones_as_such(
     admin: Person, engine: AsyncEngine
 ) -> None:
     loads = [ConsumerLoad("indexer-parse", 8, 3)]
-    await Presence(engine, "indexer", "indexer-1", lambda: loads).beat()
-    await Presence(engine, "indexer", "indexer-2", lambda: loads).beat()
+    await Heartbeat(engine, "indexer", "indexer-1", lambda: loads).beat()
+    await Heartbeat(engine, "indexer", "indexer-2", lambda: loads).beat()
     gone = "UPDATE service_instance SET seen = clock_timestamp() - interval '1 h' WHERE instance = 'indexer-2'"
     await execute(engine, gone)
     told = await queues(admin)

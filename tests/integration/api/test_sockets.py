@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from aperag_api.sessions.service import Visitor
 from aperag_api.users import repository as users
-from aperag_common.testing.waiting import until
+from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from aperag_api.gateway import Gateway
-    from aperag_common.testing.hand_agent import HandAgent
+    from aperag_testing.hand_agent import HandAgent
 
 Person = Any
 

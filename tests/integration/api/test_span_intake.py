@@ -26,7 +26,7 @@ from aperag_common.settings import HttpSettings, ProcessSettings, TelemetrySetti
 from aperag_common.telemetry import Gateway as SpanGateway
 from aperag_common.telemetry import Telemetry, propagate
 from aperag_common.telemetry.reader import read_trace
-from aperag_common.testing.waiting import until
+from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from aperag_api.gateway import Gateway
     from aperag_common.bus.connection import Bus
-    from aperag_common.runtime import Runtime
     from aperag_common.telemetry.record import SpanRecord
+    from aperag_work.runtime import Runtime
 
 Person = Any
 

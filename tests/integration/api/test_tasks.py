@@ -42,7 +42,7 @@ async def test_a_waiting_document_knows_how_many_are_before_it(alice: Person, en
     collection = await alice.collection()
     documents = [await alice.uploaded(collection, f"{n}.txt", "tea") for n in range(3)]
     async with engine.begin() as conn:
-        await conn.execute(text("UPDATE document_step SET dispatch = 0"))
+        await conn.execute(text("UPDATE job SET dispatch = 0"))
     tasks = [(await alice.http.get(f"/tasks/{document['task_id']}")).json() for document in documents]
     assert [task["steps"][0]["position"] for task in tasks] == [0, 1, 2]
 

@@ -8,21 +8,17 @@ import pytest
 from sqlalchemy import text
 
 from aperag_common import errors
-from aperag_common.bus.delivery import Settled
 from aperag_common.bus.worker import ConsumerLoad
-from aperag_common.work.claims import Claims
-from aperag_common.work.dispatch import STEP_COLUMNS, StepRow, step_dispatch
-from aperag_common.work.policy import WorkPolicy
-from aperag_common.work.presence import Presence
+from aperag_testing.steps import Steps
+from aperag_work.heartbeat import Heartbeat
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_common.metrics import Metrics
-    from aperag_common.work.courier import Courier
     from aperag_standalone.nats import NatsServer
+    from aperag_work.engine import Engine
 
 Person = Any
 Indexer = Any
@@ -33,12 +29,6 @@ CONSUMERS = ("indexer-parse", "indexer-vector", "indexer-fulltext", "indexer-rem
 async def execute(engine: AsyncEngine, sql: str, **parameters: Any) -> None:
     async with engine.begin() as conn:
         await conn.execute(text(sql), parameters)
-
-
-async def step_of(engine: AsyncEngine, document_id: str, kind: str = "parse") -> StepRow:
-    query = text(f"SELECT {STEP_COLUMNS} FROM document_step WHERE document_id = :d AND kind = :k")
-    async with engine.connect() as conn:
-        return StepRow(**(await conn.execute(query, {"d": document_id, "k": kind})).one()._mapping)
 
 
 async def timeline(person: Person, document: dict[str, Any], collection: str) -> dict[str, Any]:
@@ -61,20 +51,20 @@ async def document(alice: Person, collection: str) -> dict[str, Any]:
 async def staffed(engine: AsyncEngine) -> None:
     """An indexer and a reconciler that were seen just now."""
     loads = [ConsumerLoad(name, 8, 1) for name in CONSUMERS]
-    await Presence(engine, "indexer", "indexer-1", lambda: loads).beat()
-    await Presence(engine, "reconciler", "reconciler-1", list).beat()
+    await Heartbeat(engine, "indexer", "indexer-1", lambda: loads).beat()
+    await Heartbeat(engine, "reconciler", "reconciler-1", list).beat()
 
 
 @pytest.fixture
-def claims(engine: AsyncEngine, courier: Courier, metrics: Metrics) -> Claims:
-    return Claims(engine, courier, WorkPolicy(), metrics, "indexer-2")
+def steps(engine: AsyncEngine, make_worker: Callable[[str], Engine]) -> Steps:
+    return Steps(engine, make_worker("indexer-2"))
 
 
-async def fail(claims: Claims, document_id: str, failure: Exception) -> None:
-    command = step_dispatch(await step_of(claims.engine, document_id), source="tests").message
-    with pytest.raises(Settled):
-        async with claims.claim(command):
-            raise failure
+async def fail(steps: Steps, document_id: str, failure: Exception) -> None:
+    async def during(_: object) -> None:
+        raise failure
+
+    await steps.work(await steps.command(document_id), during=during)
 
 
 def stage(told: dict[str, Any], kind: str = "parse") -> dict[str, Any]:
@@ -115,13 +105,14 @@ async def test_a_document_that_waits_for_its_turn_knows_its_place(
 
 @pytest.mark.usefixtures("staffed")
 async def test_work_under_way_names_its_worker_and_its_attempt(
-    alice: Person, collection: str, document: dict[str, Any], claims: Claims
+    alice: Person, collection: str, document: dict[str, Any], steps: Steps
 ) -> None:
-    command = step_dispatch(await step_of(claims.engine, document["id"]), source="tests").message
-    async with claims.claim(command) as claim:
-        told = await timeline(alice, document, collection)
-        async with claim.finish():
-            pass
+    told: dict[str, Any] = {}
+
+    async def during(_: object) -> None:
+        told.update(await timeline(alice, document, collection))
+
+    await steps.work(await steps.command(document["id"]), during=during)
     parse = stage(told)
     assert (parse["reason"], parse["worker"], parse["attempt"], parse["max_attempts"]) == (
         "working",
@@ -140,10 +131,10 @@ async def test_work_under_way_names_its_worker_and_its_attempt(
 
 @pytest.mark.usefixtures("staffed")
 async def test_a_retry_tells_what_failed_and_when_it_is_tried_again(
-    alice: Person, collection: str, document: dict[str, Any], claims: Claims, engine: AsyncEngine
+    alice: Person, collection: str, document: dict[str, Any], steps: Steps, engine: AsyncEngine
 ) -> None:
-    await fail(claims, document["id"], errors.UpstreamUnavailable("the object store does not answer"))
-    later = "UPDATE document_step SET failed_attempts = jsonb_set(failed_attempts, '{0,next_try_at}', to_jsonb(clock_timestamp() + interval '1 h')) WHERE kind = 'parse'"
+    await fail(steps, document["id"], errors.UpstreamUnavailable("the object store does not answer"))
+    later = "UPDATE job SET failed_attempts = jsonb_set(failed_attempts, '{0,next_try_at}', to_jsonb(clock_timestamp() + interval '1 h')) WHERE kind = 'parse'"
     await execute(engine, later)
     told = await timeline(alice, document, collection)
     parse = stage(told)
@@ -158,7 +149,7 @@ async def test_a_retry_tells_what_failed_and_when_it_is_tried_again(
 async def test_a_lost_worker_is_named_with_the_time_it_counts_as_lost_from(
     alice: Person, collection: str, document: dict[str, Any], engine: AsyncEngine
 ) -> None:
-    lost = "UPDATE document_step SET status = 'CREATING', attempt = 1, lease_token = 't', lease_owner = 'indexer-9', worker = 'indexer-9', lease_until = clock_timestamp() - interval '1 s' WHERE kind = 'parse'"
+    lost = "UPDATE job SET status = 'CREATING', attempt = 1, lease_token = 't', lease_owner = 'indexer-9', worker = 'indexer-9', lease_until = clock_timestamp() - interval '1 s' WHERE kind = 'parse'"
     await execute(engine, lost)
     told = await timeline(alice, document, collection)
     assert stage(told)["reason"] == "worker_lost"
@@ -169,7 +160,7 @@ async def test_a_lost_worker_is_named_with_the_time_it_counts_as_lost_from(
 async def test_a_command_that_nobody_took_is_overdue(
     alice: Person, collection: str, document: dict[str, Any], engine: AsyncEngine
 ) -> None:
-    await execute(engine, "UPDATE document_step SET due_at = clock_timestamp() - interval '1 s' WHERE kind = 'parse'")
+    await execute(engine, "UPDATE job SET due_at = clock_timestamp() - interval '1 s' WHERE kind = 'parse'")
     assert stage(await timeline(alice, document, collection))["reason"] == "overdue"
 
 
@@ -187,9 +178,9 @@ async def test_a_failure_is_told_with_its_dead_letter_to_administrators_only(
     make_person: Callable[..., Awaitable[Person]],
     collection: str,
     document: dict[str, Any],
-    claims: Claims,
+    steps: Steps,
 ) -> None:
-    await fail(claims, document["id"], errors.UnsupportedMedia("nothing reads this"))
+    await fail(steps, document["id"], errors.UnsupportedMedia("nothing reads this"))
     told = await timeline(alice, document, collection)
     assert (stage(told)["reason"], stage(told)["error_code"]) == ("failed", "UNSUPPORTED_MEDIA")
     assert (told["summary"], told["settled"]) == ("parsing failed: UNSUPPORTED_MEDIA: nothing reads this", True)
@@ -220,17 +211,14 @@ async def test_each_stage_names_its_trace_and_where_to_read_it(
 
 
 async def test_a_deleted_document_is_told_of_while_its_tombstone_is_there(
-    alice: Person, collection: str, document: dict[str, Any], engine: AsyncEngine, claims: Claims
+    alice: Person, collection: str, document: dict[str, Any], engine: AsyncEngine, steps: Steps
 ) -> None:
     path = f"/collections/{collection}/documents/{document['id']}"
     assert (await alice.http.delete(path)).status_code == 200
     told = await timeline(alice, document, collection)
     assert told["status"] == "DELETED"
     assert {it["action"] for it in told["stages"]} == {"remove"}
-    for kind in ("vector", "fulltext", "parse"):
-        command = step_dispatch(await step_of(engine, document["id"], kind), source="tests").message
-        async with claims.claim(command) as claim, claim.finish():
-            pass
+    await steps.complete(document["id"], "vector", "fulltext", "parse")
     told = await timeline(alice, document, collection)
     assert (told["summary"], told["settled"]) == ("deleted; all of it has been removed", True)
     assert {(it["state"], it["reason"]) for it in told["stages"]} == {("REMOVED", "done")}
@@ -254,7 +242,7 @@ async def test_another_owners_document_has_no_timeline(
 async def test_a_row_that_contradicts_itself_is_told_as_it_stands(
     alice: Person, collection: str, document: dict[str, Any], engine: AsyncEngine
 ) -> None:
-    broken = "UPDATE document_step SET status = 'SOMETHING', due_at = 'infinity', failed_attempts = '[7, {\"attempt\": \"x\", \"ended\": 3}]'"
+    broken = "UPDATE job SET status = 'SOMETHING', due_at = 'infinity', failed_attempts = '[7, {\"attempt\": \"x\", \"ended\": 3}]'"
     await execute(engine, broken)
     told = await timeline(alice, document, collection)
     assert {it["reason"] for it in told["stages"]} == {"unknown"}

@@ -18,8 +18,9 @@ from aperag_common.bus.delivery import Settled
 from aperag_common.health import HttpServer
 from aperag_common.live.events import TurnEventKind
 from aperag_common.settings import HttpSettings
-from aperag_common.testing.hand_agent import BROKEN, REFERENCE, HandAgent
-from aperag_common.testing.waiting import until
+from aperag_testing.hand_agent import BROKEN, REFERENCE, HandAgent
+from aperag_testing.waiting import until
+from aperag_work.completion import Completion
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -209,7 +210,7 @@ async def test_when_an_agent_dies_the_next_run_begins_the_text_anew(
                 await dead.say("Thr")
                 await reader.has_text("Thr")
                 async with engine.begin() as conn:
-                    await conn.execute(text("UPDATE turn SET lease_until = clock_timestamp() - interval '1 s'"))
+                    await conn.execute(text("UPDATE job SET lease_until = clock_timestamp() - interval '1 s'"))
                 async with agent.holding(turn) as held:
                     await held.say("Three minutes.")
                     await reader.has_text("Three minutes.")
@@ -231,11 +232,8 @@ async def test_a_turn_that_ended_unheard_is_told_from_its_row(
             await held.say("Three ")
             await reader.has_text("Three ")
             parts = [{"part_id": "1", "type": "message", "data": {"text": "Three minutes."}, "timestamp": 1.0}]
-            async with held.claim.finish() as ending:
-                await ending.conn.execute(
-                    text("UPDATE turn SET parts = CAST(:parts AS jsonb), outcome = 'answered' WHERE id = :id"),
-                    {"parts": json.dumps(parts), "id": turn},
-                )
+            held.ended.set_result(Completion(("Three minutes.", json.dumps(parts), "answered")))
+            await held.attempt
         await reader.ended()
     assert (reader.text, reader.kinds) == ("Three minutes.", ["start", "message", "message", "stop"])
 
@@ -271,6 +269,23 @@ async def test_a_turn_in_the_queue_is_cancelled_at_once(
             pass
     again = await alice.http.post(f"/turns/{turn}/cancel")
     assert (again.status_code, again.json()["details"]) == (409, {"state": "cancelled"})
+
+
+async def test_a_turn_whose_agent_is_lost_is_cancelled_at_once_and_the_lost_one_writes_nothing(
+    alice: Person, chat: Chat, agent: HandAgent, engine: AsyncEngine
+) -> None:
+    turn = await chat.asked()
+    with pytest.raises(Settled):
+        async with agent.holding(turn) as lost:
+            async with engine.begin() as conn:
+                await conn.execute(text("UPDATE job SET lease_until = clock_timestamp() - interval '1 s'"))
+            assert (await alice.http.post(f"/turns/{turn}/cancel")).json()["state"] == "cancelled"
+            await lost.end()
+    ended = (await alice.http.get(f"/turns/{turn}")).json()
+    assert (ended["state"], ended["answer"], ended["ended_at"] is not None) == ("cancelled", None, True)
+    query = "SELECT status, generation, observed_generation, lease_token, due_at = 'infinity' FROM job"
+    async with engine.connect() as conn:
+        assert tuple((await conn.execute(text(query))).one()) == ("ACTIVE", 2, 2, None, True)
 
 
 async def test_a_running_turn_is_ended_by_its_agent_with_what_there_is(
@@ -343,7 +358,7 @@ async def test_the_history_is_made_of_the_turns_and_has_pages(alice: Person, cha
     assert ([turn[0]["data"] for turn in rest["history"]], rest["before"]) == (["question 0"], None)
 
 
-async def test_an_agent_reads_with_the_lease_of_its_turn_and_nothing_more(
+async def test_an_agent_reads_with_the_credential_of_its_turn_while_it_holds_it_and_nothing_more(
     alice: Person, mallory: Person, agent: HandAgent, engine: AsyncEngine
 ) -> None:
     chosen, other = await alice.collection(), await alice.collection()
@@ -364,8 +379,9 @@ async def test_an_agent_reads_with_the_lease_of_its_turn_and_nothing_more(
         assert await status(f"/collections/{chosen}", mine, "DELETE") == 403
         assert await status("/apikeys", mine) == 403
         assert await status(f"/collections/{chosen}", mine[:-1] + "x") == 401
+        assert await status(f"/collections/{chosen}", f"turn.{turn}.{held.job.token}") == 401
         async with engine.begin() as conn:
-            await conn.execute(text("UPDATE turn SET lease_until = clock_timestamp() - interval '1 s'"))
+            await conn.execute(text("UPDATE job SET lease_until = clock_timestamp() - interval '1 s'"))
         assert await status(f"/collections/{chosen}", mine) == 401
     again = await chat.asked()
     async with agent.holding(again) as held:

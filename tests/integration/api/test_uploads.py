@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from aperag_common.health import HttpServer
 from aperag_common.settings import HttpSettings
+from aperag_work import scheduler
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -90,6 +91,23 @@ async def test_crossed_batches_neither_deadlock_nor_double(alice: Person, engine
     )
     assert {answer.status_code for answer in answers} == {200}
     assert len(await rows(engine, "SELECT id FROM document")) == 4
+
+
+async def test_all_documents_of_a_request_are_accepted_by_one_statement(
+    alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accepted: list[int] = []
+    whole = scheduler.accept
+
+    async def counted(conn: Any, documents: Any, *rest: Any) -> Any:
+        accepted.append(len(documents))
+        return await whole(conn, documents, *rest)
+
+    monkeypatch.setattr(scheduler, "accept", counted)
+    answer = await alice.upload(await alice.collection(), *((f"{n}.txt", "tea") for n in range(5)))
+    items = answer.json()["items"]
+    assert (accepted, [it["name"] for it in items]) == ([5], [f"{n}.txt" for n in range(5)])
+    assert len({it["task_id"] for it in items}) == 5
 
 
 async def test_other_bytes_under_the_same_name_are_a_conflict(alice: Person, settings: Settings) -> None:

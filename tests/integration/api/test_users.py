@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import text
 
-from aperag_common.testing.refusals import DETAIL, Attack, unrefused
+from aperag_testing.refusals import DETAIL, Attack, unrefused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -268,7 +268,8 @@ async def test_who_is_deleted_is_nobody_from_the_answer_on(
     assert (await login(doomed, "doomed")).json() == {"detail": "Invalid credentials"}
     assert [it["username"] for it in (await visitor.get("/users")).json()["items"]] == ["root"]
     assert (await visitor.delete(f"/users/{user['id']}")).status_code == 404
-    [purge] = await rows(engine, "SELECT id, owner, status, generation, dispatch FROM user_purge")
+    query = "SELECT subject_id, owner, status, generation, dispatch FROM job WHERE kind = 'user.purge'"
+    [purge] = await rows(engine, query)
     assert tuple(purge) == (user["id"], user["id"], "DELETING", 1, 1)
     [gone] = await rows(engine, "SELECT is_active, deleted_at FROM users WHERE id = :id", id=user["id"])
     assert gone.is_active is False
@@ -322,7 +323,7 @@ async def test_the_last_administrator_stays(
 
     with pytest.raises(HTTPException, match="last administrator"):
         await app.state.gateway.identity.users.delete(caller, admin["id"])
-    assert len(await rows(engine, "SELECT 1 FROM user_purge")) == 0
+    assert len(await rows(engine, "SELECT 1 FROM job WHERE kind = 'user.purge'")) == 0
 
 
 async def test_development_alone_makes_administrators_for_anybody(visitor: Visitor) -> None:

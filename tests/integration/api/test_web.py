@@ -9,14 +9,14 @@ import pytest_asyncio
 
 from aperag_api.web.settings import WebSettings
 from aperag_common.outbound.settings import OutboundSettings
-from aperag_common.testing.refusals import PROBLEM, misshapen
-from aperag_common.testing.site import open_site
+from aperag_testing.refusals import PROBLEM, misshapen
+from aperag_testing.site import open_site
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from aperag_api.settings import Settings
-    from aperag_common.testing.site import Site
+    from aperag_testing.site import Site
 
 Person = Any
 

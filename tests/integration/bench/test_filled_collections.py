@@ -8,14 +8,14 @@ import numpy as np
 from bench.search import fill, material
 from sqlalchemy import text
 
-from aperag_common.testing.audit import BROKEN_BY
-from aperag_common.testing.factories import make_collection
 from aperag_retrieval.analysis import DEFAULT_ANALYZER, analyzer_for
 from aperag_retrieval.chunking import ChunkDraft, text_hash
 from aperag_retrieval.dense import PgVectorIndex
 from aperag_retrieval.embedding import LOCAL_DIMENSIONS, LOCAL_MODEL
 from aperag_retrieval.lexical import PgFulltextIndex, query_terms, weigh
 from aperag_retrieval.ports import TermQuery, VectorQuery
+from aperag_testing.audit import BROKEN_BY
+from aperag_testing.factories import make_collection
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine

@@ -6,20 +6,23 @@ import asyncio
 import contextlib
 import shutil
 import time
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from nats.js import JetStreamContext
 from pydantic import BaseModel
 
 from aperag_common.bus import subjects, topology
-from aperag_common.bus.delivery import Delivery, Nak, Settled
+from aperag_common.bus import worker as worker_module
+from aperag_common.bus.declared import Declared
+from aperag_common.bus.delivery import Ack, Delivery, Nak, Settled
 from aperag_common.bus.pull import Pull
-from aperag_common.bus.worker import Worker, make_broker
-from aperag_common.testing.waiting import until
+from aperag_common.bus.worker import Worker
+from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from nats.aio.msg import Msg
 
@@ -71,13 +74,9 @@ async def working(
     handle: Callable[[Job], Awaitable[None]],
     *,
     slots: int = 2,
-    beat: float = 10,
 ) -> AsyncIterator[Worker]:
-    async def handler(job: Job) -> None:
-        await handle(job)
-
-    worker = Worker(make_broker("nats://unused"), bus, metrics, seen.poison, beat=beat)
-    worker.subscribe(CONSUMER, handler, slots=slots)
+    worker = Worker(bus, Declared(), metrics, seen.poison)
+    worker.subscribe(CONSUMER, Job, handle, slots=slots)
     await worker.start()
     try:
         yield worker
@@ -111,13 +110,13 @@ async def test_messages_are_handled_and_acked(bus: Bus, metrics: Metrics, seen: 
 async def test_more_messages_than_slots_are_worked_off_and_do_not_end_the_loop(
     bus: Bus, metrics: Metrics, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The client hands out all it holds, and after a reconnect that can be the answers to two requests."""
-    fetch = JetStreamContext.PullSubscription.fetch
+    """What has come is handed over, and after a reconnect that can be the answers to two requests."""
+    fetch = Pull.next
 
-    async def generous(subscription: Any, batch: int, **options: Any) -> list[Msg]:
-        return await fetch(subscription, batch + 3 if batch > 0 else batch, **options)
+    async def generous(pull: Pull, most: int) -> list[Msg]:
+        return await fetch(pull, most + 3)
 
-    monkeypatch.setattr(JetStreamContext.PullSubscription, "fetch", generous)
+    monkeypatch.setattr(Pull, "next", generous)
     async with working(bus, metrics, seen, lambda job: seen.add(job.number), slots=1) as worker:
         await publish(bus, *range(12))
         await seen.until(lambda: len(seen.numbers) == 12)
@@ -128,19 +127,20 @@ async def test_more_messages_than_slots_are_worked_off_and_do_not_end_the_loop(
 async def test_an_error_nobody_foresaw_does_not_end_the_loop(
     bus: Bus, metrics: Metrics, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fetch = JetStreamContext.PullSubscription.fetch
+    fetch = Pull.next
     surprises = iter([ValueError("a bug of the client")])
 
-    async def surprising(subscription: Any, batch: int, **options: Any) -> list[Msg]:
+    async def surprising(pull: Pull, most: int) -> list[Msg]:
         for surprise in surprises:
             raise surprise
-        return await fetch(subscription, batch, **options)
+        return await fetch(pull, most)
 
-    monkeypatch.setattr(JetStreamContext.PullSubscription, "fetch", surprising)
+    monkeypatch.setattr(Pull, "next", surprising)
     async with working(bus, metrics, seen, lambda job: seen.add(job.number)) as worker:
         await publish(bus, 1)
         await seen.until(lambda: seen.numbers == [1])
         assert await worker.moving() is None
+    assert list(surprises) == []
 
 
 async def test_a_deleted_consumer_is_found_again_without_a_busy_loop(bus: Bus, metrics: Metrics, seen: Seen) -> None:
@@ -196,7 +196,7 @@ async def test_work_goes_on_after_the_store_was_wiped(
         await asyncio.to_thread(nats_server.start)
         await _until_connected(bus)
         after = await topology.apply(bus.js)
-        assert after[subjects.COMMANDS] > before[subjects.COMMANDS]
+        assert after.created[subjects.COMMANDS] > before.created[subjects.COMMANDS]
         await publish(bus, 7)
         await seen.until(lambda: seen.numbers == [7])
 
@@ -291,10 +291,12 @@ async def test_no_more_messages_are_held_than_there_are_slots(bus: Bus, metrics:
     assert most == 2
 
 
-async def test_a_long_message_is_kept_by_its_beat(bus: Bus, metrics: Metrics, seen: Seen) -> None:
-    spec = topology.consumer(CONSUMER).config()
-    spec.ack_wait = 1
-    await bus.js.add_consumer(subjects.COMMANDS, spec)
+async def test_a_long_message_is_kept_by_its_beat(
+    bus: Bus, metrics: Metrics, seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = replace(topology.consumer(CONSUMER), ack_wait=1)
+    monkeypatch.setattr(worker_module, "consumer", lambda _: spec)
+    await bus.js.add_consumer(subjects.COMMANDS, spec.config())
     started: list[float] = []
 
     async def handle(job: Job) -> None:
@@ -302,7 +304,7 @@ async def test_a_long_message_is_kept_by_its_beat(bus: Bus, metrics: Metrics, se
         await asyncio.wait([asyncio.ensure_future(asyncio.Event().wait())], timeout=2.5)
         await seen.add(job.number)
 
-    async with working(bus, metrics, seen, handle, beat=0.3):
+    async with working(bus, metrics, seen, handle):
         await publish(bus, 1)
         await seen.until(lambda: seen.numbers == [1])
         await drained(bus)
@@ -326,8 +328,6 @@ async def test_a_shutdown_gives_back_what_it_could_not_finish(bus: Bus, metrics:
 
 
 async def test_a_nak_brings_the_message_back_after_its_delay(bus: Bus, metrics: Metrics, seen: Seen) -> None:
-    from datetime import timedelta
-
     times: list[float] = []
 
     async def handle(job: Job) -> None:
@@ -353,6 +353,37 @@ async def test_an_unforeseen_exception_keeps_the_message(bus: Bus, metrics: Metr
         await publish(bus, 1)
         await seen.until(lambda: seen.numbers == [1, 1])
         await drained(bus)
+
+
+async def test_of_messages_that_failed_together_those_that_are_done_do_not_come_again(
+    bus: Bus, metrics: Metrics, seen: Seen
+) -> None:
+    together: list[int] = []
+
+    async def work(deliveries: Sequence[Delivery]) -> None:
+        if not together and len(deliveries) < 3:
+            for delivery in deliveries:
+                delivery.settle(Nak(timedelta(milliseconds=50)))  # until they come together
+            return
+        together.append(len(deliveries))
+        for number, delivery in enumerate(deliveries):
+            await seen.add(Job.model_validate_json(delivery.raw.data).number)
+            if number == 0:
+                delivery.settle(Ack())
+                delivery.settle(Nak(timedelta(0)))  # what is settled stays so
+        if len(together) == 1:
+            message = "the others are not done"
+            raise RuntimeError(message)
+        for delivery in deliveries:
+            delivery.settle(Ack())
+
+    await publish(bus, 1, 2, 3)
+    worker = Worker(bus, Declared(), metrics, seen.poison)
+    worker.add(topology.consumer(CONSUMER), work, slots=3)
+    await worker.start()
+    await drained(bus)
+    await worker.stop()
+    assert (together[0], sorted(seen.numbers)) == (3, [1, 2, 2, 3, 3])
 
 
 @pytest.mark.parametrize("body", [b"no json", b'{"number": "x"}', b"\xff\xfe", b"[]"])

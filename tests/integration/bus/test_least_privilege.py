@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
 import nats
@@ -12,19 +13,25 @@ import pytest
 import pytest_asyncio
 
 from aperag_api.events.reader import OrderedReader
-from aperag_common.bus import subjects, topology
-from aperag_common.bus.connection import Bus, connect_options
+from aperag_common.bus import specs, subjects, topology
+from aperag_common.bus.connection import Bus, connect, connect_options
 from aperag_common.bus.permissions import inbox_prefix
 from aperag_common.bus.pull import Pull
-from aperag_common.bus.topology import ADVISED, BUILT_KINDS, STREAMS, Service
+from aperag_common.events import facts
+from aperag_common.jobs.declared import BUILT
+from aperag_common.services import Service
 from aperag_common.settings import NatsSettings
 from aperag_common.telemetry.reader import read_trace
-from aperag_common.testing.waiting import until
 from aperag_standalone.nats import NatsServer, make_keys, users_of
+from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
+
+    from nats.aio.msg import Msg
+
+    from aperag_common.metrics import Metrics
 
 AGENT, API, INDEXER, RECONCILER = Service.AGENT, Service.API, Service.INDEXER, Service.RECONCILER
 ALL = frozenset(Service)
@@ -79,18 +86,29 @@ async def lines(server: NatsServer, tmp_path: Path) -> AsyncIterator[dict[Servic
         yield made
 
 
+STREAMS = topology.streams()
+ADVISED = {spec.name for spec in topology.advised()}
+"""The reconciler retires consumers that an older version left there, and takes messages out."""
+
+
 def messages() -> Table:
     """What travels on streams, and what does not."""
     table: Table = {"aperag.cmd.document.unheard-of": NOBODY, "aperag.turn.other": NOBODY, "elsewhere.subject": NOBODY}
+    # An indexer's parse lets indexes begin; a summary that is asked for while one is made begins at its end.
+    begun = {subjects.SUMMARIZE_COLLECTION, *(subjects.build_index(kind) for kind in BUILT)}
     for spec in topology.stream(subjects.COMMANDS).consumers:
         for command in spec.filters:
-            built = command in {subjects.build_index(kind) for kind in BUILT_KINDS}
-            table[command] = frozenset({API, RECONCILER, INDEXER} if built else {API, RECONCILER})
+            table[command] = frozenset({API, RECONCILER, INDEXER} if command in begun else {API, RECONCILER})
     table[subjects.RUN_TURN] = frozenset({API, RECONCILER})
     table[subjects.turn_event("t1")] = frozenset({AGENT})
     table |= dict.fromkeys((subjects.cancel_turn("t1"), subjects.turn_snapshot("t1")), frozenset({API}))
     table[subjects.tick("outbox")] = frozenset({API, RECONCILER})
-    table[subjects.event("user1", "document", "uploaded")] = ALL
+    for fact in facts.FACTS:  # the reconciler relays what others have left
+        subject = subjects.event("user1", *fact.type_name.split("."))
+        table[subject] = frozenset({RECONCILER, *fact.makers})
+    forged = ("document.unheard-of", "unheard-of.uploaded", "document", "document.uploaded.again")
+    table |= dict.fromkeys((f"{subjects.ROOT}.evt.user1.{it}" for it in forged), NOBODY)
+    table[f"{subjects.ROOT}.evt.document.uploaded"] = NOBODY  # without an owner
     table[subjects.span("0" * 32)] = ALL
     table[subjects.cancel_task("wf1")] = frozenset({API})
     table[subjects.wake(RECONCILER)] = ALL
@@ -107,12 +125,13 @@ def streams() -> Table:
         table |= {f"{JS}.STREAM.{verb}.{name}": frozenset({RECONCILER}) for verb in ("CREATE", "UPDATE")}
         forbidden = ("DELETE", "PURGE", "SNAPSHOT", "RESTORE", "LEADER.STEPDOWN", "PEER.REMOVE")
         table |= {f"{JS}.STREAM.{verb}.{name}": NOBODY for verb in forbidden}
-        advised = name in {spec.name for spec in ADVISED}
+        advised = frozenset({RECONCILER}) if name in ADVISED else NOBODY
         for verb in ("GET", "DELETE"):
-            table[f"{JS}.STREAM.MSG.{verb}.{name}"] = frozenset({RECONCILER}) if advised else NOBODY
+            table[f"{JS}.STREAM.MSG.{verb}.{name}"] = advised
         table[f"{JS}.DIRECT.GET.{name}"] = frozenset({API}) if name == subjects.SPANS else NOBODY
         table[f"{JS}.DIRECT.GET.{name}.aperag.anything"] = NOBODY
-        table |= {f"{JS}.CONSUMER.{verb}.{name}": NOBODY for verb in ("NAMES", "LIST", "CREATE")}
+        table |= {f"{JS}.CONSUMER.{verb}.{name}": NOBODY for verb in ("NAMES", "CREATE")}
+        table[f"{JS}.CONSUMER.LIST.{name}"] = advised
     for verb in ("INFO", "CREATE", "UPDATE", "DELETE", "PURGE"):
         table[f"{JS}.STREAM.{verb}.ELSEWHERE"] = NOBODY
     server_wide = ("INFO", "STREAM.NAMES", "STREAM.LIST", "META.LEADER.STEPDOWN", "ACCOUNT.PURGE.$G")
@@ -127,7 +146,8 @@ def consumers() -> Table:
         table[f"$JS.ACK.{where}.1.1.1.1.0"] = own
         table[f"{JS}.CONSUMER.INFO.{where}"] = own | {API, RECONCILER}
         table[f"{JS}.CONSUMER.DURABLE.CREATE.{where}"] = frozenset({RECONCILER})
-        forbidden = ("CREATE", "DELETE", "PAUSE", "UNPIN", "LEADER.STEPDOWN", "RESET")
+        table[f"{JS}.CONSUMER.DELETE.{where}"] = frozenset({RECONCILER}) if spec.stream in ADVISED else NOBODY
+        forbidden = ("CREATE", "PAUSE", "UNPIN", "LEADER.STEPDOWN", "RESET")
         table |= {f"{JS}.CONSUMER.{verb}.{where}": NOBODY for verb in forbidden}
         table[f"{JS}.CONSUMER.CREATE.{where}.{spec.filters[0]}"] = NOBODY
     return table
@@ -139,7 +159,9 @@ def readers() -> Table:
     for name in [spec.name for spec in STREAMS]:
         allowed = frozenset({API}) if name == subjects.EVENTS else NOBODY
         table[f"{JS}.CONSUMER.MSG.NEXT.{name}.read-1"] = allowed
-        table[f"{JS}.CONSUMER.DELETE.{name}.read-1"] = allowed
+        table[f"{JS}.CONSUMER.DELETE.{name}.read-1"] = allowed | (
+            frozenset({RECONCILER}) if name in ADVISED else NOBODY
+        )
         table[f"{JS}.CONSUMER.CREATE.{name}.read-1.{subjects.owner_events('user1')}"] = allowed
         table |= {f"{JS}.CONSUMER.{verb}.{name}.read-1": NOBODY for verb in ("CREATE", "INFO", "DURABLE.CREATE")}
         table[f"{JS}.CONSUMER.CREATE.{name}.read-1.aperag.cmd.document.parse"] = NOBODY
@@ -204,6 +226,20 @@ async def test_a_service_publishes_what_it_must_and_nothing_else(
     assert wrong(line, table, service) == []
 
 
+async def test_what_a_service_may_publish_is_kept_by_its_stream(lines: dict[Service, Line]) -> None:
+    kept = {stream.name: 0 for stream in STREAMS}
+    for subject, allowed in messages().items():
+        for stream in (it for it in STREAMS if any(fnmatch(subject, of.replace(">", "*")) for of in it.accepts)):
+            for service in allowed:
+                # A stream of ticks takes one of each subject.
+                own = subjects.tick(service) if stream.name == subjects.TICKS else subject
+                await lines[service].bus.js.publish(own, b"{}", stream=stream.name)
+                kept[stream.name] += 1
+    assert {it for it, count in kept.items() if not count} == {subjects.ADVISORIES}
+    for name, count in kept.items():
+        assert (await lines[RECONCILER].bus.js.stream_info(name)).state.messages == count
+
+
 @pytest.mark.parametrize("service", Service)
 async def test_a_service_subscribes_to_what_it_must_and_nothing_else(
     lines: dict[Service, Line], service: Service
@@ -216,7 +252,7 @@ async def test_a_service_subscribes_to_what_it_must_and_nothing_else(
     assert wrong(line, table, service) == []
 
 
-async def sample(lines: dict[Service, Line], spec: topology.ConsumerSpec) -> None:
+async def sample(lines: dict[Service, Line], spec: specs.ConsumerSpec) -> None:
     """A message that this consumer gets."""
     if spec.stream == subjects.ADVISORIES:
         parse = topology.consumer("indexer-parse")
@@ -227,11 +263,11 @@ async def sample(lines: dict[Service, Line], spec: topology.ConsumerSpec) -> Non
         await lines[API].bus.js.publish(spec.filters[0].replace(">", "outbox"), b"{}", stream=spec.stream)
 
 
-async def pulled(bus: Bus, spec: topology.ConsumerSpec) -> nats.aio.msg.Msg:
+async def pulled(bus: Bus, spec: specs.ConsumerSpec) -> Msg:
     pull = await Pull.open(bus, spec.stream, spec.name)
     try:
         for _ in range(30):
-            if (message := await pull.next(1)) is not None:
+            for message in await pull.next(1):
                 return message
     finally:
         await pull.close()
@@ -273,13 +309,13 @@ async def test_the_gateway_reads_events_and_spans_and_watches_every_queue(lines:
 
 async def test_the_reconciler_owns_the_topology_and_takes_out_what_was_given_up(lines: dict[Service, Line]) -> None:
     bus = lines[RECONCILER].bus
-    assert (await topology.apply(bus.js)).keys() == {stream.name for stream in STREAMS}
+    assert (await topology.apply(bus.js)).created.keys() == {stream.name for stream in STREAMS}
     for stream in STREAMS:
         await bus.js.update_stream(stream.config())
-    for stream, subject in ((subjects.COMMANDS, subjects.PARSE_DOCUMENT), (subjects.TICKS, subjects.tick("outbox"))):
-        ack = await lines[API].bus.js.publish(subject, b"{}", stream=stream)
-        assert (await bus.js.get_msg(stream, ack.seq)).data == b"{}"
-        assert await bus.js.delete_msg(stream, ack.seq)
+    for name, subject in ((subjects.COMMANDS, subjects.PARSE_DOCUMENT), (subjects.TICKS, subjects.tick("outbox"))):
+        ack = await lines[API].bus.js.publish(subject, b"{}", stream=name)
+        assert (await bus.js.get_msg(name, ack.seq)).data == b"{}"
+        assert await bus.js.delete_msg(name, ack.seq)
     assert lines[RECONCILER].refused == set()
 
 
@@ -300,7 +336,7 @@ async def test_an_agent_answers_a_gateway_that_asks_and_tells_nobody_else(lines:
     heard = await gateway.subscribe(subjects.turn_event("t1"))
     await gateway.flush()
 
-    async def answer(asked: nats.aio.msg.Msg) -> None:
+    async def answer(asked: Msg) -> None:
         await asked.respond(b"so far")
         await agent.publish(subjects.turn_event("t1"), b"more")
 
@@ -312,6 +348,27 @@ async def test_an_agent_answers_a_gateway_that_asks_and_tells_nobody_else(lines:
     await agent.publish(stolen, b"unasked")
     await lines[AGENT].told_of("publish", stolen.lower())
     assert lines[API].refused == set()
+
+
+async def test_a_violation_is_counted_and_what_is_allowed_is_not(
+    server: NatsServer, lines: dict[Service, Line], tmp_path: Path, metrics: Metrics
+) -> None:
+    settings = NatsSettings(url=server.url, seed_file=tmp_path / "keys" / f"{API}.nk")
+    bus = await connect(settings, service=API, instance="t", metrics=metrics)
+
+    async def counted() -> float:
+        return float(metrics.permission_violations._value.get())
+
+    await bus.nc.publish(subjects.cancel_task("wf1"), b"{}")
+    await bus.nc.publish(SENTINEL, b"")  # told of after whatever came before
+    assert await until(counted, every=0.01) == 1
+    await bus.nc.subscribe(SENTINEL)
+
+    async def counted_again() -> bool:
+        return await counted() == 2
+
+    await until(counted_again, every=0.01)
+    await bus.close()
 
 
 async def test_whoever_has_no_identity_or_another_installations_gets_in_nowhere(

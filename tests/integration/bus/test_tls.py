@@ -13,7 +13,7 @@ import pytest
 from aperag_common.bus import topology
 from aperag_common.bus.connection import connect
 from aperag_common.bus.tls import TlsRefused, explained
-from aperag_common.bus.topology import Service
+from aperag_common.services import Service
 from aperag_common.settings import NatsSettings
 from aperag_standalone.certificates import Certificate
 from aperag_standalone.nats import NatsServer, make_keys, users_of

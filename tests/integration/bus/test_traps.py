@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import pytest
 from nats.js.api import DiscardPolicy
 
-from aperag_common.bus import subjects, topology
+from aperag_common.bus import specs, subjects, topology
 from aperag_common.bus.connection import connect, connect_options
-from aperag_common.bus.topology import Service
+from aperag_common.services import Service
 from aperag_common.settings import NatsSettings, WorkSettings
 
 if TYPE_CHECKING:
     from aperag_common.bus.connection import Bus
     from aperag_standalone.nats import NatsServer
 
-INDEXER = [spec for stream in topology.STREAMS for spec in stream.consumers if spec.service is Service.INDEXER]
+INDEXER = [spec for stream in topology.streams() for spec in stream.consumers if spec.service is Service.INDEXER]
 
 
 async def test_a_stream_with_other_limits_is_changed_in_place_and_keeps_what_it_holds(bus: Bus) -> None:
@@ -53,10 +53,10 @@ async def test_a_consumer_with_other_numbers_is_changed_in_place_and_keeps_its_p
 
 async def test_applying_the_topology_again_changes_nothing(bus: Bus) -> None:
     async def configurations() -> list[object]:
-        streams = [(await bus.js.stream_info(spec.name)).config for spec in topology.STREAMS]
+        streams = [(await bus.js.stream_info(spec.name)).config for spec in topology.streams()]
         consumers = [
             (await bus.js.consumer_info(spec.stream, spec.name)).config
-            for stream in topology.STREAMS
+            for stream in topology.streams()
             for spec in stream.consumers
         ]
         return [*streams, *consumers]
@@ -67,12 +67,12 @@ async def test_applying_the_topology_again_changes_nothing(bus: Bus) -> None:
 
 
 @pytest.mark.parametrize("spec", INDEXER, ids=lambda spec: spec.name)
-def test_several_beats_fit_into_what_a_server_and_a_lease_wait_for(spec: topology.ConsumerSpec) -> None:
+def test_several_beats_fit_into_what_a_server_and_a_lease_wait_for(spec: specs.ConsumerSpec) -> None:
     """A beat that comes after the redelivery makes every long document be worked on twice."""
     work = WorkSettings()
-    wait = spec.config().ack_wait
-    assert wait is not None
-    assert work.beat.total_seconds() * 3 <= min(wait, work.lease.total_seconds())
+    assert spec.config().ack_wait == spec.ack_wait
+    assert spec.beat * 3 <= spec.ack_wait
+    assert work.beat * 3 <= work.lease
     assert not spec.config().backoff  # it would shorten the wait of single deliveries
 
 

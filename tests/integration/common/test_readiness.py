@@ -13,10 +13,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel
 
 from aperag_common.bus import movement, subjects, topology
-from aperag_common.bus.worker import Worker, make_broker
+from aperag_common.bus.declared import Declared
+from aperag_common.bus.worker import Worker
 from aperag_common.health import Health, HealthServer
 from aperag_common.settings import HttpSettings
-from aperag_common.testing.waiting import until
+from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -42,14 +43,11 @@ async def serving(
     async def poison(_: Delivery, err: Exception) -> None:
         raise err
 
-    async def handler(job: Job) -> None:
-        await handle(job)
-
     async def connected() -> str | None:
         return None if bus.connected else "not connected"
 
-    worker = Worker(make_broker("nats://unused"), bus, metrics, poison)
-    worker.subscribe(CONSUMER, handler, slots=slots)
+    worker = Worker(bus, Declared(), metrics, poison)
+    worker.subscribe(CONSUMER, Job, handle, slots=slots)
     health = Health()
     health.add("nats", connected)
     health.add("consumers", worker.moving)

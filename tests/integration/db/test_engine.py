@@ -10,7 +10,7 @@ from sqlalchemy.engine import make_url
 
 from aperag_common.db.session import make_engine
 from aperag_common.settings import PostgresSettings
-from aperag_common.testing.waiting import until
+from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine

@@ -2,101 +2,83 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import itertools
 import pkgutil
 import re
-import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
-import pytest_asyncio
 from sqlalchemy import TextClause
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.engine import make_url
+from tests.integration.db.conftest import connect
 
-from aperag_common.bus.topology import Service
 from aperag_common.db import migrate
 from aperag_common.db.grants import GRANTS, role
 from aperag_common.db.models import Base
-from aperag_common.db.models.base import StepStatus
-from aperag_common.work import driven_sql, driven_tables
+from aperag_common.services import Service
 from aperag_standalone.postgres import PostgresServer
+from aperag_work import leases
+from aperag_work.database import Statement
+from aperag_work.documents import Documents
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
     from types import ModuleType
 
     Connection = asyncpg.Connection[asyncpg.Record]
 
+DIALECT = dialect()  # type: ignore[no-untyped-call]
 REFUSED = asyncpg.InsufficientPrivilegeError
-_WORK = "aperag_common.work"
-_ALL = (f"{_WORK}.outbox", f"{_WORK}.presence")
+_WORK = "aperag_work"
+
+
+def _of_work(*names: str) -> tuple[str, ...]:
+    return tuple(f"{_WORK}.{name}" for name in names)
+
+
+_ALL = _of_work("outbox", "heartbeat")
+_WORKERS = (*_ALL, *_of_work("dead_letters", "failures", "job", "leases", "settling"))
 PACKAGES = {
-    Service.AGENT: (
-        "aperag_agent",
-        "aperag_models.repository",
-        *_ALL,
-        *(f"{_WORK}.{it}" for it in ("dead_letters", "driven_sql")),
-    ),
+    Service.AGENT: ("aperag_agent", "aperag_models.repository", *_WORKERS),
     Service.API: (
         "aperag_api",
         "aperag_models.repository",
         "aperag_retrieval.statistics",
         *_ALL,
-        *(
-            f"{_WORK}.{it}"
-            for it in ("backlog", "cancel", "changes", "opening", "redrives", "scheduler", "summaries", "switching")
-        ),
+        *_of_work("accepting", "backlog", "cancel", "changes", "documents", "opening", "requeue", "scheduler"),
+        *_of_work("settling", "summaries", "switching"),
     ),
     Service.INDEXER: (
         "aperag_indexer",
         "aperag_models.repository",
         "aperag_retrieval.dense",
         "aperag_retrieval.lexical",
-        *_ALL,
-        *(f"{_WORK}.{it}" for it in ("documents", "failures", "finish", "lease", "letters")),
+        *_WORKERS,
+        *_of_work("documents"),
     ),
     Service.RECONCILER: (
         "aperag_reconciler",
-        *_ALL,
-        *(f"{_WORK}.{it}" for it in ("backlog", "changes", "failures", "letters", "opening", "summaries", "switching")),
+        *_WORKERS,
+        *_of_work("backlog", "changes", "documents", "opening", "redrive", "release", "summaries", "switching"),
     ),
 }
 """Where the statements stand that a service runs."""
 UNUSED = {
     (Service.AGENT, "aperag_models.repository._LEARN"),
     (Service.INDEXER, "aperag_models.repository._DEFAULT"),
+    (Service.AGENT, f"{_WORK}.settling._WANT"),
+    *((it, f"{_WORK}.settling._REMOVE") for it in Service if it is not Service.RECONCILER),
+    *((it, f"{_WORK}.documents._COMPLETE") for it in (Service.API, Service.RECONCILER)),
 }
-"""Agents embed nothing, and indexers take the model that a collection names."""
+"""Agents embed nothing and want no jobs, and indexers take the model that a collection names. Only the reconciler works
+on jobs that their completion removes, and only the indexer on documents.
+"""
 FEWEST = {Service.AGENT: 10, Service.API: 100, Service.INDEXER: 10, Service.RECONCILER: 30}
-
-
-async def connect(postgres: PostgresServer, database: str, name: str) -> Connection:
-    url = make_url(postgres.url(str(make_url(database).database), role=name)).set(drivername="postgresql")
-    return await asyncpg.connect(url.render_as_string(hide_password=False))
-
-
-@pytest.fixture(scope="module")
-def granted(postgres: PostgresServer) -> Iterator[str]:
-    """A database that its own migration granted on: privileges of a database do not travel with a copy."""
-    name = f"granted{uuid.uuid4().hex}"
-    url = postgres.create_database(name)
-    asyncio.run(migrate.upgrade(url))
-    yield url
-    postgres.drop_database(name)
-
-
-@pytest_asyncio.fixture
-async def connections(postgres: PostgresServer, granted: str) -> AsyncIterator[dict[Service, Connection]]:
-    made = {service: await connect(postgres, granted, role(service)) for service in Service}
-    yield made
-    for connection in made.values():
-        await connection.close()
 
 
 async def permitted(connection: Connection, statement: str) -> bool:
@@ -158,13 +140,15 @@ def modules(name: str) -> Iterable[ModuleType]:
             yield importlib.import_module(found.name)
 
 
-def clauses(value: object) -> Iterator[TextClause]:
+def sql_in(value: object) -> Iterator[str]:
     if isinstance(value, TextClause):
-        yield value
+        yield str(value.compile(dialect=DIALECT, compile_kwargs={"render_postcompile": True}))
+    elif isinstance(value, Statement):
+        yield value.sql
     elif isinstance(value, Mapping):
-        yield from itertools.chain.from_iterable(map(clauses, value.values()))
+        yield from itertools.chain.from_iterable(map(sql_in, value.values()))
     elif isinstance(value, list | tuple):
-        yield from itertools.chain.from_iterable(map(clauses, value))
+        yield from itertools.chain.from_iterable(map(sql_in, value))
 
 
 def statements(names: Iterable[str]) -> dict[str, str]:
@@ -172,9 +156,8 @@ def statements(names: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for module in itertools.chain.from_iterable(map(modules, names)):
         for name, value in vars(module).items():
-            for clause in clauses(value):
-                compiled = clause.compile(dialect=dialect(), compile_kwargs={"render_postcompile": True})
-                found.setdefault(str(compiled), f"{module.__name__}.{name}")
+            for sql in sql_in(value):
+                found.setdefault(sql, f"{module.__name__}.{name}")
     return {where: statement for statement, where in found.items()}
 
 
@@ -188,24 +171,17 @@ async def test_every_statement_of_a_service_runs_as_its_role(
     assert len(known) >= FEWEST[service]
 
 
-DRIVEN = {
-    driven_tables.TURN: Service.AGENT,
-    driven_tables.SUMMARY: Service.INDEXER,
-    driven_tables.PURGE: Service.RECONCILER,
-    driven_tables.USER_PURGE: Service.RECONCILER,
-}
-
-
-@pytest.mark.parametrize("table", driven_tables.TABLES.values(), ids=lambda it: it.name)
-async def test_whoever_drives_a_table_can_claim_and_settle_its_rows(
-    connections: dict[Service, Connection], table: driven_tables.DrivenTable
+@pytest.mark.parametrize(
+    ("service", "aggregate"), [(Service.INDEXER, Documents()), *((it, None) for it in Service if it != Service.API)]
+)
+async def test_who_works_on_jobs_can_claim_them(
+    connections: dict[Service, Connection], service: Service, aggregate: Documents | None
 ) -> None:
-    made = driven_sql.statements(table.name)
-    ending = made.remove if table.wanted is StepStatus.DELETING else made.activate
-    for clause in (made.take, made.renew, made.release, made.holder, made.retry, made.fail, ending):
-        assert await wrong_with(connections[DRIVEN[table]], str(clause.compile(dialect=dialect()))) is None
+    assert await wrong_with(connections[service], leases._claim(aggregate).sql) is None
 
 
+IDENTITY = ("id", "kind", "subject_id", "collection_id", "owner", "created")
+"""Of a job: nobody can make it another one's."""
 SECRETS = [
     (Service.AGENT, "SELECT 1 FROM document"),
     (Service.AGENT, "SELECT 1 FROM chunk"),
@@ -215,7 +191,14 @@ SECRETS = [
     (Service.AGENT, "SELECT 1 FROM setting"),
     (Service.AGENT, "DELETE FROM turn"),
     (Service.AGENT, "UPDATE llm_provider SET api_key = NULL"),
+    (Service.AGENT, "UPDATE turn SET owner = 'me'"),
+    (Service.AGENT, "SELECT 1 FROM document_index"),
+    (Service.AGENT, "DELETE FROM job"),
     (Service.INDEXER, "SELECT question FROM turn"),
+    (Service.INDEXER, "SELECT credential FROM turn"),
+    (Service.INDEXER, "DELETE FROM job"),
+    (Service.API, "DELETE FROM job"),
+    *((service, f"UPDATE job SET {column} = {column}") for service in Service for column in IDENTITY),
     (Service.RECONCILER, "SELECT api_key FROM llm_provider"),
     (Service.INDEXER, "SELECT password_hash FROM users"),
     (Service.INDEXER, "SELECT key_hash FROM api_key"),

@@ -1,10 +1,11 @@
-"""The indexer's steps on the real database: what is written, what is reused, what is removed."""
+"""The indexer's jobs on the real database: what is written, what is reused, what is removed."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,28 +14,31 @@ import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from aperag_common.bus.delivery import Ack, Settled
+from aperag_common.bus.delivery import Ack, Nak
+from aperag_common.db.models import StepKind
+from aperag_common.jobs.declared import INDEXES, PARSE
+from aperag_common.jobs.kind import Wanted
 from aperag_common.objects import LocalObjectStore
-from aperag_common.testing.factories import KINDS, PACE, make_upload
-from aperag_common.work import changes
-from aperag_common.work.claims import Claims
-from aperag_common.work.dispatch import STEP_COLUMNS, StepRow, step_dispatch
-from aperag_common.work.policy import WorkPolicy
-from aperag_indexer.indexing.handlers import FulltextStep, VectorStep
-from aperag_indexer.parsing.handlers import ParseStep
-from aperag_indexer.removal.handlers import RemoveStep
+from aperag_indexer.indexing.handlers import BuildFulltext, BuildVectors
+from aperag_indexer.parsing.handlers import Parse
+from aperag_indexer.removal.handlers import RemoveDocument, RemoveIndex
 from aperag_retrieval.chunking import ChunkDraft, ChunkPolicy, ParsedDocument, chunk_document
 from aperag_retrieval.dense import PgVectorIndex
 from aperag_retrieval.embedding import LOCAL_MODEL, EmbeddersBesideLocal, NoEmbedders
 from aperag_retrieval.lexical import PgFulltextIndex
+from aperag_testing.steps import Steps
+from aperag_work.engine import Engine
+from aperag_work.policy import WorkPolicy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from aperag_common.bus.delivery import Settlement
     from aperag_common.metrics import Metrics
-    from aperag_common.work.courier import Courier
+    from aperag_work.database import Database
+    from aperag_work.dispatcher import Dispatcher
 
 BODY = "# Tides\n\nThe moon pulls the sea.\n\n# Coffee\n\nBeans are roasted.\n"
 
@@ -85,52 +89,59 @@ class CountingEmbedder:
 
 
 class Indexer:
-    """All steps over one database and object directory."""
+    """All job kinds of the indexer over one database and object directory."""
 
-    def __init__(self, engine: AsyncEngine, courier: Courier, metrics: Metrics, objects: LocalObjectStore) -> None:
-        claims = Claims(engine, courier, WorkPolicy(), metrics, "tests")
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        database: Database,
+        dispatcher: Dispatcher,
+        metrics: Metrics,
+        objects: LocalObjectStore,
+    ) -> None:
         self.engine = engine
         self.objects = objects
         self.parser = CountingParser()
         self.embedder = CountingEmbedder()
-        vectors, fulltext = PgVectorIndex(), PgFulltextIndex()
-        self.parse = ParseStep(claims, objects, self.parser, ChunkPolicy(20, 4), _chunk)
-        self.steps: dict[str, Any] = {
-            "parse": self.parse,
-            "vector": VectorStep(claims, vectors, EmbeddersBesideLocal(self.embedder, NoEmbedders())),
-            "fulltext": FulltextStep(claims, fulltext),
-        }
-        self.remove = RemoveStep(claims, objects, vectors, fulltext)
+        self.worker = Engine(database, dispatcher, WorkPolicy(), metrics, "tests", source="indexer")
+        self.steps = Steps(engine, self.worker)
+        self.parse = Parse(engine, objects, self.parser, ChunkPolicy(20, 4), _chunk)
+        embedders = EmbeddersBesideLocal(self.embedder, NoEmbedders())
+        vectors = BuildVectors(engine, PgVectorIndex(), embedders)
+        fulltext = BuildFulltext(engine, PgFulltextIndex())
+        vector, words = INDEXES[StepKind.VECTOR], INDEXES[StepKind.FULLTEXT]
+        self.worker.handle(PARSE, self.parse.run, write=self.parse.write)
+        self.worker.handle(vector, vectors.run, write=vectors.write)
+        self.worker.handle(words, fulltext.run, write=fulltext.write)
+        remove = RemoveDocument(objects)
+        self.worker.handle(PARSE, remove.run, wanted=Wanted.ABSENT, write=remove.write)
+        for kind, index in ((vector, vectors.index), (words, fulltext.index)):
+            gone = RemoveIndex(index)
+            self.worker.handle(kind, gone.run, wanted=Wanted.ABSENT, write=gone.write)
 
     async def upload(self, body: str = BODY) -> str:
-        async with self.engine.begin() as conn:
-            change = await make_upload(conn, body=body.encode())
-            path = (await conn.execute(text("SELECT object_path FROM document"))).scalars().all()[-1]
+        change = await self.steps.upload(body=body.encode())
+        path = (await self.column("SELECT object_path FROM document"))[-1]
         await self.objects.put(path, _chunks(body.encode()))
         return change.document_id
 
+    async def attempt(self, document_id: str, kind: str) -> Settlement:
+        return await self.worker.attempt(await self.steps.command(document_id, kind))
+
     async def run(self, document_id: str, *kinds: str) -> None:
         for kind in kinds or ("parse", "vector", "fulltext"):
-            await self.steps[kind].handle(await self.command(document_id, kind))
-
-    async def command(self, document_id: str, kind: str) -> Any:
-        query = text(f"SELECT {STEP_COLUMNS} FROM document_step WHERE document_id = :d AND kind = :k")
-        async with self.engine.connect() as conn:
-            row = (await conn.execute(query, {"d": document_id, "k": kind})).one()
-        return step_dispatch(StepRow(**row._mapping), source="tests").message
+            assert await self.attempt(document_id, kind) == Ack(outcome="done")
 
     async def served_markdown(self) -> str:
         """Of the only document."""
-        [path] = await self.column("SELECT data ->> 'markdown' FROM document_step WHERE kind = 'parse'")
+        [path] = await self.column("SELECT data ->> 'markdown' FROM document_index WHERE kind = 'parse'")
         return b"".join([block async for block in self.objects.open(path)]).decode()
 
-    async def rebuild(self, document_id: str, kinds: Sequence[Any] = KINDS) -> None:
-        async with self.engine.begin() as conn:
-            assert await changes.rebuild(conn, document_id, kinds=kinds, pace=PACE)
+    async def rebuild(self, document_id: str) -> None:
+        await self.steps.rebuild(document_id)
 
     async def column(self, sql: str) -> list[Any]:
-        async with self.engine.connect() as conn:
-            return list((await conn.execute(text(sql))).scalars())
+        return await self.steps.column(sql)
 
 
 async def _chunk(document: ParsedDocument, policy: ChunkPolicy) -> list[ChunkDraft]:
@@ -142,8 +153,10 @@ async def _chunks(data: bytes) -> AsyncIterator[bytes]:
 
 
 @pytest.fixture
-def indexer(engine: AsyncEngine, courier: Courier, metrics: Metrics, tmp_path: Path) -> Indexer:
-    return Indexer(engine, courier, metrics, LocalObjectStore(tmp_path / "objects"))
+def indexer(
+    engine: AsyncEngine, job_database: Database, dispatcher: Dispatcher, metrics: Metrics, tmp_path: Path
+) -> Indexer:
+    return Indexer(engine, job_database, dispatcher, metrics, LocalObjectStore(tmp_path / "objects"))
 
 
 async def test_every_chunk_gets_one_vector_and_one_term_row(indexer: Indexer) -> None:
@@ -175,15 +188,22 @@ async def test_a_newer_parse_replaces_the_markdown_and_leaves_no_other(indexer: 
 async def test_an_older_parser_that_comes_late_changes_nothing(indexer: Indexer) -> None:
     document_id = await indexer.upload()
     frozen = FrozenParser()
-    late = ParseStep(indexer.parse.claims, indexer.objects, frozen, indexer.parse.policy, _chunk)
-    working = asyncio.create_task(late.handle(await indexer.command(document_id, "parse")))
+    late = Engine(
+        indexer.worker.database,
+        indexer.worker.dispatcher,
+        WorkPolicy(),
+        indexer.worker.metrics,
+        "late",
+        source="indexer",
+    )
+    parse = replace(indexer.parse, parser=frozen)
+    late.handle(PARSE, parse.run, write=parse.write)
+    working = asyncio.create_task(late.attempt(await indexer.steps.command(document_id)))
     await frozen.reading.wait()
     await indexer.rebuild(document_id)
     await indexer.run(document_id)
     frozen.thawed.set()
-    with pytest.raises(Settled) as settled:
-        await working
-    assert settled.value.settlement == Ack(outcome="superseded")
+    assert await working == Ack(outcome="superseded")
     assert await indexer.served_markdown() == BODY
     assert set(await indexer.column("SELECT generation FROM chunk")) == {2}
     assert [text for text in await indexer.column("SELECT text FROM chunk") if "outdated" in text] == []
@@ -236,11 +256,9 @@ async def test_a_document_that_repeats_itself_is_embedded_once(indexer: Indexer)
 async def test_missing_bytes_end_the_document_with_a_reason(indexer: Indexer) -> None:
     document_id = await indexer.upload()
     await indexer.objects.delete((await indexer.column("SELECT object_path FROM document"))[0])
-    with pytest.raises(Settled) as settled:
-        await indexer.run(document_id, "parse")
-    assert settled.value.settlement == Ack(outcome="failed")
-    assert await indexer.column("SELECT DISTINCT status FROM document_step") == ["FAILED"]
-    [message] = await indexer.column("SELECT DISTINCT error_message FROM document_step")
+    assert await indexer.attempt(document_id, "parse") == Ack(outcome="failed")
+    assert await indexer.column("SELECT DISTINCT status FROM job") == ["FAILED"]
+    [message] = await indexer.column("SELECT DISTINCT error_message FROM job")
     assert "missing" in message
 
 
@@ -250,16 +268,14 @@ async def test_bytes_that_a_delete_takes_from_under_a_parse_are_no_error(
     document_id = await indexer.upload()
 
     async def overtaken(path: Path, *, name: str) -> ParsedDocument:
-        async with indexer.engine.begin() as conn:
-            assert await changes.delete(conn, document_id, first_due=PACE.first_due)
+        assert await indexer.steps.delete(document_id)
         path.unlink()
         return ParsedDocument(path.read_text(encoding="utf-8"))
 
     monkeypatch.setattr(indexer.parser, "parse", overtaken)
-    with capture_logs() as lines, pytest.raises(Settled) as settled:
-        await indexer.run(document_id, "parse")
-    assert settled.value.settlement == Ack(outcome="superseded")
-    assert [(it["event"], it["log_level"]) for it in lines] == [("step.failed_in_vain", "info")]
+    with capture_logs() as lines:
+        assert await indexer.attempt(document_id, "parse") == Ack(outcome="superseded")
+    assert [(it["event"], it["log_level"]) for it in lines] == [("job.failed_in_vain", "info")]
     assert await indexer.column("SELECT 1 FROM dead_letter") == []
 
 
@@ -267,13 +283,13 @@ async def test_a_removal_leaves_no_row_and_no_object(indexer: Indexer) -> None:
     document_id = await indexer.upload()
     await indexer.run(document_id)
     prefix = (await indexer.column("SELECT object_path FROM document"))[0].rpartition("/")[0]
-    async with indexer.engine.begin() as conn:
-        change = await changes.delete(conn, document_id, first_due=PACE.first_due)
+    change = await indexer.steps.delete(document_id)
     assert change is not None
     for command in change.commands:
-        await indexer.remove.handle(command.message)  # type: ignore[arg-type]
-    for table in ("chunk", "chunk_vector", "chunk_term", "document_step"):
+        assert await indexer.worker.attempt(command.message) == Ack(outcome="done")
+    for table in ("chunk", "chunk_vector", "chunk_term", "document_index"):
         assert await indexer.column(f"SELECT 1 FROM {table}") == []
+    assert await indexer.column("SELECT status FROM job") == ["DELETED"] * 3
     assert [info async for info in indexer.objects.objects(prefix)] == []
 
 
@@ -282,6 +298,5 @@ async def test_an_embedding_model_nobody_offers_is_retried_not_failed(indexer: I
     await indexer.run(document_id, "parse")
     async with indexer.engine.begin() as conn:
         await conn.execute(text("UPDATE collection SET active_model = 'elsewhere/1'"))
-    with pytest.raises(Settled):
-        await indexer.run(document_id, "vector")
-    assert await indexer.column("SELECT error_code FROM document_step WHERE kind = 'vector'") == ["MODEL_UNAVAILABLE"]
+    assert isinstance(await indexer.attempt(document_id, "vector"), Nak)
+    assert await indexer.column("SELECT error_code FROM job WHERE kind = 'index.vector'") == ["MODEL_UNAVAILABLE"]

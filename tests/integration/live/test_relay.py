@@ -17,7 +17,7 @@ from aperag_common.live.relays import TurnRelays
 from aperag_common.live.sender import Sender
 from aperag_common.live.stored import StoredTurn
 from aperag_common.live.subscriber import TurnSubscriber
-from aperag_common.testing.waiting import until
+from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

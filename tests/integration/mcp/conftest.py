@@ -28,11 +28,11 @@ from aperag_common.health import Health, HttpServer
 from aperag_common.metrics import Metrics
 from aperag_common.settings import HttpSettings, PostgresSettings
 from aperag_common.telemetry import Telemetry
-from aperag_common.testing.site import open_site
-from aperag_common.testing.stack import Stack, running
 from aperag_mcp.app import make_app, make_server
 from aperag_mcp.gateway.client import connect
 from aperag_mcp.settings import Settings
+from aperag_testing.site import open_site
+from aperag_testing.stack import Stack, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from aperag_common.testing.site import Site
+    from aperag_testing.site import Site
 
 GREEN = "# Tea\n\nGreen tea is not oxidised; it is steeped at seventy degrees.\n"
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from tests.integration.mcp.conftest import Person, Shelf
 
-    from aperag_common.testing.site import Site
-    from aperag_common.testing.stack import Stack
+    from aperag_testing.site import Site
+    from aperag_testing.stack import Stack
 
 APERAG = str(Path(sys.executable).with_name("aperag"))
 NOTHING_FOUND = "<html><body><div class='no-results'>No results.</div></body></html>"

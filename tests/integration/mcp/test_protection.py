@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from aperag_common.health import HttpServer
 from aperag_common.settings import HttpSettings
-from aperag_common.testing.waiting import until
+from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
     from tests.integration.mcp.conftest import Person
 
-    from aperag_common.testing.stack import Stack
+    from aperag_testing.stack import Stack
 
 CALL = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "list_collections", "arguments": {}}}
 ACCEPT = {"Accept": "application/json, text/event-stream"}

@@ -13,13 +13,13 @@ from fastmcp import Client
 from fastmcp.client.transports import StdioTransport
 from jsonschema import validate
 
-from aperag_common.testing.site import head, open_site
+from aperag_testing.site import head, open_site
 
 if TYPE_CHECKING:
     from tests.integration.mcp.conftest import Person
 
-    from aperag_common.testing.site import Asked, Site
-    from aperag_common.testing.stack import Stack
+    from aperag_testing.site import Asked, Site
+    from aperag_testing.stack import Stack
 
 WAYS = ["service", "gateway", "stdio"]
 ARTICLE = "<article><h1>Oolong</h1><p>{}</p></article>".format(

@@ -13,10 +13,10 @@ from sqlalchemy import text
 
 from aperag_common.auth.vault import Vault
 from aperag_common.outbound.settings import OutboundSettings
-from aperag_common.testing.provider import KEY, Provider, providing
 from aperag_models import keys
 from aperag_models.catalog import Models
 from aperag_models.settings import ModelSettings
+from aperag_testing.provider import KEY, Provider, providing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

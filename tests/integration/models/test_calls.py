@@ -9,15 +9,15 @@ import pytest
 from sqlalchemy import text
 
 from aperag_common import errors
-from aperag_common.testing.provider import KEY, Reply
+from aperag_testing.provider import KEY, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_common.testing.provider import Provider
     from aperag_models.catalog import Models
+    from aperag_testing.provider import Provider
 
 MODEL = "stub/a/model"
 USER = "user0000000000000000"

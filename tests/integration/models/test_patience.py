@@ -10,19 +10,19 @@ import pytest
 from sqlalchemy import text
 
 from aperag_common import errors
-from aperag_common.testing.provider import Reply
-from aperag_common.testing.waiting import until
 from aperag_models import repository, slots
 from aperag_models.refs import ModelRef
 from aperag_models.slots import Slots
+from aperag_testing.provider import Reply
+from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_common.testing.provider import Provider
     from aperag_models.catalog import Models
+    from aperag_testing.provider import Provider
 
 MODEL = "stub/a/model"
 USER = "user0000000000000000"

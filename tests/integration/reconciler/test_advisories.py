@@ -11,15 +11,13 @@ import pytest_asyncio
 from sqlalchemy import text
 
 from aperag_common.bus import subjects, topology
+from aperag_common.bus.declared import declared_for
 from aperag_common.bus.delivery import Ack
-from aperag_common.bus.worker import Worker, make_broker
+from aperag_common.bus.worker import Worker
 from aperag_common.events.advisories import Advisory
-from aperag_common.testing.steps import Steps
-from aperag_common.testing.waiting import until
-from aperag_common.work.claims import Claims
-from aperag_common.work.policy import WorkPolicy
+from aperag_common.services import Service
 from aperag_reconciler.advisories.handlers import Advisories
-from aperag_reconciler.redrive.redrive import Redrive
+from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,14 +28,11 @@ if TYPE_CHECKING:
     from aperag_common.bus.connection import Bus
     from aperag_common.bus.delivery import Delivery
     from aperag_common.metrics import Metrics
-    from aperag_common.work.courier import Courier
+    from aperag_testing.steps import Steps
+    from aperag_work.dispatcher import Dispatcher
+    from aperag_work.redrive import Redrive
 
 PARSE = topology.consumer("indexer-parse")
-
-
-@pytest.fixture
-def steps(engine: AsyncEngine, courier: Courier, metrics: Metrics) -> Steps:
-    return Steps(engine, Claims(engine, courier, WorkPolicy(), metrics, "worker-1"))
 
 
 @pytest.fixture
@@ -49,15 +44,12 @@ def advisories(engine: AsyncEngine, bus: Bus, metrics: Metrics) -> Advisories:
 async def keeper(advisories: Advisories, bus: Bus, metrics: Metrics) -> AsyncIterator[Worker]:
     """The reconciler's consumer of advisories, and nothing else of it."""
 
-    async def keep(advisory: Advisory) -> None:
-        await advisories.keep(advisory)
-
     async def poison(delivery: Delivery, err: Exception) -> None:
         message = f"{delivery.raw.data!r} is poison: {err}"
         raise AssertionError(message)
 
-    worker = Worker(make_broker("nats://unused"), bus, metrics, poison)
-    worker.subscribe("reconciler-advisory", keep, slots=1)
+    worker = Worker(bus, declared_for(Service.RECONCILER), metrics, poison)
+    worker.subscribe("reconciler-advisory", Advisory, advisories.keep, slots=1)
     await worker.start()
     yield worker
     await worker.stop()
@@ -96,16 +88,16 @@ def counted(metrics: Metrics, kind: str) -> float | None:
 
 
 async def test_a_message_that_nobody_settled_is_kept_and_removed_and_its_document_ends_well(
-    bus: Bus, steps: Steps, courier: Courier, metrics: Metrics, keeper: Worker
+    bus: Bus, steps: Steps, dispatcher: Dispatcher, redrive: Redrive, metrics: Metrics, keeper: Worker
 ) -> None:
     change = await steps.upload()
-    await courier.send(change.commands)
+    await dispatcher.send(change.commands)
     await exhaust(bus)
     [letter] = await until(lambda: letters(steps))
     [command] = change.commands
     assert (letter.code, letter.consumer, letter.attempt) == ("MAX_DELIVERIES", PARSE.name, 2)
-    assert (letter.subject, letter.payload) == (command.subject, json.loads(command.message.encode()))
-    assert (letter.row_id, letter.generation, letter.kind) == (command.row_id, 1, "parse")
+    assert (letter.subject, letter.payload["data"]) == (command.subject, command.message.data.model_dump())
+    assert (letter.row_id, letter.generation, letter.kind) == (command.row.id, 1, "parse")
     assert (letter.document_id, letter.workflow_id) == (change.document_id, change.workflow_id)
     assert letter.headers["Nats-Msg-Id"] == command.message_id
     assert counted(metrics, "MAX_DELIVERIES") == 1
@@ -114,34 +106,34 @@ async def test_a_message_that_nobody_settled_is_kept_and_removed_and_its_documen
         return await stored(bus, subjects.COMMANDS) == await stored(bus, subjects.ADVISORIES) == 0
 
     await until(empty)
-    await finds_its_way(bus, steps, courier, change.document_id)
+    await finds_its_way(bus, steps, redrive, change.document_id)
 
 
-async def finds_its_way(bus: Bus, steps: Steps, courier: Courier, document_id: str) -> None:
-    """The row is due, is published again, and is worked on like any other."""
+async def finds_its_way(bus: Bus, steps: Steps, redrive: Redrive, document_id: str) -> None:
+    """The job is due, is published again, and is worked on like any other."""
     async with steps.engine.begin() as conn:
-        await conn.execute(text("UPDATE document_step SET due_at = clock_timestamp() WHERE kind = 'parse'"))
-    assert await Redrive(steps.engine, courier, WorkPolicy()).run() == 1
+        await conn.execute(text("UPDATE job SET due_at = clock_timestamp() WHERE kind = 'parse'"))
+    assert await redrive.run() == 1
     again = await delivered(bus)
     assert json.loads(again.data)["data"]["document_id"] == document_id
-    assert await steps.work(await steps.command(document_id)) == Ack()
+    assert await steps.work(await steps.command(document_id)) == Ack(outcome="done")
     await again.ack_sync(timeout=30)
     await steps.complete(document_id, "vector", "fulltext")
     assert set((await steps.statuses(document_id)).values()) == {"ACTIVE"}
 
 
 async def test_a_message_that_a_consumer_ended_is_kept_as_far_as_it_is_known(
-    bus: Bus, steps: Steps, courier: Courier, metrics: Metrics, keeper: Worker
+    bus: Bus, steps: Steps, dispatcher: Dispatcher, redrive: Redrive, metrics: Metrics, keeper: Worker
 ) -> None:
     change = await steps.upload()
-    await courier.send(change.commands)
+    await dispatcher.send(change.commands)
     await (await delivered(bus)).term()
     [letter] = await until(lambda: letters(steps))
     assert (letter.code, letter.consumer, letter.row_id) == ("MSG_TERMINATED", PARSE.name, None)
     assert letter.subject == f"$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.{PARSE.stream}.{PARSE.name}"
     assert letter.payload["stream_seq"] == 1
     assert counted(metrics, "MSG_TERMINATED") == 1
-    await finds_its_way(bus, steps, courier, change.document_id)
+    await finds_its_way(bus, steps, redrive, change.document_id)
 
 
 async def test_what_is_no_command_is_kept_all_the_same(bus: Bus, steps: Steps, keeper: Worker) -> None:
@@ -162,9 +154,9 @@ async def test_what_is_no_command_is_kept_all_the_same(bus: Bus, steps: Steps, k
 
 
 async def test_an_advisory_that_comes_twice_leaves_one_letter_and_counts_once(
-    bus: Bus, steps: Steps, advisories: Advisories, courier: Courier, metrics: Metrics
+    bus: Bus, steps: Steps, advisories: Advisories, dispatcher: Dispatcher, metrics: Metrics
 ) -> None:
-    await courier.send((await steps.upload()).commands)
+    await dispatcher.send((await steps.upload()).commands)
     await exhaust(bus)
 
     async def told() -> int:

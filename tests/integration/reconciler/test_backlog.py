@@ -11,11 +11,11 @@ from sqlalchemy import text
 
 from aperag_common.bus import topology
 from aperag_common.db.models.base import Lane
-from aperag_common.testing.factories import make_collection, make_upload
-from aperag_common.testing.waiting import until
-from aperag_common.work import changes
-from aperag_common.work.presence import Presence
 from aperag_reconciler.backlog.observe import Backlog
+from aperag_testing.factories import make_collection, make_upload
+from aperag_testing.waiting import until
+from aperag_work import changes
+from aperag_work.heartbeat import Heartbeat
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -69,17 +69,17 @@ async def test_open_work_is_counted_by_consumer_and_state(
 async def test_lost_and_failed_work_is_counted(backlog: Backlog, engine: AsyncEngine, metrics: Metrics) -> None:
     async with engine.begin() as conn:
         await make_upload(conn)
-    overdue = "UPDATE document_step SET due_at = clock_timestamp() - interval '1 h' WHERE kind = 'parse'"
+    overdue = "UPDATE job SET due_at = clock_timestamp() - interval '1 h' WHERE kind = 'parse'"
     await execute(engine, overdue)
-    await execute(engine, "UPDATE document_step SET status = 'FAILED' WHERE kind = 'vector'")
+    await execute(engine, "UPDATE job SET status = 'FAILED' WHERE kind = 'index.vector'")
     await backlog.measure()
     assert shown(metrics, "aperag_oldest_due_age_seconds")[()] >= 3600
     assert shown(metrics, "aperag_failed_steps")["indexer-vector",] == 1
 
 
 async def test_a_service_that_is_not_there_reads_zero(backlog: Backlog, engine: AsyncEngine, metrics: Metrics) -> None:
-    await Presence(engine, "indexer", "indexer-1", list).beat()
-    await Presence(engine, "indexer", "indexer-2", list).beat()
+    await Heartbeat(engine, "indexer", "indexer-1", list).beat()
+    await Heartbeat(engine, "indexer", "indexer-2", list).beat()
     old = "UPDATE service_instance SET seen = clock_timestamp() - interval '1 min' WHERE instance = 'indexer-2'"
     await execute(engine, old)
     await backlog.measure()
@@ -93,8 +93,8 @@ async def test_a_service_that_is_not_there_reads_zero(backlog: Backlog, engine: 
 
 async def test_every_stream_and_consumer_is_measured(backlog: Backlog, metrics: Metrics) -> None:
     await backlog.measure()
-    streams = {(stream.name,) for stream in topology.STREAMS}
-    consumers = {(spec.name,) for stream in topology.STREAMS for spec in stream.consumers}
+    streams = {(stream.name,) for stream in topology.streams()}
+    consumers = {(spec.name,) for stream in topology.streams() for spec in stream.consumers}
     assert set(shown(metrics, "aperag_stream_bytes")) == streams
     assert set(shown(metrics, "aperag_consumer_pending_messages")) == consumers
 
@@ -103,7 +103,7 @@ async def test_measuring_outlasts_a_server_that_is_away(
     backlog: Backlog, engine: AsyncEngine, metrics: Metrics, nats_server: NatsServer
 ) -> None:
     nats_server.kill()
-    await Presence(engine, "indexer", "indexer-1", list).beat()
+    await Heartbeat(engine, "indexer", "indexer-1", list).beat()
     measuring = asyncio.create_task(backlog.run(0.1))
 
     async def measured() -> bool:

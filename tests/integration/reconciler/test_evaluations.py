@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import insert, text
 
 from aperag_common.db.models.evaluation import Evaluation, EvaluationItem
-from aperag_common.testing.factories import make_user
 from aperag_reconciler.evaluations.reconcile import Evaluations
+from aperag_testing.factories import make_user
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine

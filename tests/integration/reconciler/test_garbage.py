@@ -10,10 +10,11 @@ from sqlalchemy import insert, text
 
 from aperag_common.db.models import ServiceInstance, Timer
 from aperag_common.objects import LocalObjectStore
-from aperag_common.testing.factories import make_collection, make_upload
 from aperag_reconciler.gc import collect as collect_module
+from aperag_reconciler.gc import repository
 from aperag_reconciler.gc.collect import Collect
 from aperag_reconciler.settings import RetentionSettings
+from aperag_testing.factories import make_collection, make_upload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -51,7 +52,7 @@ async def staged(engine: AsyncEngine, objects: LocalObjectStore, count: int) -> 
         collection_id = await make_collection(conn)
         for _ in range(count):
             await make_upload(conn, collection_id=collection_id)
-    await rows(engine, "DELETE FROM document_step")
+    await rows(engine, "DELETE FROM job")
     await rows(engine, "UPDATE document SET status = 'UPLOADED', created = created - interval '25 hours'")
     for row in await rows(engine, "SELECT object_path FROM document"):
         await objects.put(row.object_path, body(b"x"))
@@ -117,7 +118,7 @@ async def test_old_events_and_tasks_are_forgotten_in_batches(engine: AsyncEngine
         collection_id = await make_collection(conn)
         for _ in range(5):
             await make_upload(conn, collection_id=collection_id)
-    await rows(engine, "UPDATE outbox SET created = created - interval '8 days'")
+    await rows(engine, "UPDATE outbox SET epoch = 1, created = created - interval '8 days'")
     await rows(engine, "UPDATE workflow SET finished = clock_timestamp() - interval '31 days'")
     async with engine.begin() as conn:
         await make_upload(conn, collection_id=collection_id)
@@ -130,13 +131,13 @@ async def test_a_part_that_fails_keeps_no_other_from_its_work(
     engine: AsyncEngine, objects: LocalObjectStore, collect: Collect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await staged(engine, objects, 1)
-    await rows(engine, "UPDATE outbox SET created = created - interval '8 days'")
+    await rows(engine, "UPDATE outbox SET epoch = 1, created = created - interval '8 days'")
 
     async def fail(*_: object, **__: object) -> int:
         message = "the database is away"
         raise OSError(message)
 
-    monkeypatch.setattr(collect_module.repository, "expire_uploads", fail)
+    monkeypatch.setattr(repository, "expire_uploads", fail)
     with pytest.raises(OSError, match="away"):
         await collect.run()
     assert await rows(engine, "SELECT 1 FROM outbox") == []

@@ -11,18 +11,11 @@ import pytest
 from sqlalchemy import text
 
 from aperag_common import errors
-from aperag_common.bus.delivery import Settled
 from aperag_common.db.models import Lane, StepKind, WorkflowKind
+from aperag_common.jobs.declared import INDEXES, PARSE
 from aperag_common.objects import LocalObjectStore
-from aperag_common.testing.factories import make_collection, make_upload
-from aperag_common.testing.waiting import until
-from aperag_common.work import cancel, changes, switching
-from aperag_common.work.claims import Claims
-from aperag_common.work.dispatch import STEP_COLUMNS, StepRow, step_dispatch
-from aperag_common.work.opening import Pace
-from aperag_common.work.policy import WorkPolicy
-from aperag_indexer.indexing.handlers import VectorStep
-from aperag_indexer.parsing.handlers import ParseStep
+from aperag_indexer.indexing.handlers import BuildVectors
+from aperag_indexer.parsing.handlers import Parse
 from aperag_reconciler.switches import reconcile
 from aperag_reconciler.switches.reconcile import Switches
 from aperag_retrieval.analysis import DEFAULT_ANALYZER
@@ -31,14 +24,23 @@ from aperag_retrieval.dense import PgVectorIndex
 from aperag_retrieval.embedding import LOCAL_MODEL
 from aperag_retrieval.search import LegRequest, Searcher, SearchRequest
 from aperag_retrieval.testing import WordEmbedders
+from aperag_testing.factories import make_collection, make_upload
+from aperag_testing.waiting import until
+from aperag_work import cancel, changes, switching
+from aperag_work.engine import Engine
+from aperag_work.opening import Pace
+from aperag_work.policy import WorkPolicy
+from aperag_work.rows import Dispatch, JobRow, columns_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from aperag_common.events.commands import JobCommand
     from aperag_common.metrics import Metrics
-    from aperag_common.work.courier import Courier
+    from aperag_work.database import Database
+    from aperag_work.dispatcher import Dispatcher
 
 SHORT, LONG = "elsewhere/short", "elsewhere/long"
 NO_GRACE, LONG_GRACE = timedelta(0), timedelta(hours=1)
@@ -63,16 +65,23 @@ async def _bytes(data: bytes) -> AsyncIterator[bytes]:
 class Library:
     """A collection, its gateway, its indexer and its reconciler; each moves when a test says so."""
 
-    def __init__(self, engine: AsyncEngine, courier: Courier, metrics: Metrics, objects: LocalObjectStore) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        database: Database,
+        dispatcher: Dispatcher,
+        metrics: Metrics,
+        objects: LocalObjectStore,
+    ) -> None:
         self.engine = engine
         self.objects = objects
-        self.courier = courier
+        self.dispatcher = dispatcher
         self.embedders = WordEmbedders({LOCAL_MODEL: 512, SHORT: 8, LONG: 1024})
-        claims = Claims(engine, courier, WorkPolicy(max_failures=1), metrics, "tests")
-        self.steps: dict[str, Any] = {
-            StepKind.PARSE: ParseStep(claims, objects, PlainParser(), ChunkPolicy(40, 4), _chunk),
-            StepKind.VECTOR: VectorStep(claims, PgVectorIndex(), self.embedders),
-        }
+        self.worker = Engine(database, dispatcher, WorkPolicy(max_failures=1), metrics, "tests", source="indexer")
+        parse = Parse(engine, objects, PlainParser(), ChunkPolicy(40, 4), _chunk)
+        vectors = BuildVectors(engine, PgVectorIndex(), self.embedders)
+        self.worker.handle(PARSE, parse.run, write=parse.write)
+        self.worker.handle(INDEXES[StepKind.VECTOR], vectors.run, write=vectors.write)
         self.searcher = Searcher(engine, self.embedders)
         self.collection = ""
 
@@ -100,23 +109,19 @@ class Library:
             await switching.want(conn, self.collection, model)
 
     async def reconcile(self, grace: timedelta = NO_GRACE) -> None:
-        await Switches(self.engine, self.courier, PACE, grace).run()
+        await Switches(self.engine, self.dispatcher, PACE, grace).run()
 
-    async def commands(self, kind: str) -> list[Any]:
-        query = (
-            f"SELECT {STEP_COLUMNS} FROM document_step WHERE kind = '{kind}' AND status = 'PENDING' AND dispatch > 0"
-        )
-        async with self.engine.connect() as conn:
-            rows = [StepRow(**row._mapping) for row in await conn.execute(text(f"{query} ORDER BY id"))]
-        return [step_dispatch(row, source="tests").message for row in rows]
+    async def commands(self, kind: StepKind) -> list[JobCommand]:
+        published = "kind = :kind AND status = 'PENDING' AND dispatch > 0"
+        rows = await self.rows(f"SELECT {columns_of('job')} FROM job WHERE {published} ORDER BY id", kind=kind.job)
+        return [Dispatch(JobRow(*row), "tests").message for row in rows]
 
     async def work(self, *kinds: StepKind) -> None:
-        """Everything that waits, a few at a time."""
+        """Everything that is published, a few at a time."""
         for kind in kinds or (StepKind.PARSE, StepKind.VECTOR):
             waiting = await self.commands(kind)
             for at in range(0, len(waiting), 8):
-                done = await asyncio.gather(*map(self.steps[kind].handle, waiting[at : at + 8]), return_exceptions=True)
-                assert all(it is None or isinstance(it, Settled) for it in done), done
+                await asyncio.gather(*map(self.worker.attempt, waiting[at : at + 8]))
 
     async def search(self, query: str) -> list[str]:
         """As the gateway does: the model is read first; the documents found, best first."""
@@ -147,8 +152,10 @@ class Library:
 
 
 @pytest.fixture
-async def library(engine: AsyncEngine, courier: Courier, metrics: Metrics, tmp_path: Path) -> Library:
-    library = Library(engine, courier, metrics, LocalObjectStore(tmp_path / "objects"))
+async def library(
+    engine: AsyncEngine, job_database: Database, dispatcher: Dispatcher, metrics: Metrics, tmp_path: Path
+) -> Library:
+    library = Library(engine, job_database, dispatcher, metrics, LocalObjectStore(tmp_path / "objects"))
     await library.open()
     return library
 
@@ -250,7 +257,7 @@ async def test_a_document_that_was_claimed_before_the_change_keeps_the_model_fro
         return await embed(texts)
 
     local.embed = slowly  # type: ignore[method-assign]  # its worker is held up in the middle
-    working = asyncio.create_task(library.steps[StepKind.VECTOR].handle(command))
+    working = asyncio.create_task(library.worker.attempt(command))
     await encoding.wait()
     await library.want(SHORT)
     await library.reconcile()
@@ -294,7 +301,7 @@ async def test_going_back_ends_the_change_and_leaves_nothing_of_it(library: Libr
     await library.reconcile()
     await library.work(StepKind.PARSE)
     [first, *_] = await library.commands(StepKind.VECTOR)
-    await library.steps[StepKind.VECTOR].handle(first)
+    await library.worker.attempt(first)
     await library.want(LOCAL_MODEL)
     assert await library.progress() is None
     await library.work()
@@ -387,9 +394,7 @@ async def test_several_reconcilers_at_once_do_it_once(library: Library) -> None:
     await stocked(library, 6)
     await library.want(LONG)
     await asyncio.gather(*(library.reconcile() for _ in range(3)))
-    [(generations,)] = await library.rows(
-        "SELECT array_agg(DISTINCT generation) FROM document_step WHERE kind = 'vector'"
-    )
+    [(generations,)] = await library.rows("SELECT array_agg(DISTINCT generation) FROM job WHERE kind = 'index.vector'")
     assert generations == [2]
     await library.work()
     await asyncio.gather(*(library.reconcile() for _ in range(3)))

@@ -9,23 +9,26 @@ import pytest
 from sqlalchemy import text
 
 from aperag_common import errors
-from aperag_common.bus.delivery import Ack, Nak, Settled
+from aperag_common.bus.delivery import Ack, Nak
+from aperag_common.jobs.declared import COLLECTION_PURGE
+from aperag_common.jobs.kind import Wanted
 from aperag_common.objects import LocalObjectStore
-from aperag_common.testing.factories import make_collection, make_upload
-from aperag_common.work import changes
-from aperag_common.work.driven import DrivenRows, raise_again
-from aperag_common.work.driven_tables import PURGE
-from aperag_common.work.policy import WorkPolicy
 from aperag_reconciler.purge import purge as purge_module
+from aperag_reconciler.purge import repository as purge_rows
 from aperag_reconciler.purge.purge import Purge
+from aperag_testing.factories import PACE, make_collection, make_upload
+from aperag_work import changes, requeue
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_common.metrics import Metrics
-    from aperag_common.work.courier import Courier
+    from aperag_common.bus.delivery import Settlement
+    from aperag_common.events.commands import JobCommand
+    from aperag_common.objects.port import ObjectStore
+    from aperag_work.engine import Engine
 
 DUE = timedelta(seconds=60)
 
@@ -39,8 +42,15 @@ class Away(LocalObjectStore):
 
 
 @pytest.fixture
-def rows(engine: AsyncEngine, courier: Courier, metrics: Metrics) -> DrivenRows:
-    return DrivenRows(engine, courier, WorkPolicy(), metrics, "tests", source="reconciler")
+def attempt(worker: Engine) -> Callable[[ObjectStore, JobCommand], Awaitable[Settlement]]:
+    """One attempt with this store, and what its message is told."""
+
+    async def attempt(objects: ObjectStore, command: JobCommand) -> Settlement:
+        purge = Purge(objects)
+        worker.handle(COLLECTION_PURGE, purge.run, wanted=Wanted.ABSENT, write=purge.write)
+        return await worker.attempt(command)
+
+    return attempt
 
 
 async def found(engine: AsyncEngine, sql: str) -> list[Any]:
@@ -48,7 +58,7 @@ async def found(engine: AsyncEngine, sql: str) -> list[Any]:
         return list((await conn.execute(text(sql))).all())
 
 
-async def doomed(engine: AsyncEngine, documents: int) -> Any:
+async def doomed(engine: AsyncEngine, documents: int) -> JobCommand:
     """The command that purges a collection of so many documents."""
     async with engine.begin() as conn:
         collection_id = await make_collection(conn)
@@ -59,71 +69,65 @@ async def doomed(engine: AsyncEngine, documents: int) -> Any:
     return change.commands[0].message
 
 
-async def told(purge: Purge, command: Any) -> Ack | Nak:
-    try:
-        await purge.handle(command)
-    except Settled as settled:
-        return settled.settlement
-    return Ack()
-
-
-async def test_a_purge_that_cannot_be_done_ends_failed_with_a_letter_and_goes_on_when_raised_again(
-    engine: AsyncEngine, rows: DrivenRows, tmp_path: Path
+async def test_a_purge_that_cannot_be_done_ends_failed_with_a_letter_and_goes_on_when_it_is_requeued(
+    engine: AsyncEngine, attempt: Any, tmp_path: Path
 ) -> None:
     command = await doomed(engine, documents=3)
-    answers = [await told(Purge(rows, Away(tmp_path)), command) for _ in range(4)]
+    answers = [await attempt(Away(tmp_path), command) for _ in range(4)]
     assert [type(it) for it in answers] == [Nak, Nak, Nak, Ack]
     assert answers[-1] == Ack(outcome="failed")
     [letter] = await found(engine, "SELECT kind, code, failures FROM dead_letter")
-    assert (letter.kind, letter.code, letter.failures) == ("collection_purge", "UPSTREAM_UNAVAILABLE", 4)
+    assert (letter.kind, letter.code, letter.failures) == ("collection.purge", "UPSTREAM_UNAVAILABLE", 4)
     assert await found(engine, "SELECT 1 FROM document") == []
     async with engine.begin() as conn:
-        again = await raise_again(conn, PURGE, command.data.row_id, first_due=DUE, source="api")
-    assert again is not None
-    assert await told(Purge(rows, LocalObjectStore(tmp_path)), again.message) == Ack()
-    assert await found(engine, "SELECT 1 FROM collection_purge UNION ALL SELECT 1 FROM collection") == []
+        letters = list((await conn.execute(text("SELECT id FROM dead_letter"))).scalars())
+        again = await requeue.requeue(conn, letters, PACE)
+    [dispatch] = again.changes[0].commands
+    assert await attempt(LocalObjectStore(tmp_path), dispatch.message) == Ack(outcome="done")
+    gone = "SELECT 1 FROM job WHERE kind = 'collection.purge' UNION ALL SELECT 1 FROM collection"
+    assert await found(engine, gone) == []
 
 
 async def test_a_purge_that_loses_its_lease_between_batches_removes_no_more(
-    engine: AsyncEngine, rows: DrivenRows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: AsyncEngine, attempt: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(purge_module, "BATCH", 1)
     command = await doomed(engine, documents=3)
     removed = 0
-    remove = purge_module.repository.remove_documents
+    remove = purge_rows.remove_documents
 
     async def taken_over(conn: Any, collection_id: str, *, limit: int) -> int:
         nonlocal removed
         if removed == 1:
             async with engine.begin() as other:
-                await other.execute(text("UPDATE collection_purge SET lease_token = 'other'"))
+                await other.execute(text("UPDATE job SET lease_token = 'other' WHERE kind = 'collection.purge'"))
         removed += 1
         return await remove(conn, collection_id, limit=limit)
 
-    monkeypatch.setattr(purge_module.repository, "remove_documents", taken_over)
-    assert await told(Purge(rows, LocalObjectStore(tmp_path)), command) == Ack(outcome="superseded")
+    monkeypatch.setattr(purge_rows, "remove_documents", taken_over)
+    assert await attempt(LocalObjectStore(tmp_path), command) == Ack(outcome="superseded")
     assert len(await found(engine, "SELECT 1 FROM document")) == 2
     assert len(await found(engine, "SELECT 1 FROM collection")) == 1
 
 
 async def test_a_purge_removes_large_documents_in_smaller_batches_and_tasks_in_batches_too(
-    engine: AsyncEngine, rows: DrivenRows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: AsyncEngine, attempt: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(purge_module, "BATCH", 4)
     monkeypatch.setattr(purge_module, "WORKFLOW_BATCH", 2)
-    monkeypatch.setattr(purge_module.repository, "MOST_CHUNKS", 10)
+    monkeypatch.setattr(purge_rows, "MOST_CHUNKS", 10)
     command = await doomed(engine, documents=6)
     async with engine.begin() as conn:
         ids = list((await conn.execute(text("SELECT id FROM document ORDER BY id"))).scalars())
         for document_id, chunks in zip(ids, (99, 6, 6, None, 1, 1), strict=True):
             await conn.execute(
-                text("UPDATE document_step SET data = CAST(:d AS jsonb) WHERE document_id = :id AND kind = 'parse'"),
+                text("INSERT INTO document_index VALUES (:id, 'parse', 1, CAST(:d AS jsonb))"),
                 {"id": document_id, "d": "{}" if chunks is None else f'{{"chunks": {chunks}}}'},
             )
     removed: dict[str, list[int]] = {"remove_documents": [], "remove_workflows": []}
 
     def noted(name: str) -> Any:
-        remove = getattr(purge_module.repository, name)
+        remove = getattr(purge_rows, name)
 
         async def note(conn: Any, collection_id: str, *, limit: int) -> int:
             removed[name].append(await remove(conn, collection_id, limit=limit))
@@ -132,8 +136,8 @@ async def test_a_purge_removes_large_documents_in_smaller_batches_and_tasks_in_b
         return note
 
     for name in removed:
-        monkeypatch.setattr(purge_module.repository, name, noted(name))
-    assert await told(Purge(rows, LocalObjectStore(tmp_path)), command) == Ack()
+        monkeypatch.setattr(purge_rows, name, noted(name))
+    assert await attempt(LocalObjectStore(tmp_path), command) == Ack(outcome="done")
     assert removed == {"remove_documents": [1, 2, 3, 0], "remove_workflows": [2, 2, 2, 0]}
-    for table in ("document", "document_step", "workflow", "workflow_step", "collection", "collection_purge"):
+    for table in ("document", "document_index", "workflow", "workflow_step", "collection", "job"):
         assert await found(engine, f"SELECT 1 FROM {table}") == []

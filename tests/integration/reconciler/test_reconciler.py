@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,23 +11,23 @@ import pytest
 from sqlalchemy import text
 
 from aperag_common.bus import subjects, topology
-from aperag_common.bus.delivery import Nak, Settled
+from aperag_common.bus.delivery import Ack, Nak, Settled
 from aperag_common.db.models.base import Lane
 from aperag_common.events.ticks import Tick, TimerName
+from aperag_common.jobs.declared import COLLECTION_PURGE
+from aperag_common.jobs.kind import Wanted
 from aperag_common.objects import LocalObjectStore
 from aperag_common.objects.local import BLOCK
-from aperag_common.testing.factories import make_collection, make_upload, make_user
-from aperag_common.work import changes, outbox
-from aperag_common.work.driven import DrivenRows
-from aperag_common.work.policy import WorkPolicy
 from aperag_reconciler.gc.collect import Collect
-from aperag_reconciler.outbox.sweep import OutboxSweep
 from aperag_reconciler.purge.purge import Purge
-from aperag_reconciler.redrive.redrive import Redrive
-from aperag_reconciler.release.release import FairRelease
 from aperag_reconciler.settings import RetentionSettings
 from aperag_reconciler.timers.clockwork import Clockwork, Timer
-from aperag_reconciler.topology.keeper import TopologyKeeper
+from aperag_testing.factories import make_collection, make_upload, make_user
+from aperag_work import changes, outbox
+from aperag_work.policy import WorkPolicy
+from aperag_work.redrive import Redrive
+from aperag_work.release import FairRelease
+from aperag_work.sweep import OutboxSweep
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -39,8 +38,9 @@ if TYPE_CHECKING:
 
     from aperag_common.bus.connection import Bus
     from aperag_common.metrics import Metrics
-    from aperag_common.work.courier import Courier
-    from aperag_standalone.nats import NatsServer
+    from aperag_work.database import Database
+    from aperag_work.dispatcher import Dispatcher
+    from aperag_work.engine import Engine
 
 DUE = timedelta(seconds=60)
 
@@ -76,30 +76,25 @@ async def documents_of(messages: list[Msg]) -> list[str]:
     return [json.loads(message.data)["data"]["document_id"] for message in messages]
 
 
-@pytest.fixture
-def redrive(engine: AsyncEngine, courier: Courier) -> Redrive:
-    return Redrive(engine, courier, WorkPolicy())
-
-
 async def test_a_command_lost_before_its_publish_is_published_when_it_is_due(
     engine: AsyncEngine, bus: Bus, redrive: Redrive
 ) -> None:
     async with engine.begin() as conn:
         change = await make_upload(conn)  # the gateway dies here: nothing was delivered
     assert await redrive.run() == 0
-    await execute(engine, "UPDATE document_step SET due_at = clock_timestamp() WHERE kind = 'parse'")
+    await execute(engine, "UPDATE job SET due_at = clock_timestamp() WHERE kind = 'parse'")
     assert await redrive.run() == 1
     assert await documents_of(await fetched(bus)) == [change.document_id]
 
 
 async def test_a_redrive_is_not_swallowed_by_the_dedup_window_even_after_an_ack(
-    engine: AsyncEngine, bus: Bus, courier: Courier, redrive: Redrive
+    engine: AsyncEngine, bus: Bus, dispatcher: Dispatcher, redrive: Redrive
 ) -> None:
     async with engine.begin() as conn:
         change = await make_upload(conn)
-    await courier.send(change.commands)
+    await dispatcher.send(change.commands)
     assert len(await fetched(bus)) == 1  # acked, but its worker died before its commit
-    await execute(engine, "UPDATE document_step SET due_at = clock_timestamp() WHERE kind = 'parse'")
+    await execute(engine, "UPDATE job SET due_at = clock_timestamp() WHERE kind = 'parse'")
     await redrive.run()
     assert len(await fetched(bus)) == 1
 
@@ -111,26 +106,28 @@ async def test_the_due_time_doubles_with_every_dispatch_up_to_ten_minutes(
         await make_upload(conn)
     waits = []
     for _ in range(6):
-        await execute(engine, "UPDATE document_step SET due_at = clock_timestamp() WHERE kind = 'parse'")
+        await execute(engine, "UPDATE job SET due_at = clock_timestamp() WHERE kind = 'parse'")
         await redrive.run()
-        query = "SELECT extract(epoch FROM due_at - clock_timestamp()) AS s FROM document_step WHERE kind = 'parse'"
+        query = "SELECT extract(epoch FROM due_at - clock_timestamp()) AS s FROM job WHERE kind = 'parse'"
         waits.append(round(float((await execute(engine, query))[0].s)))
     assert waits == [120, 240, 480, 600, 600, 600]
 
 
 async def test_two_reconcilers_publish_each_lost_command_once(
-    engine: AsyncEngine, bus: Bus, courier: Courier, redrive: Redrive
+    engine: AsyncEngine, bus: Bus, job_database: Database, dispatcher: Dispatcher, redrive: Redrive
 ) -> None:
     async with engine.begin() as conn:
         collection_id = await make_collection(conn)
         made = [await make_upload(conn, collection_id=collection_id) for _ in range(20)]
-    await execute(engine, "UPDATE document_step SET due_at = clock_timestamp() WHERE kind = 'parse'")
-    totals = await asyncio.gather(redrive.run(), Redrive(engine, courier, WorkPolicy()).run())
+    await execute(engine, "UPDATE job SET due_at = clock_timestamp() WHERE kind = 'parse'")
+    totals = await asyncio.gather(redrive.run(), Redrive(job_database, dispatcher, WorkPolicy()).run())
     assert sum(totals) == 20
     assert sorted(await documents_of(await fetched(bus))) == sorted(change.document_id for change in made)
 
 
-async def test_owners_take_turns_and_none_exceeds_its_slots(engine: AsyncEngine, bus: Bus, courier: Courier) -> None:
+async def test_owners_take_turns_and_none_exceeds_its_slots(
+    engine: AsyncEngine, bus: Bus, job_database: Database, dispatcher: Dispatcher
+) -> None:
     pace = changes.Pace(Lane.BULK, in_flight_per_owner=0, first_due=DUE)
     async with engine.begin() as conn:
         big = await make_collection(conn)
@@ -138,18 +135,18 @@ async def test_owners_take_turns_and_none_exceeds_its_slots(engine: AsyncEngine,
         for _ in range(10):
             await make_upload(conn, collection_id=big, pace=pace)
         single = await make_upload(conn, collection_id=small, pace=pace)
-    release = FairRelease(engine, courier, WorkPolicy(), in_flight_per_owner=4)
+    release = FairRelease(job_database, dispatcher, WorkPolicy(), in_flight_per_owner=4)
     assert await release.run() == 5
     sent = await documents_of(await fetched(bus))
     assert single.document_id in sent[:2]
     assert len(sent) == 5
     assert await release.run() == 0
-    await execute(engine, "UPDATE document_step SET status = 'ACTIVE' WHERE document_id = :d", d=sent[-1])
+    await execute(engine, "UPDATE job SET status = 'ACTIVE' WHERE subject_id = :d", d=sent[-1])
     assert await release.run() == 1
 
 
 async def test_interactive_documents_go_before_bulk_ones_of_the_same_owner(
-    engine: AsyncEngine, bus: Bus, courier: Courier
+    engine: AsyncEngine, bus: Bus, job_database: Database, dispatcher: Dispatcher
 ) -> None:
     async with engine.begin() as conn:
         collection_id = await make_collection(conn)
@@ -157,25 +154,21 @@ async def test_interactive_documents_go_before_bulk_ones_of_the_same_owner(
             last = await make_upload(
                 conn, collection_id=collection_id, pace=changes.Pace(lane, in_flight_per_owner=0, first_due=DUE)
             )
-    await FairRelease(engine, courier, WorkPolicy(), in_flight_per_owner=1).run()
+    await FairRelease(job_database, dispatcher, WorkPolicy(), in_flight_per_owner=1).run()
     assert await documents_of(await fetched(bus)) == [last.document_id]
 
 
-async def test_two_releases_at_once_do_not_exceed_the_slots(engine: AsyncEngine, bus: Bus, courier: Courier) -> None:
+async def test_two_releases_at_once_do_not_exceed_the_slots(
+    engine: AsyncEngine, bus: Bus, job_database: Database, dispatcher: Dispatcher
+) -> None:
     pace = changes.Pace(Lane.BULK, in_flight_per_owner=0, first_due=DUE)
     async with engine.begin() as conn:
         collection_id = await make_collection(conn)
         for _ in range(12):
             await make_upload(conn, collection_id=collection_id, pace=pace)
-    releases = [FairRelease(engine, courier, WorkPolicy(), in_flight_per_owner=5) for _ in range(4)]
+    releases = [FairRelease(job_database, dispatcher, WorkPolicy(), in_flight_per_owner=5) for _ in range(4)]
     await asyncio.gather(*(release.run() for release in releases))
     assert len(await fetched(bus)) == 5
-
-
-async def keeper(bus: Bus, engine: AsyncEngine, courier: Courier) -> TopologyKeeper:
-    keeper = TopologyKeeper(bus, engine, courier, period=30)
-    assert await keeper.apply()
-    return keeper
 
 
 async def stream_events(bus: Bus) -> list[str]:
@@ -185,50 +178,51 @@ async def stream_events(bus: Bus) -> list[str]:
     return [json.loads(message.data)["type"] for message in messages if message.data]
 
 
-async def test_an_event_left_by_a_crash_is_relayed_once(engine: AsyncEngine, bus: Bus, courier: Courier) -> None:
-    await keeper(bus, engine, courier)
+@pytest.mark.usefixtures("keeper")
+async def test_an_event_left_by_a_crash_is_relayed_once(
+    engine: AsyncEngine, bus: Bus, job_database: Database, dispatcher: Dispatcher
+) -> None:
     async with engine.begin() as conn:
         await make_upload(conn)  # committed, then the process died before its relay
     await execute(engine, "UPDATE outbox SET created = created - interval '1 minute'")
-    sweep = OutboxSweep(engine, courier)
+    sweep = OutboxSweep(job_database, dispatcher)
     assert await sweep.run() == 1
     assert await sweep.run() == 0
     assert await stream_events(bus) == ["document.uploaded"]
 
 
-async def test_two_sweeps_at_once_leave_one_event(engine: AsyncEngine, bus: Bus, courier: Courier) -> None:
-    await keeper(bus, engine, courier)
+@pytest.mark.usefixtures("keeper")
+async def test_a_fact_that_this_version_has_no_more_holds_up_no_other(
+    engine: AsyncEngine, bus: Bus, job_database: Database, dispatcher: Dispatcher
+) -> None:
+    async with engine.begin() as conn:
+        for _ in range(3):
+            await make_upload(conn)
+    await execute(engine, "UPDATE outbox SET created = created - interval '1 minute'")
+    await execute(
+        engine,
+        """
+        UPDATE outbox SET subject = replace(subject, 'uploaded', 'forgotten')
+        WHERE id = (SELECT id FROM outbox ORDER BY id LIMIT 1)
+        """,
+    )
+    sweep = OutboxSweep(job_database, dispatcher)
+    assert await sweep.run() == 2
+    assert await sweep.run() == 0
+    assert await stream_events(bus) == ["document.uploaded"] * 2
+    left = await execute(engine, "SELECT subject FROM outbox WHERE epoch IS NULL")
+    assert [it.subject.rpartition(".")[2] for it in left] == ["forgotten"], "a newer version may know it"
+
+
+@pytest.mark.usefixtures("keeper")
+async def test_two_sweeps_at_once_leave_one_event(
+    engine: AsyncEngine, bus: Bus, job_database: Database, dispatcher: Dispatcher
+) -> None:
     async with engine.begin() as conn:
         await make_upload(conn)
     await execute(engine, "UPDATE outbox SET created = created - interval '1 minute'")
-    await asyncio.gather(*(OutboxSweep(engine, courier).run() for _ in range(3)))
+    await asyncio.gather(*(OutboxSweep(job_database, dispatcher).run() for _ in range(3)))
     assert await stream_events(bus) == ["document.uploaded"]
-
-
-async def test_a_wiped_stream_gets_a_new_epoch_and_all_retained_events_again(
-    engine: AsyncEngine, bus: Bus, courier: Courier, nats_server: NatsServer
-) -> None:
-    keep = await keeper(bus, engine, courier)
-    async with engine.begin() as conn:
-        change = await make_upload(conn)
-    assert await courier.relay(change.facts) == 1
-    await courier.marked()
-    await asyncio.to_thread(nats_server.kill)
-    shutil.rmtree(nats_server.store)
-    await asyncio.to_thread(nats_server.start)
-    async with asyncio.timeout(20):
-        while not await keep.apply():
-            pass
-    assert [r.epoch for r in await execute(engine, "SELECT epoch FROM stream_epoch")] == [2]
-    await execute(engine, "UPDATE outbox SET created = created - interval '1 minute'")
-    assert await OutboxSweep(engine, courier).run() == 1
-    assert await stream_events(bus) == ["document.uploaded"]
-
-
-async def test_of_two_keepers_one_raises_the_epoch(engine: AsyncEngine, bus: Bus, courier: Courier) -> None:
-    keepers = [TopologyKeeper(bus, engine, courier, period=30) for _ in range(4)]
-    assert all(await asyncio.gather(*(k.apply() for k in keepers)))
-    assert [r.epoch for r in await execute(engine, "SELECT epoch FROM stream_epoch")] == [1]
 
 
 @pytest.fixture
@@ -241,12 +235,14 @@ async def body(data: bytes) -> AsyncIterator[bytes]:
 
 
 @pytest.fixture
-def purge(engine: AsyncEngine, courier: Courier, metrics: Metrics, objects: LocalObjectStore) -> Purge:
-    return Purge(DrivenRows(engine, courier, WorkPolicy(), metrics, "tests", source="reconciler"), objects)
+def purge(worker: Engine, objects: LocalObjectStore) -> Engine:
+    purge = Purge(objects)
+    worker.handle(COLLECTION_PURGE, purge.run, wanted=Wanted.ABSENT, write=purge.write)
+    return worker
 
 
 async def test_a_purge_leaves_nothing_of_its_collection_and_touches_no_other(
-    engine: AsyncEngine, objects: LocalObjectStore, purge: Purge
+    engine: AsyncEngine, objects: LocalObjectStore, purge: Engine
 ) -> None:
     async with engine.begin() as conn:
         owner = await make_user(conn)
@@ -257,26 +253,24 @@ async def test_a_purge_leaves_nothing_of_its_collection_and_touches_no_other(
         await objects.put(row.object_path, body(b"x"))
     async with engine.begin() as conn:
         change = await changes.purge_collection(conn, doomed, owner, first_due=DUE)
-    await purge.handle(change.commands[0].message)  # type: ignore[arg-type]
+    assert await purge.attempt(change.commands[0].message) == Ack(outcome="done")
     left = await execute(engine, "SELECT id FROM document")
     assert [row.id for row in left] == [made[2].document_id]
     assert [row.id for row in await execute(engine, "SELECT id FROM collection")] == [other]
     assert await objects.prefixes(f"user-{owner}") == [f"user-{owner}/{other}"]
-    assert await execute(engine, "SELECT 1 FROM collection_purge") == []
+    assert await execute(engine, "SELECT 1 FROM job WHERE kind = 'collection.purge'") == []
 
 
-async def test_a_purge_held_by_another_worker_is_put_off(engine: AsyncEngine, purge: Purge) -> None:
+async def test_a_purge_held_by_another_worker_is_put_off(engine: AsyncEngine, purge: Engine) -> None:
     async with engine.begin() as conn:
         owner = await make_user(conn)
         doomed = await make_collection(conn, owner=owner)
         change = await changes.purge_collection(conn, doomed, owner, first_due=DUE)
     await execute(
         engine,
-        "UPDATE collection_purge SET lease_token = 'other', lease_until = clock_timestamp() + interval '30 s'",
+        "UPDATE job SET lease_token = 'other', lease_until = clock_timestamp() + interval '30 s'",
     )
-    with pytest.raises(Settled) as held:
-        await purge.handle(change.commands[0].message)  # type: ignore[arg-type]
-    assert isinstance(held.value.settlement, Nak)
+    assert isinstance(await purge.attempt(change.commands[0].message), Nak)
 
 
 async def test_garbage_collection_expires_buries_and_sweeps(engine: AsyncEngine, objects: LocalObjectStore) -> None:
@@ -295,7 +289,7 @@ async def test_garbage_collection_expires_buries_and_sweeps(engine: AsyncEngine,
         "UPDATE document SET status = 'DELETED', deleted_at = clock_timestamp() - interval '11 min' WHERE id = :d",
         d=gone.document_id,
     )
-    await execute(engine, "DELETE FROM document_step WHERE document_id = :d", d=gone.document_id)
+    await execute(engine, "DELETE FROM job WHERE subject_id = :d", d=gone.document_id)
     for row in await execute(engine, "SELECT object_path FROM document"):
         await objects.put(row.object_path, body(b"x"))
     owner = (await execute(engine, "SELECT owner FROM collection"))[0].owner
@@ -318,32 +312,34 @@ async def test_a_tombstone_stays_until_its_removal_has_ended(engine: AsyncEngine
     collect = Collect(engine, objects, RetentionSettings())
     await collect.run()
     assert len(await execute(engine, "SELECT 1 FROM document")) == 1
-    await execute(engine, "UPDATE document_step SET status = 'FAILED'")
+    await execute(engine, "UPDATE job SET status = 'FAILED'")
     await collect.run()
     assert await execute(engine, "SELECT 1 FROM document") == []
 
 
-async def test_a_release_leaves_alone_what_a_request_holds(engine: AsyncEngine, bus: Bus, courier: Courier) -> None:
+async def test_a_release_leaves_alone_what_a_request_holds(
+    engine: AsyncEngine, bus: Bus, job_database: Database, dispatcher: Dispatcher
+) -> None:
     pace = changes.Pace(Lane.BULK, in_flight_per_owner=0, first_due=DUE)
     async with engine.begin() as conn:
         collection_id = await make_collection(conn)
         first, second = [await make_upload(conn, collection_id=collection_id, pace=pace) for _ in range(2)]
-    release = FairRelease(engine, courier, WorkPolicy(), in_flight_per_owner=5)
+    release = FairRelease(job_database, dispatcher, WorkPolicy(), in_flight_per_owner=5)
     async with engine.begin() as holding:
-        await holding.execute(
-            text("SELECT 1 FROM document_step WHERE document_id = :d FOR UPDATE"), {"d": first.document_id}
-        )
+        await holding.execute(text("SELECT 1 FROM job WHERE subject_id = :d FOR UPDATE"), {"d": first.document_id})
         assert await asyncio.wait_for(release.run(), 5) == 1
     assert await documents_of(await fetched(bus)) == [second.document_id]
     assert await release.run() == 1
 
 
-async def test_a_late_mark_does_not_take_an_event_back_to_an_older_epoch(engine: AsyncEngine) -> None:
+async def test_a_late_mark_does_not_take_an_event_back_to_an_older_epoch(
+    engine: AsyncEngine, job_database: Database
+) -> None:
     async with engine.begin() as conn:
         change = await make_upload(conn)
-        ids_ = [fact.id for fact in change.facts]
-        await outbox.mark_relayed(conn, ids_, 2)
-        await outbox.mark_relayed(conn, ids_, 1)
+    for epoch in (2, 1):
+        async with job_database.relaxed.acquire() as relaying:
+            await outbox.mark_relayed(relaying, [event.id for event in change.events], epoch)
     assert [row.epoch for row in await execute(engine, "SELECT epoch FROM outbox")] == [2]
 
 
@@ -376,16 +372,16 @@ async def test_what_an_upload_left_that_never_ended_is_an_orphan(
     assert not torn.exists()
 
 
-async def test_a_tick_is_dropped_while_an_earlier_one_waits(bus: Bus, courier: Courier) -> None:
-    assert await courier.publisher.tick("outbox")
-    assert not await courier.publisher.tick("outbox")
-    assert await courier.publisher.tick("collection-gc")
+async def test_a_tick_is_dropped_while_an_earlier_one_waits(bus: Bus, dispatcher: Dispatcher) -> None:
+    assert await dispatcher.publisher.tick("outbox")
+    assert not await dispatcher.publisher.tick("outbox")
+    assert await dispatcher.publisher.tick("collection-gc")
     assert len(await fetched(bus, "reconciler-tick")) == 2
-    assert await courier.publisher.tick("outbox")
+    assert await dispatcher.publisher.tick("outbox")
 
 
 async def test_a_failing_job_does_not_come_back_by_its_own_message(
-    engine: AsyncEngine, courier: Courier, metrics: Metrics
+    engine: AsyncEngine, dispatcher: Dispatcher, metrics: Metrics
 ) -> None:
     runs = 0
 
@@ -395,8 +391,8 @@ async def test_a_failing_job_does_not_come_back_by_its_own_message(
         message = "the database is away"
         raise OSError(message)
 
-    timers = {TimerName.OUTBOX: Timer(TimerName.OUTBOX, timedelta(1), job)}
-    clockwork = Clockwork(engine, courier.publisher, metrics, timers, instance="tests")
+    timers: dict[str, Timer] = {TimerName.OUTBOX: Timer(TimerName.OUTBOX, timedelta(1), job)}
+    clockwork = Clockwork(engine, dispatcher.publisher, metrics, timers, instance="tests")
     with pytest.raises(Settled):
         await clockwork.run(Tick(timer=TimerName.OUTBOX, time=datetime.now(UTC)))
     assert runs == 1

@@ -12,13 +12,15 @@ import pytest
 from sqlalchemy import text
 
 from aperag_common.bus import topology
+from aperag_common.bus.declared import declared_for
 from aperag_common.bus.delivery import Ack, Settled
-from aperag_common.bus.worker import Worker, make_broker
+from aperag_common.bus.worker import Worker
 from aperag_common.events.ticks import Tick, TimerName
-from aperag_common.testing.steps import Gate
-from aperag_common.testing.waiting import until
+from aperag_common.services import Service
 from aperag_reconciler.backlog.observe import Backlog
 from aperag_reconciler.timers.clockwork import Clockwork, Timer
+from aperag_testing.steps import Gate
+from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -27,8 +29,7 @@ if TYPE_CHECKING:
 
     from aperag_common.bus.connection import Bus
     from aperag_common.metrics import Metrics
-    from aperag_common.work.courier import Courier
-    from aperag_standalone.nats import NatsServer
+    from aperag_work.dispatcher import Dispatcher
 
 NAME = TimerName.OUTBOX
 SLACK = 20.0
@@ -40,10 +41,10 @@ async def nothing() -> None:
 
 
 @pytest.fixture
-def clockwork(engine: AsyncEngine, courier: Courier, metrics: Metrics) -> Callable[..., Clockwork]:
+def clockwork(engine: AsyncEngine, dispatcher: Dispatcher, metrics: Metrics) -> Callable[..., Clockwork]:
     def make(job: Callable[[], Awaitable[Any]] = nothing, *, instance: str = "reconciler") -> Clockwork:
-        timers = {NAME: Timer(NAME, timedelta(seconds=5), job)}
-        return Clockwork(engine, courier.publisher, metrics, timers, instance=instance)
+        timers: dict[str, Timer] = {NAME: Timer(NAME, timedelta(seconds=5), job)}
+        return Clockwork(engine, dispatcher.publisher, metrics, timers, instance=instance)
 
     return make
 
@@ -116,7 +117,7 @@ async def test_an_unknown_tick_is_let_go(engine: AsyncEngine, clockwork: Any) ->
 
 
 async def test_of_two_clockworks_one_runs_each_tick(
-    nats_server: NatsServer, bus: Bus, courier: Courier, clockwork: Any, engine: AsyncEngine, metrics: Metrics
+    bus: Bus, dispatcher: Dispatcher, clockwork: Any, engine: AsyncEngine, metrics: Metrics
 ) -> None:
     held, begun = Gate(), 0
 
@@ -125,12 +126,12 @@ async def test_of_two_clockworks_one_runs_each_tick(
         begun += 1
         await held()
 
-    first, second = (working(nats_server, bus, metrics, clockwork(job, instance=f"r{n}")) for n in range(2))
+    first, second = (working(bus, metrics, clockwork(job, instance=f"r{n}")) for n in range(2))
     async with first, second:
-        assert await courier.publisher.tick(NAME)
+        assert await dispatcher.publisher.tick(NAME)
         await held.until_reached()
         # It is under way, so what both publish meanwhile is dropped.
-        assert not any(await asyncio.gather(*(courier.publisher.tick(NAME) for _ in range(4))))
+        assert not any(await asyncio.gather(*(dispatcher.publisher.tick(NAME) for _ in range(4))))
         held.open()
 
         async def ended() -> bool:
@@ -143,17 +144,14 @@ async def test_of_two_clockworks_one_runs_each_tick(
 
 
 @asynccontextmanager
-async def working(nats_server: NatsServer, bus: Bus, metrics: Metrics, works: Clockwork) -> AsyncIterator[Worker]:
+async def working(bus: Bus, metrics: Metrics, works: Clockwork) -> AsyncIterator[Worker]:
     """A reconciler's consume loop; stopped with the block, however that ends."""
 
     async def poison(*_: object) -> None:
         pytest.fail("a tick is no poison")
 
-    async def run_timer(tick: Tick) -> None:
-        await works.run(tick)
-
-    made = Worker(make_broker(nats_server.url), bus, metrics, poison)
-    made.subscribe("reconciler-tick", run_timer, slots=2)
+    made = Worker(bus, declared_for(Service.RECONCILER), metrics, poison)
+    made.subscribe("reconciler-tick", Tick, works.run, slots=2)
     await made.start()
     try:
         yield made
@@ -162,21 +160,21 @@ async def working(nats_server: NatsServer, bus: Bus, metrics: Metrics, works: Cl
 
 
 async def test_a_killed_holder_delays_the_next_run_by_the_ticks_ack_wait_at_most(
-    nats_server: NatsServer, bus: Bus, courier: Courier, clockwork: Any, engine: AsyncEngine, metrics: Metrics
+    bus: Bus, dispatcher: Dispatcher, clockwork: Any, engine: AsyncEngine, metrics: Metrics
 ) -> None:
     spec = topology.consumer("reconciler-tick")
     assert spec.ack_wait <= 10
     subscription = await bus.js.pull_subscribe_bind(spec.name, spec.stream)
-    assert await courier.publisher.tick(NAME)
+    assert await dispatcher.publisher.tick(NAME)
     [held] = await subscription.fetch(1, timeout=30)  # and is killed: it neither beats nor settles
     begun = time.monotonic()
-    assert not await courier.publisher.tick(NAME)
+    assert not await dispatcher.publisher.tick(NAME)
 
     async def ran() -> bool:
         told = await row(engine)
         return told is not None and told.runs == 1
 
-    async with working(nats_server, bus, metrics, clockwork(instance="survivor")):
+    async with working(bus, metrics, clockwork(instance="survivor")):
         await until(ran, within=spec.ack_wait + SLACK)
     assert time.monotonic() - begun >= spec.ack_wait - 1  # it was held until then, so the test tells of the wait
     assert held.metadata.num_delivered == 1
@@ -184,7 +182,7 @@ async def test_a_killed_holder_delays_the_next_run_by_the_ticks_ack_wait_at_most
 
 
 async def test_a_job_longer_than_the_ticks_ack_wait_is_not_begun_again(
-    nats_server: NatsServer, bus: Bus, courier: Courier, clockwork: Any, metrics: Metrics
+    bus: Bus, dispatcher: Dispatcher, clockwork: Any, metrics: Metrics
 ) -> None:
     gate = Gate()
     begun = 0
@@ -194,8 +192,8 @@ async def test_a_job_longer_than_the_ticks_ack_wait_is_not_begun_again(
         begun += 1
         await gate()
 
-    async with working(nats_server, bus, metrics, clockwork(long)):
-        await courier.publisher.tick(NAME)
+    async with working(bus, metrics, clockwork(long)):
+        await dispatcher.publisher.tick(NAME)
         await gate.until_reached()
         started = time.monotonic()
 

@@ -5,25 +5,33 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
 from sqlalchemy import text
 
-from aperag_common.bus.delivery import Ack, Nak, Settled
+from aperag_common.bus.declared import declared_for
+from aperag_common.bus.delivery import Ack, Nak
+from aperag_common.bus.worker import Worker
+from aperag_common.jobs.declared import COLLECTION_PURGE, USER_PURGE
+from aperag_common.jobs.kind import Wanted
 from aperag_common.objects import LocalObjectStore, layout
-from aperag_common.testing.factories import make_collection, make_upload, make_user
-from aperag_common.testing.waiting import until
-from aperag_common.work.dispatch import user_purge_dispatch
-from aperag_common.work.driven import DrivenRows
-from aperag_common.work.policy import WorkPolicy
+from aperag_common.services import Service
 from aperag_reconciler.gc import repository as gc
 from aperag_reconciler.purge.purge import Purge
-from aperag_reconciler.redrive.redrive import Redrive
 from aperag_reconciler.settings import RetentionSettings
 from aperag_reconciler.users import purge as user_purge
+from aperag_reconciler.users import repository as user_rows
 from aperag_reconciler.users.purge import UserPurge
+from aperag_testing.factories import make_collection, make_upload, make_user
+from aperag_testing.waiting import until
+from aperag_work import changes
+from aperag_work.claiming import Claims
+from aperag_work.engine import Engine
+from aperag_work.failures import record_poison
+from aperag_work.rows import Dispatch, JobRow, columns_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,8 +40,9 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from aperag_common.bus.connection import Bus
-    from aperag_common.metrics import Metrics
-    from aperag_common.work.courier import Courier
+    from aperag_work.database import Database
+    from aperag_work.dispatcher import Dispatcher
+    from aperag_work.redrive import Redrive
 
 DUE = timedelta(seconds=60)
 TABLES = text(
@@ -45,23 +54,17 @@ TABLES = text(
 
 
 @pytest.fixture
-def rows(engine: AsyncEngine, courier: Courier, metrics: Metrics) -> DrivenRows:
-    return DrivenRows(engine, courier, WorkPolicy(), metrics, "tests", source="reconciler")
-
-
-@pytest.fixture
 def objects(tmp_path: Path) -> LocalObjectStore:
     return LocalObjectStore(tmp_path)
 
 
 @pytest.fixture
-def purge(rows: DrivenRows, objects: LocalObjectStore) -> UserPurge:
-    return UserPurge(rows, objects, DUE)
-
-
-@pytest.fixture
-def collections(rows: DrivenRows, objects: LocalObjectStore) -> Purge:
-    return Purge(rows, objects)
+def worker(worker: Engine, objects: LocalObjectStore) -> Engine:
+    """The reconciler's: it purges collections and users."""
+    purge, users = Purge(objects), UserPurge(objects, DUE, "reconciler")
+    worker.handle(COLLECTION_PURGE, purge.run, wanted=Wanted.ABSENT, write=purge.write)
+    worker.handle(USER_PURGE, users.run, wanted=Wanted.ABSENT)
+    return worker
 
 
 async def found(engine: AsyncEngine, sql: str, **values: Any) -> list[Any]:
@@ -74,22 +77,15 @@ async def execute(engine: AsyncEngine, sql: str, **values: Any) -> None:
         await conn.execute(text(sql), values)
 
 
-async def told(worker: Any, command: Any) -> Ack | Nak:
-    try:
-        await worker.handle(command)
-    except Settled as settled:
-        return settled.settlement
-    return Ack()
-
-
 OWNED = (
     "INSERT INTO search_history (id, owner, collection_id, query, request, items) VALUES ('h' || :n, :user, :other, 'q', '{}', '{}')",
     "INSERT INTO session (id, user_id, expires_at) VALUES ('s' || :n, :user, now() + interval '1 day')",
     "INSERT INTO bot (id, owner, title, description, type, config) VALUES ('b' || :n, :user, 't', '', 'agent', '{}')",
     "INSERT INTO chat (id, owner, bot_id, title, peer_type) VALUES ('c' || :n, :user, 'b' || :n, 't', 'system')",
-    """INSERT INTO turn (id, owner, chat_id, bot_id, ordinal, message_id, request, rights, question, status, generation,
-       observed_generation, dispatch, attempt, failures, lane) VALUES ('t' || :n, :user, 'c' || :n, 'b' || :n, 0, 'm', '{}', '{}',
-       'q', 'COMPLETE', 1, 1, 1, 1, 0, 'interactive')""",
+    """INSERT INTO turn (id, owner, chat_id, bot_id, ordinal, message_id, request, rights, question, credential)
+       VALUES ('t' || :n, :user, 'c' || :n, 'b' || :n, 0, 'm', '{}', '{}', 'q', 'secret')""",
+    """INSERT INTO job (id, kind, subject_id, owner, wanted, lane, status) VALUES ('j' || :n, 'turn', 't' || :n, :user, 'present',
+       'interactive', 'ACTIVE')""",
     """INSERT INTO llm_provider (name, user_id, label, completion_dialect, embedding_dialect, rerank_dialect, allow_custom_base_url,
        base_url) VALUES ('provider' || :n, :user, 'l', 'openai', 'openai', 'jina_ai', false, 'https://a.example')""",
     "INSERT INTO api_key (id, owner, key_hash, key_mask, is_system) VALUES ('k' || :n, :user, 'hash' || :n, 'm', false)",
@@ -142,15 +138,9 @@ async def doomed(engine: AsyncEngine, objects: LocalObjectStore) -> tuple[str, s
     for owner, collection_id in ((user, theirs[0]), (other, published)):
         await objects.put(f"{layout.collection_prefix(owner, collection_id)}/doc1/original.txt", _bytes())
     await execute(engine, "UPDATE users SET is_active = false, deleted_at = now() WHERE id = :id", id=user)
-    await execute(
-        engine,
-        """
-        INSERT INTO user_purge (id, owner, status, generation, observed_generation, dispatch, attempt, failures, lane)
-        VALUES (:id, :id, 'DELETING', 1, 0, 1, 0, 0, 'bulk')
-        """,
-        id=user,
-    )
-    return user, other, user_purge_dispatch(user, user, 1, 1, None, source="api").message
+    async with engine.begin() as conn:
+        change = await changes.purge_user(conn, user, first_due=DUE)
+    return user, other, change.commands[0].message
 
 
 async def _bytes() -> AsyncIterator[bytes]:
@@ -171,56 +161,54 @@ async def left(engine: AsyncEngine, user: str) -> dict[str, int]:
     return {table: count for table, count in counts.items() if count}
 
 
-async def purge_collections(engine: AsyncEngine, collections: Purge) -> int:
-    from aperag_common.work.dispatch import purge_dispatch
-
-    waiting = await found(engine, "SELECT id, owner, generation FROM collection_purge")
+async def purge_collections(engine: AsyncEngine, worker: Engine) -> int:
+    waiting = await found(engine, f"SELECT {columns_of('job')} FROM job WHERE kind = 'collection.purge'")
     for row in waiting:
-        await collections.handle(purge_dispatch(row.id, row.owner, row.generation, 1, None, source="api").message)
+        assert await worker.attempt(Dispatch(JobRow(*row), "tests").message) == Ack(outcome="done")
     return len(waiting)
 
 
 async def test_a_purge_waits_for_the_collections_and_then_leaves_nothing_of_the_user_and_all_of_others(
-    engine: AsyncEngine, purge: UserPurge, collections: Purge, objects: LocalObjectStore, doomed: Any
+    engine: AsyncEngine, worker: Engine, objects: LocalObjectStore, doomed: Any
 ) -> None:
     user, other, command = doomed
     before = await left(engine, other)
     assert len(await left(engine, user)) > 15
-    assert await told(purge, command) == Nak(user_purge.LOOKS_AGAIN, outcome="waiting")
+    assert await worker.attempt(command) == Nak(user_purge.LOOKS_AGAIN, outcome="waiting")
     assert [row.status for row in await found(engine, "SELECT status FROM collection WHERE owner = :u", u=user)] == [
         "DELETED"
     ] * 2
-    [waiting] = await found(engine, "SELECT status, attempt, failures, lease_token FROM user_purge")
+    [waiting] = await found(engine, "SELECT status, attempt, failures, lease_token FROM job WHERE kind = 'user.purge'")
     assert tuple(waiting) == ("DELETING", 0, 0, None)
-    assert await purge_collections(engine, collections) == 2
-    assert await told(purge, command) == Ack()
+    assert await purge_collections(engine, worker) == 2
+    assert await worker.attempt(command) == Ack(outcome="done")
     assert await left(engine, user) == {}
     assert await left(engine, other) == before
     assert await objects.prefixes() == [layout.owner_prefix(other)]
     assert await found(engine, "SELECT user_id FROM audit_log") == [(user,)]
 
 
-async def test_waiting_is_no_failure_however_long_it_takes(engine: AsyncEngine, purge: UserPurge, doomed: Any) -> None:
+async def test_waiting_is_no_failure_however_long_it_takes(engine: AsyncEngine, worker: Engine, doomed: Any) -> None:
     *_, command = doomed
     for _ in range(20):
-        assert (await told(purge, command)).outcome == "waiting"
-    [row] = await found(engine, "SELECT status, attempt, failures FROM user_purge")
+        assert (await worker.attempt(command)).outcome == "waiting"
+    [row] = await found(engine, "SELECT status, attempt, failures FROM job WHERE kind = 'user.purge'")
     assert tuple(row) == ("DELETING", 0, 0)
-    assert await found(engine, "SELECT 1 FROM dead_letter WHERE kind = 'user_purge'") == []
+    assert await found(engine, "SELECT 1 FROM dead_letter WHERE kind = 'user.purge'") == []
 
 
 async def test_a_purge_that_waits_is_found_by_the_redrive(
-    engine: AsyncEngine, purge: UserPurge, courier: Courier, bus: Bus, doomed: Any
+    engine: AsyncEngine, worker: Engine, redrive: Redrive, bus: Bus, doomed: Any
 ) -> None:
     user, _, command = doomed
-    await told(purge, command)
-    await execute(engine, "UPDATE user_purge SET due_at = clock_timestamp()")
-    assert await Redrive(engine, courier, WorkPolicy()).run() >= 1
+    await worker.attempt(command)
+    await execute(engine, "UPDATE job SET due_at = clock_timestamp() WHERE kind = 'user.purge'")
+    assert await redrive.run() >= 1
     pull = await bus.js.pull_subscribe(
         "aperag.cmd.user.purge", durable="reconciler-user-purge", stream="APERAG_COMMANDS"
     )
     [message] = await pull.fetch(1, timeout=30)
-    assert json.loads(message.data)["data"] == {"row_id": user, "generation": 1, "user_id": user}
+    assert json.loads(message.data)["data"] == {"row_id": command.data.row_id, "generation": 1, "user_id": user}
 
 
 PLACES = (
@@ -235,16 +223,15 @@ PLACES = (
 @pytest.mark.parametrize("place", PLACES)
 async def test_a_purge_that_dies_anywhere_is_finished_by_the_next_worker(
     engine: AsyncEngine,
-    purge: UserPurge,
-    collections: Purge,
+    worker: Engine,
     objects: LocalObjectStore,
     doomed: Any,
     place: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     user, _, command = doomed
-    await told(purge, command)
-    await purge_collections(engine, collections)
+    await worker.attempt(command)
+    await purge_collections(engine, worker)
     at, _, table = place.partition(":")
     reached = asyncio.Event()
 
@@ -254,30 +241,30 @@ async def test_a_purge_that_dies_anywhere_is_finished_by_the_next_worker(
         reached.set()
         return await asyncio.Event().wait()
 
-    target: Any = LocalObjectStore if at == "delete_prefix" else user_purge.repository
+    target: Any = LocalObjectStore if at == "delete_prefix" else user_rows
     original = getattr(target, at)
     with monkeypatch.context() as patch:
         patch.setattr(target, at, dies)
-        worker = asyncio.create_task(told(purge, command))
+        attempt = asyncio.create_task(worker.attempt(command))
         await asyncio.wait_for(reached.wait(), 30)
         # As if its process was gone: nobody gives the lease back.
-        patch.setattr(DrivenRows, "_give_back", lambda *_: asyncio.sleep(0))
-        worker.cancel()
-        await asyncio.wait([worker])
-    assert (await told(purge, command)).outcome == "leased"
-    await execute(engine, "UPDATE user_purge SET lease_until = clock_timestamp()")
-    assert await told(purge, command) == Ack()
+        patch.setattr(Claims, "give_back", lambda *_: asyncio.sleep(0))
+        attempt.cancel()
+        await asyncio.wait([attempt])
+    assert (await worker.attempt(command)).outcome == "leased"
+    await execute(engine, "UPDATE job SET lease_until = clock_timestamp() WHERE kind = 'user.purge'")
+    assert await worker.attempt(command) == Ack(outcome="done")
     assert await left(engine, user) == {}
 
 
 async def test_a_collection_made_while_the_user_was_deleted_goes_too(
-    engine: AsyncEngine, purge: UserPurge, collections: Purge, doomed: Any, monkeypatch: pytest.MonkeyPatch
+    engine: AsyncEngine, worker: Engine, doomed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The request had found its caller before the delete, and inserts after the purge has looked."""
     user, _, command = doomed
-    await told(purge, command)
-    await purge_collections(engine, collections)
-    remove_user = user_purge.repository.remove_user
+    await worker.attempt(command)
+    await purge_collections(engine, worker)
+    remove_user = user_rows.remove_user
 
     async def late(conn: Any, user_id: str) -> bool:
         async with engine.begin() as other:
@@ -285,17 +272,17 @@ async def test_a_collection_made_while_the_user_was_deleted_goes_too(
         return await remove_user(conn, user_id)
 
     with monkeypatch.context() as patch:
-        patch.setattr(user_purge.repository, "remove_user", late)
-        assert (await told(purge, command)).outcome == "waiting"
+        patch.setattr(user_rows, "remove_user", late)
+        assert (await worker.attempt(command)).outcome == "waiting"
     assert len(await found(engine, "SELECT 1 FROM users WHERE id = :id", id=user)) == 1
-    assert (await told(purge, command)).outcome == "waiting"
-    await purge_collections(engine, collections)
-    assert await told(purge, command) == Ack()
+    assert (await worker.attempt(command)).outcome == "waiting"
+    await purge_collections(engine, worker)
+    assert await worker.attempt(command) == Ack(outcome="done")
     assert await left(engine, user) == {}
 
 
 async def test_many_rows_go_in_batches(
-    engine: AsyncEngine, purge: UserPurge, collections: Purge, doomed: Any, monkeypatch: pytest.MonkeyPatch
+    engine: AsyncEngine, worker: Engine, doomed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user, _, command = doomed
     monkeypatch.setattr(user_purge, "BATCH", 10)
@@ -308,20 +295,18 @@ async def test_many_rows_go_in_batches(
         """,
         user=user,
     )
-    await told(purge, command)
-    assert await purge_collections(engine, collections) == 2
-    assert await told(purge, command) == Ack()
+    await worker.attempt(command)
+    assert await purge_collections(engine, worker) == 2
+    assert await worker.attempt(command) == Ack(outcome="done")
     assert await left(engine, user) == {}
 
 
-async def test_a_second_command_for_a_purged_user_is_settled(
-    engine: AsyncEngine, purge: UserPurge, collections: Purge, doomed: Any
-) -> None:
+async def test_a_second_command_for_a_purged_user_is_settled(engine: AsyncEngine, worker: Engine, doomed: Any) -> None:
     *_, command = doomed
-    await told(purge, command)
-    await purge_collections(engine, collections)
-    assert await told(purge, command) == Ack()
-    assert await told(purge, command) == Ack(outcome="superseded")
+    await worker.attempt(command)
+    await purge_collections(engine, worker)
+    assert await worker.attempt(command) == Ack(outcome="done")
+    assert await worker.attempt(command) == Ack(outcome="superseded")
 
 
 async def test_ended_sessions_old_failures_and_old_invitations_are_forgotten(engine: AsyncEngine) -> None:
@@ -351,34 +336,21 @@ async def test_ended_sessions_old_failures_and_old_invitations_are_forgotten(eng
         assert await found(engine, f"SELECT id FROM {table}") == [("new",)]
 
 
-async def test_the_whole_way_from_the_row_to_nothing_by_the_reconcilers_own_consumers(
-    engine: AsyncEngine, bus: Bus, courier: Courier, doomed: Any, rows: DrivenRows, objects: LocalObjectStore
+async def test_the_reconcilers_own_consumers_purge_the_user_and_the_collections(
+    engine: AsyncEngine, bus: Bus, dispatcher: Dispatcher, job_database: Database, worker: Engine, doomed: Any
 ) -> None:
-    from functools import partial
-
-    from aperag_common.bus.worker import Worker, make_broker
-    from aperag_common.events.commands import PurgeCollection, PurgeUser
-    from aperag_common.work.failures import record_poison
-
     user, *_ = doomed
-
-    async def purge_user(command: PurgeUser) -> None:
-        await UserPurge(rows, objects, DUE).handle(command)
-
-    async def purge_collection(command: PurgeCollection) -> None:
-        await Purge(rows, objects).handle(command)
-
-    poison = partial(record_poison, engine, rows.metrics)
-    worker = Worker(make_broker(bus.nc.connected_url.geturl()), bus, rows.metrics, poison)
-    worker.subscribe("reconciler-purge", purge_collection, slots=2)
-    worker.subscribe("reconciler-user-purge", purge_user, slots=1)
-    await worker.start()
+    poison = partial(record_poison, job_database, worker.metrics)
+    consuming = Worker(bus, declared_for(Service.RECONCILER), worker.metrics, poison)
+    worker.subscribe(consuming)
+    await consuming.start()
     try:
-        await courier.send([user_purge_dispatch(user, user, 1, 1, None, source="api")])
+        [row] = await found(engine, f"SELECT {columns_of('job')} FROM job WHERE kind = 'user.purge'")
+        await dispatcher.send([Dispatch(JobRow(*row), "tests")])
 
         async def gone() -> bool:
             return await left(engine, user) == {}
 
         await until(gone)
     finally:
-        await worker.stop()
+        await consuming.stop()

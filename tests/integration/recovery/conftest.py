@@ -20,14 +20,14 @@ import pytest_asyncio
 from sqlalchemy.engine import make_url
 
 from aperag_common.db import migrate
-from aperag_common.testing.audit import broken_promises
-from aperag_common.testing.client import Client
-from aperag_common.testing.proxy import FaultProxy, fault_proxy
-from aperag_common.testing.stack import WIDE_QUOTAS
-from aperag_common.testing.waiting import until
 from aperag_standalone import process
 from aperag_standalone.nats import NatsServer
 from aperag_standalone.postgres import PostgresServer
+from aperag_testing.audit import broken_promises
+from aperag_testing.client import Client
+from aperag_testing.proxy import FaultProxy, fault_proxy
+from aperag_testing.stack import WIDE_QUOTAS
+from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping

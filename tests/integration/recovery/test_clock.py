@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy import text
 
 from aperag_common.db import migrate
-from aperag_common.testing.waiting import until
 from aperag_standalone.postgres import PostgresServer
+from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +73,7 @@ async def test_a_clock_that_is_set_back_an_hour_holds_nothing_up(
     """What was stamped before lies far ahead then: leases of a dead worker, due times, places in the queue."""
     indexer = system.services["indexer"]
     await shelf.add(40)  # more than one owner has in flight
-    held = text("SELECT count(*) FROM document_step WHERE lease_token IS NOT NULL")
+    held = text("SELECT count(*) FROM job WHERE lease_token IS NOT NULL")
 
     async def killed_in_the_middle() -> bool:
         """Standing still, it is known to hold a lease when it dies."""
@@ -88,7 +88,7 @@ async def test_a_clock_that_is_set_back_an_hour_holds_nothing_up(
     await until(killed_in_the_middle, within=60)
     own_postgres.set_clock("-1h")
     async with system.rows.connect() as conn:
-        ahead = text("SELECT count(*) FROM document_step WHERE lease_until > clock_timestamp() + interval '30 min'")
+        ahead = text("SELECT count(*) FROM job WHERE lease_until > clock_timestamp() + interval '30 min'")
         assert (await conn.execute(ahead)).scalar_one() > 0
     await system.start("indexer")
     await shelf.add(3)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aperag_common.testing.proxy import Way
+from aperag_testing.proxy import Way
 
 if TYPE_CHECKING:
-    from aperag_common.testing.client import Client
-    from aperag_common.testing.proxy import FaultProxy
+    from aperag_testing.client import Client
+    from aperag_testing.proxy import FaultProxy
 
 System = Any
 Shelf = Any

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import text
 
-from aperag_common.testing.waiting import until
+from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
     from aperag_standalone.nats import NatsServer
@@ -76,11 +76,11 @@ async def test_a_stream_store_that_is_lost_while_work_waits_costs_nothing(
     await shelf.add(2)
     await shelf.kept()
     async with system.rows.connect() as conn:
-        assert (await conn.execute(text("SELECT epoch FROM stream_epoch"))).scalars().all() == [2]
+        assert (await conn.execute(text("SELECT DISTINCT epoch FROM stream_epoch"))).scalars().all() == [2]
         unrelayed = text("SELECT count(*) FROM outbox WHERE epoch IS DISTINCT FROM 2")
 
         async def replayed() -> bool:
-            return (await conn.execute(unrelayed)).scalar_one() == 0
+            return bool((await conn.execute(unrelayed)).scalar_one() == 0)
 
         await until(replayed)
 
@@ -117,7 +117,7 @@ async def test_a_worker_that_stood_still_longer_than_its_lease_changes_nothing_w
         await shelf.add(3, words=20_000)
         paused.pause()
         async with system.rows.connect() as conn:
-            query = text("SELECT id FROM document_step WHERE lease_owner = 'indexer' AND lease_token IS NOT NULL")
+            query = text("SELECT id FROM job WHERE lease_owner = 'indexer' AND lease_token IS NOT NULL")
             held[:] = (await conn.execute(query)).scalars()
         if not held:
             paused.resume()
@@ -126,17 +126,17 @@ async def test_a_worker_that_stood_still_longer_than_its_lease_changes_nothing_w
     await until(caught, within=120)
     await shelf.complete()
     async with system.rows.connect() as conn:
-        query = text("SELECT DISTINCT worker FROM document_step WHERE id = ANY(:ids)")
+        query = text("SELECT DISTINCT worker FROM job WHERE id = ANY(:ids)")
         assert (await conn.execute(query, {"ids": held})).scalars().all() == ["indexer-2"]
-        before = (await conn.execute(text("SELECT id, xmin::text FROM document_step ORDER BY id"))).all()
+        before = (await conn.execute(text("SELECT id, xmin::text FROM job ORDER BY id"))).all()
     paused.resume()
 
     async def noticed() -> bool:
         refused = await paused.metric("aperag_fence_rejects_total{")
-        return refused + await paused.metric("aperag_leases_lost_total{") >= len(held)
+        return bool(refused + await paused.metric("aperag_leases_lost_total{") >= len(held))
 
     await until(noticed, within=120)
     await shelf.kept()
     async with system.rows.connect() as conn:
-        after = (await conn.execute(text("SELECT id, xmin::text FROM document_step ORDER BY id"))).all()
+        after = (await conn.execute(text("SELECT id, xmin::text FROM job ORDER BY id"))).all()
     assert after == before

@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import text
 
 from aperag_common.db.models.chunk_vector import MOST_DIMENSIONS
-from aperag_common.testing.factories import make_collection, make_upload
 from aperag_retrieval.dense import PgVectorIndex, _statements, tune_connections
 from aperag_retrieval.embedding import LOCAL_MODEL
 from aperag_retrieval.ports import IndexTarget, VectorQuery, VectorRow
+from aperag_testing.factories import make_collection, make_upload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,11 +31,12 @@ def unit(dimensions: int, seed: int) -> Vector:
 
 
 async def served_document(engine: AsyncEngine) -> IndexTarget:
-    """One chunk, and a vector step that serves it."""
+    """One chunk, and a vector index that serves it."""
     async with engine.begin() as conn:
         collection = await make_collection(conn)
         document = (await make_upload(conn, collection_id=collection)).document_id
-        await conn.execute(text("UPDATE document_step SET served_generation = 1, status = 'ACTIVE'"))
+        serves = text("INSERT INTO document_index (document_id, kind, served_generation) VALUES (:id, 'vector', 1)")
+        await conn.execute(serves, {"id": document})
         await conn.execute(
             text(
                 """
@@ -81,7 +82,7 @@ async def test_vectors_of_two_models_are_never_compared(engine: AsyncEngine, oth
             conn, VectorQuery(target.collection_id, other, near), [f"{target.document_id}-1-0"]
         )
         nothing = await VECTORS.search(conn, VectorQuery(target.collection_id, f"{other}!", near), 5)
-    assert (by_local.score, by_other.score) == (pytest.approx(-1, abs=2e-3), pytest.approx(1, abs=2e-3))
+    assert [by_local.score, by_other.score] == pytest.approx([-1, 1], abs=2e-3)
     assert list(scores.values()) == [pytest.approx(1, abs=2e-3)]
     assert nothing == []
 

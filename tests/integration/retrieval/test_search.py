@@ -20,7 +20,7 @@ from aperag_common.db.models import (
     Collection,
     CollectionStatus,
     Document,
-    DocumentStep,
+    DocumentIndex,
     StepKind,
     User,
 )
@@ -62,16 +62,7 @@ class Library:
             )
             for kind in (StepKind.VECTOR, StepKind.FULLTEXT):
                 await conn.execute(
-                    insert(DocumentStep).values(
-                        id=f"{document_id}{kind}",
-                        document_id=document_id,
-                        collection_id=collection_id,
-                        owner="user1",
-                        kind=kind,
-                        served_generation=1,
-                        workflow_id="wf1",
-                        data={},
-                    )
+                    insert(DocumentIndex).values(document_id=document_id, kind=kind, served_generation=1, data={})
                 )
         return await self.index(IndexTarget(document_id, collection_id, 1), texts)
 
@@ -240,7 +231,7 @@ async def test_what_is_gone_is_not_found_though_its_rows_are_there(
     statements = {
         "document": update(Document).where(Document.id == "tides").values(deleted_at=Document.created),
         "collection": update(Collection).values(status=CollectionStatus.DELETED),
-        "unserved": update(DocumentStep).where(DocumentStep.document_id == "tides").values(served_generation=None),
+        "unserved": delete(DocumentIndex).where(DocumentIndex.document_id == "tides"),
     }
     async with three.engine.begin() as conn:
         await conn.execute(statements[what])
@@ -435,7 +426,7 @@ async def texts(library: Library, query: str, vector: int, fulltext: int) -> str
 
 async def serve(conn: AsyncConnection, document_id: str, generation: int) -> None:
     await conn.execute(
-        update(DocumentStep).where(DocumentStep.document_id == document_id).values(served_generation=generation)
+        update(DocumentIndex).where(DocumentIndex.document_id == document_id).values(served_generation=generation)
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from aperag_common.bus import subjects
 from aperag_common.bus.permissions import inbox_prefix
-from aperag_common.bus.topology import Service
+from aperag_common.services import Service
 from aperag_standalone import process
 from aperag_standalone.errors import PortTaken, StartFailed
 from aperag_standalone.nats import NatsServer, make_keys, users_of

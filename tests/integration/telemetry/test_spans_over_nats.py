@@ -15,12 +15,13 @@ from aperag_common import errors
 from aperag_common.bus import subjects, topology
 from aperag_common.bus.connection import connect
 from aperag_common.bus.permissions import Permissions
-from aperag_common.runtime import open_runtime
+from aperag_common.services import Service
 from aperag_common.settings import NatsSettings, PostgresSettings, ServiceSettings
 from aperag_common.telemetry import Telemetry, init_sqlalchemy_instrumentation, propagate
 from aperag_common.telemetry.reader import read_trace
 from aperag_common.telemetry.record import SPANS
 from aperag_standalone.nats import NatsServer, NkeyUser, make_keys, users_of
+from aperag_work.runtime import open_runtime
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -244,8 +245,8 @@ async def test_reading_needs_no_more_than_direct_gets(tmp_path: Path, tmp_path_f
     seeds = make_keys(tmp_path)
     users = users_of(seeds)
     inbox = "_INBOX_api"
-    reader = users[topology.Service.API]
-    users[topology.Service.API] = NkeyUser(
+    reader = users[Service.API]
+    users[Service.API] = NkeyUser(
         reader.public, Permissions((f"$JS.API.DIRECT.GET.{subjects.SPANS}",), (f"{inbox}.>",))
     )
     refused: list[Exception] = []
@@ -254,14 +255,14 @@ async def test_reading_needs_no_more_than_direct_gets(tmp_path: Path, tmp_path_f
         refused.append(err)
 
     with NatsServer(tmp_path_factory.mktemp("nats"), users=users) as server:
-        owner = NatsSettings(url=server.url, seed_file=seeds[topology.Service.RECONCILER])
-        bus = await connect(owner, service=topology.Service.RECONCILER, instance="tests")
+        owner = NatsSettings(url=server.url, seed_file=seeds[Service.RECONCILER])
+        bus = await connect(owner, service=Service.RECONCILER, instance="tests")
         await topology.apply(bus.js)
         telemetry = Telemetry.start(settings(), service="reconciler")
         telemetry.attach_bus(bus.nc)
         trace_id = make_trace()
         await telemetry.stop()
-        seed = seeds[topology.Service.API].read_text().strip()
+        seed = seeds[Service.API].read_text().strip()
         nc = await nats.connect(server.url, nkeys_seed_str=seed, inbox_prefix=inbox, error_cb=on_error)
         assert names(await read_trace(nc.jetstream(), trace_id)) == WHOLE
         await nc.close()

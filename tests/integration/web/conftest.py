@@ -10,12 +10,12 @@ import pytest_asyncio
 from aperag_api.web.assembly import Web, open_web
 from aperag_api.web.settings import WebSettings
 from aperag_common.outbound.settings import OutboundSettings
-from aperag_common.testing.site import open_site
+from aperag_testing.site import open_site
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from aperag_common.testing.site import Site
+    from aperag_testing.site import Site
 
 
 @pytest_asyncio.fixture

@@ -14,12 +14,12 @@ from aperag_api.web.schemas import PageOut, WebReadIn
 from aperag_api.web.settings import WebSettings
 from aperag_common import errors
 from aperag_common.outbound.settings import OutboundSettings
-from aperag_common.testing.site import Asked, head, open_site
-from aperag_common.testing.waiting import until
+from aperag_testing.site import Asked, head, open_site
+from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
     from aperag_api.web.assembly import Web
-    from aperag_common.testing.site import Site
+    from aperag_testing.site import Site
 
 ARTICLE = "<article><h1>Tea</h1><p>{}</p></article>".format("Green tea takes two minutes, no longer. " * 5)
 PAGE = f"<html><head><title>Tea guide</title></head><body>{ARTICLE}</body></html>"

@@ -10,11 +10,11 @@ import pytest
 
 from aperag_api.web.pages import robots
 from aperag_api.web.pages.robots import Robots, RobotsDisallowed
-from aperag_common.testing.site import Asked, head
+from aperag_testing.site import Asked, head
 
 if TYPE_CHECKING:
     from aperag_api.web.assembly import Web
-    from aperag_common.testing.site import Site
+    from aperag_testing.site import Site
 
 CLOSED = "User-agent: *\nDisallow: /"
 

@@ -10,11 +10,11 @@ import pytest
 
 from aperag_api.web.schemas import WebSearchIn, WebSearchOut
 from aperag_common import errors
-from aperag_common.testing.site import Asked
+from aperag_testing.site import Asked
 
 if TYPE_CHECKING:
     from aperag_api.web.assembly import Web
-    from aperag_common.testing.site import Site
+    from aperag_testing.site import Site
 
 JINA = {"jina_api_key": "jina-secret"}
 

@@ -11,33 +11,31 @@ from sqlalchemy import text
 
 from aperag_common import errors
 from aperag_common.bus.delivery import Ack, Nak
-from aperag_common.testing.factories import make_collection, new_document
-from aperag_common.testing.steps import DUE, Gate, Steps, until_blocked
-from aperag_common.work import cancel, changes
-from aperag_common.work.claims import Claims
-from aperag_common.work.policy import WorkPolicy
+from aperag_common.db.models.workflow import WorkflowStatus
+from aperag_testing.factories import make_collection, new_document
+from aperag_testing.steps import DUE, Gate, until_blocked
+from aperag_work import cancel, changes
+from aperag_work.change import Change
+from aperag_work.policy import WorkPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from aperag_common.events.commands import JobCommand
     from aperag_common.metrics import Metrics
-    from aperag_common.work.change import Change
-    from aperag_common.work.courier import Courier
+    from aperag_testing.steps import MakeWorker, Steps
+    from aperag_work.database import Connection
+    from aperag_work.engine import Engine
 
 SUPERSEDED = Ack(outcome="superseded")
 
 
 @pytest.fixture
-def steps(engine: AsyncEngine, courier: Courier, metrics: Metrics) -> Steps:
-    return Steps(engine, Claims(engine, courier, WorkPolicy(), metrics, "worker-1"))
-
-
-@pytest.fixture
-def zombie(engine: AsyncEngine, courier: Courier, metrics: Metrics) -> Claims:
+def zombie(make_worker: MakeWorker) -> Engine:
     """Its leases end as they begin, so that anyone may take over while it goes on working."""
-    return Claims(engine, courier, WorkPolicy(lease=timedelta(0)), metrics, "zombie")
+    return make_worker("zombie", WorkPolicy(lease=timedelta(0)))
 
 
 async def change_first(
@@ -52,15 +50,15 @@ async def change_first(
         return await waiting
 
 
-async def finish_first(steps: Steps, message: object, then: Awaitable[object]) -> object:
-    """``then`` comes while the finish of ``message`` is open, and waits for it."""
+async def complete_first(steps: Steps, message: JobCommand, then: Awaitable[object]) -> object:
+    """``then`` comes while the completion of ``message`` is open, and waits for it."""
     gate = Gate()
-    finishing = asyncio.create_task(steps.work(message, ending=gate))
+    completing = asyncio.create_task(steps.work(message, ending=gate))
     await gate.until_reached()
     waiting = asyncio.ensure_future(then)
     await until_blocked(steps.engine)
     gate.open()
-    assert await finishing == Ack()
+    assert await completing == Ack()
     async with asyncio.timeout(30):
         return await waiting
 
@@ -78,10 +76,10 @@ async def almost_complete(steps: Steps) -> Change:
     return change
 
 
-async def test_of_two_finishers_that_meet_the_second_closes_the_workflow(steps: Steps) -> None:
+async def test_of_two_completions_that_meet_the_second_closes_the_task(steps: Steps) -> None:
     change = await parsed(steps)
     vector, fulltext = [await steps.command(change.document_id, kind) for kind in ("vector", "fulltext")]
-    assert await finish_first(steps, vector, steps.work(fulltext)) == Ack()
+    assert await complete_first(steps, vector, steps.work(fulltext)) == Ack()
     assert await steps.told() == {change.workflow_id: ["SUCCESS"]}
     assert await steps.document_status(change.document_id) == "COMPLETE"
 
@@ -89,8 +87,8 @@ async def test_of_two_finishers_that_meet_the_second_closes_the_workflow(steps: 
 async def test_a_success_committed_first_refuses_the_cancel(steps: Steps) -> None:
     change = await almost_complete(steps)
     last = await steps.command(change.document_id, "fulltext")
-    answer = await finish_first(steps, last, steps.cancel(change.workflow_id))
-    assert answer == cancel.AlreadySettled("SUCCESS")
+    answer = await complete_first(steps, last, steps.cancel(change.workflow_id))
+    assert answer == cancel.AlreadySettled(WorkflowStatus.SUCCESS)
     assert await steps.told() == {change.workflow_id: ["SUCCESS"]}
     assert set((await steps.statuses(change.document_id)).values()) == {"ACTIVE"}
 
@@ -111,12 +109,12 @@ async def test_a_cancel_committed_first_leaves_nothing_of_the_success(steps: Ste
     assert await steps.told() == {change.workflow_id: ["CANCELLED"]}
     assert await steps.statuses(change.document_id) == {"parse": "ACTIVE", "vector": "ACTIVE", "fulltext": "FAILED"}
     assert await steps.column("SELECT name FROM document WHERE name = 'late'") == []
-    assert metrics.registry.get_sample_value("aperag_fence_rejects_total", {"kind": "fulltext"}) == 1
+    assert metrics.registry.get_sample_value("aperag_fence_rejects_total", {"kind": "index.fulltext"}) == 1
 
 
-async def rename(finishing: object) -> None:
+async def rename(conn: Connection) -> None:
     """A write of the late worker that nobody may ever see."""
-    await finishing.conn.execute(text("UPDATE document SET name = 'late'"))  # type: ignore[attr-defined]
+    await conn.execute("UPDATE document SET name = 'late'")
 
 
 async def test_a_cancelled_parse_takes_its_waiting_builds_with_it_also_when_it_was_about_to_end(steps: Steps) -> None:
@@ -131,19 +129,19 @@ async def test_a_cancelled_parse_takes_its_waiting_builds_with_it_also_when_it_w
 
     assert await change_first(steps, cancelling, late) == SUPERSEDED
     assert set((await steps.statuses(change.document_id)).values()) == {"FAILED"}
-    assert await steps.column("SELECT 1 FROM document_step WHERE due_at < 'infinity'") == []
+    assert await steps.column("SELECT 1 FROM job WHERE due_at < 'infinity'") == []
 
 
-async def test_a_delete_that_comes_during_a_finish_wins_after_it(steps: Steps) -> None:
+async def test_a_delete_that_comes_during_a_completion_wins_after_it(steps: Steps) -> None:
     change = await parsed(steps)
     message = await steps.command(change.document_id, "vector")
-    deleted = await finish_first(steps, message, steps.delete(change.document_id))
-    assert isinstance(deleted, changes.Change)
-    assert await steps.told() == {change.workflow_id: ["SUCCESS"]}  # one index was built, the other superseded
+    deleted = await complete_first(steps, message, steps.delete(change.document_id))
+    assert isinstance(deleted, Change)
+    assert await steps.told() == {change.workflow_id: ["SUPERSEDED"]}  # one index was built, the other superseded
     assert set((await steps.statuses(change.document_id)).values()) == {"DELETING"}
     for removal in deleted.commands:
         assert await steps.work(removal.message) == Ack()
-    assert await steps.statuses(change.document_id) == {}
+    assert await steps.statuses(change.document_id) == dict.fromkeys(("parse", "vector", "fulltext"), "DELETED")
     assert await steps.document_status(change.document_id) == "DELETED"
 
 
@@ -162,7 +160,7 @@ async def test_a_build_that_ends_during_a_delete_writes_nothing(steps: Steps) ->
     assert await steps.told() == {change.workflow_id: ["SUPERSEDED"]}
 
 
-async def test_a_rebuild_supersedes_a_finisher_that_waits_for_the_document(steps: Steps) -> None:
+async def test_a_rebuild_supersedes_a_completion_that_waits_for_the_document(steps: Steps) -> None:
     first = await almost_complete(steps)
     gate = Gate()
     late = asyncio.create_task(steps.work(await steps.command(first.document_id, "fulltext"), during=gate))
@@ -175,16 +173,16 @@ async def test_a_rebuild_supersedes_a_finisher_that_waits_for_the_document(steps
 
     assert await change_first(steps, rebuilding, late) == SUPERSEDED
     await steps.complete(first.document_id)
-    assert await steps.told() == {first.workflow_id: ["SUCCESS"], raised[0].workflow_id: ["SUCCESS"]}
-    served = "SELECT DISTINCT served_generation FROM document_step WHERE document_id = :d"
+    assert await steps.told() == {first.workflow_id: ["SUPERSEDED"], raised[0].workflow_id: ["SUCCESS"]}
+    served = "SELECT DISTINCT served_generation FROM document_index WHERE document_id = :d"
     assert await steps.column(served, d=first.document_id) == [2]
 
 
-async def test_a_rebuild_that_waits_for_the_last_finisher_leaves_its_workflow_a_success(steps: Steps) -> None:
+async def test_a_rebuild_that_waits_for_the_last_completion_leaves_its_task_a_success(steps: Steps) -> None:
     first = await almost_complete(steps)
     last = await steps.command(first.document_id, "fulltext")
-    second = await finish_first(steps, last, steps.rebuild(first.document_id))
-    assert isinstance(second, changes.Change)
+    second = await complete_first(steps, last, steps.rebuild(first.document_id))
+    assert isinstance(second, Change)
     assert await steps.told() == {first.workflow_id: ["SUCCESS"]}
     await steps.complete(first.document_id)
     assert await steps.told() == {first.workflow_id: ["SUCCESS"], second.workflow_id: ["SUCCESS"]}
@@ -199,11 +197,11 @@ async def test_of_two_rebuilds_at_once_the_later_one_is_built(steps: Steps) -> N
         raised.append(await steps.rebuild_in(conn, upload.document_id))
 
     second = await change_first(steps, rebuilding, steps.rebuild(upload.document_id))
-    assert isinstance(second, changes.Change)
+    assert isinstance(second, Change)
     await steps.complete(upload.document_id)
     told = await steps.told()
     assert (told[raised[0].workflow_id], told[second.workflow_id]) == (["SUPERSEDED"], ["SUCCESS"])
-    assert await steps.column("SELECT DISTINCT generation FROM document_step") == [3]
+    assert await steps.column("SELECT DISTINCT generation FROM job") == [3]
 
 
 @pytest.mark.parametrize("change", ["delete", "cancel", "rebuild"])
@@ -223,7 +221,7 @@ async def test_a_claim_that_comes_during_a_change_takes_nothing_of_the_older_gen
         async with asyncio.timeout(30):
             assert isinstance(await steps.work(message), Nak)
     assert await steps.work(message) == SUPERSEDED
-    taken = "SELECT kind FROM document_step WHERE attempt > 0 OR lease_token IS NOT NULL"
+    taken = "SELECT kind FROM job WHERE attempt > 0 OR lease_token IS NOT NULL"
     assert await steps.column(taken) == []
 
 
@@ -233,27 +231,9 @@ async def test_a_change_that_comes_between_a_claim_and_its_end_takes_the_lease_a
     late = asyncio.create_task(steps.work(await steps.command(upload.document_id), during=gate))
     await gate.until_reached()
     await steps.delete(upload.document_id)
-    assert await steps.column("SELECT lease_token FROM document_step WHERE lease_token IS NOT NULL") == []
+    assert await steps.column("SELECT lease_token FROM job WHERE lease_token IS NOT NULL") == []
     gate.open()
     assert await late == SUPERSEDED
-
-
-async def test_of_two_workers_that_claim_at_once_one_works_and_the_other_comes_back(
-    engine: AsyncEngine, steps: Steps, courier: Courier, metrics: Metrics
-) -> None:
-    change = await steps.upload()
-    message = await steps.command(change.document_id)
-    other = Claims(engine, courier, WorkPolicy(), metrics, "worker-2")
-    gate = Gate()
-    tasks = [asyncio.create_task(steps.work(message, by=by, during=gate)) for by in (steps.claims, other)]
-    done, pending = await asyncio.wait(tasks, timeout=30, return_when=asyncio.FIRST_COMPLETED)
-    [refused], [working] = done, pending
-    settlement = await refused
-    assert isinstance(settlement, Nak)
-    assert settlement.outcome == "leased"
-    gate.open()
-    assert await working == Ack()
-    assert await steps.column("SELECT attempt FROM document_step WHERE kind = 'parse'") == [1]
 
 
 async def test_a_failure_that_waits_for_a_cancel_leaves_no_dead_letter(steps: Steps) -> None:
@@ -274,12 +254,12 @@ async def test_a_failure_that_waits_for_a_cancel_leaves_no_dead_letter(steps: St
 
     assert await change_first(steps, cancelling, late) == SUPERSEDED
     assert await steps.column("SELECT code FROM dead_letter") == []
-    assert await steps.column("SELECT DISTINCT error_code FROM document_step") == ["CANCELLED"]
+    assert await steps.column("SELECT DISTINCT error_code FROM job") == ["CANCELLED"]
     assert await steps.told() == {change.workflow_id: ["CANCELLED"]}
 
 
 async def test_a_zombie_that_meets_its_successor_at_the_document_changes_nothing(
-    steps: Steps, zombie: Claims, metrics: Metrics
+    steps: Steps, zombie: Engine, metrics: Metrics
 ) -> None:
     change = await almost_complete(steps)
     message = await steps.command(change.document_id, "fulltext")
@@ -291,13 +271,13 @@ async def test_a_zombie_that_meets_its_successor_at_the_document_changes_nothing
         waking.open()
         return await late
 
-    assert await finish_first(steps, message, wake()) == SUPERSEDED
+    assert await complete_first(steps, message, wake()) == SUPERSEDED
     assert await steps.told() == {change.workflow_id: ["SUCCESS"]}
     assert await steps.column("SELECT name FROM document WHERE name = 'late'") == []
-    assert metrics.registry.get_sample_value("aperag_fence_rejects_total", {"kind": "fulltext"}) == 1
+    assert metrics.registry.get_sample_value("aperag_fence_rejects_total", {"kind": "index.fulltext"}) == 1
 
 
-async def test_a_zombie_cannot_take_back_what_its_successor_gave_up(steps: Steps, zombie: Claims) -> None:
+async def test_a_zombie_cannot_take_back_what_its_successor_gave_up(steps: Steps, zombie: Engine) -> None:
     change = await almost_complete(steps)
     message = await steps.command(change.document_id, "fulltext")
     waking = Gate()
@@ -316,7 +296,7 @@ async def test_a_zombie_cannot_take_back_what_its_successor_gave_up(steps: Steps
     assert await steps.column("SELECT code FROM dead_letter") == ["UNSUPPORTED_MEDIA"]
 
 
-async def test_a_zombie_cannot_fail_what_its_successor_finished(steps: Steps, zombie: Claims) -> None:
+async def test_a_zombie_cannot_fail_what_its_successor_completed(steps: Steps, zombie: Engine) -> None:
     change = await almost_complete(steps)
     message = await steps.command(change.document_id, "fulltext")
     waking = Gate()

@@ -24,7 +24,7 @@ from aperag_api.mcp.proxy import McpProxy
 from aperag_api.proxies import Proxies
 from aperag_common.health import HttpServer
 from aperag_common.settings import HttpSettings
-from aperag_common.testing.waiting import until
+from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -7,7 +7,7 @@ import pytest
 from aperag_api.uploads.decide import sort_received
 from aperag_api.uploads.repository import NamedDocument
 from aperag_common import errors
-from aperag_common.work.changes import NewDocument
+from aperag_work.changes import NewDocument
 
 
 def received(id_: str, name: str, sha256: str) -> NewDocument:

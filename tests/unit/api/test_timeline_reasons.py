@@ -11,7 +11,7 @@ import pytest
 from aperag_api.timelines.decide import DocumentFacts, Reason, decide, moment, next_try, summary
 from aperag_api.timelines.facts import REMOVED, Queue, StepFacts, Turn
 from aperag_api.timelines.words import ordinal, span
-from aperag_common.db.models.base import OPEN_STATUSES, StepStatus
+from aperag_common.db.models.base import OPEN_STATUSES, JobStatus
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SOON, PAST = NOW + timedelta(seconds=12), NOW - timedelta(seconds=4)
@@ -139,7 +139,7 @@ def test_every_reason_but_the_impossible_is_in_the_table() -> None:
 
 
 QUEUES = (None, QUEUE, *(Queue("indexer-parse", w, w, r, p) for w, r, p in product((0, 1), (0, 1), (None, 0, 1))))
-STATUSES = (*StepStatus, REMOVED, "", "SOMETHING_NEW")
+STATUSES = (*JobStatus, REMOVED, "", "SOMETHING_NEW")
 
 
 @pytest.mark.parametrize("status", STATUSES)
@@ -158,7 +158,7 @@ def test_every_combination_of_facts_gets_a_reason_and_a_sentence(status: str) ->
             assert verdict.sentence
             assert verdict.short
             assert (verdict.reason is Reason.UNKNOWN) <= (status not in {"ACTIVE", "FAILED", REMOVED})
-            if status not in {*StepStatus, REMOVED}:
+            if status not in {*JobStatus, REMOVED}:
                 assert verdict.reason is Reason.UNKNOWN
             assert summary(DocumentFacts("RUNNING", deleted=removing), [(facts, verdict)])
 

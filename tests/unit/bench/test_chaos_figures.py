@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from bench.chaos.findings import Hurt, Pace, findings
 
-from aperag_common.testing.chaos.finding import Finding, Wrong
-from aperag_common.testing.chaos.ingest import Struck
-from aperag_common.testing.chaos.plan import Fault, make_plan
-from aperag_common.testing.chaos.rest import Rest
+from aperag_testing.chaos.finding import Finding, Wrong
+from aperag_testing.chaos.ingest import Struck
+from aperag_testing.chaos.plan import Fault, make_plan
+from aperag_testing.chaos.rest import Rest
 
 if TYPE_CHECKING:
     from bench.report.figures import Findings

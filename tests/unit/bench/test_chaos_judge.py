@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aperag_common.testing.chaos.finding import Finding, Wrong
-from aperag_common.testing.chaos.judge import count, judge
-from aperag_common.testing.chaos.observation import (
+from aperag_testing.chaos.finding import Finding, Wrong
+from aperag_testing.chaos.judge import count, judge
+from aperag_testing.chaos.observation import (
     Accepted,
     Fact,
     Listed,
@@ -21,7 +21,7 @@ from aperag_common.testing.chaos.observation import (
     Table,
     Task,
 )
-from aperag_common.testing.chaos.plan import Deed
+from aperag_testing.chaos.plan import Deed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -152,6 +152,9 @@ ORPHANED: dict[str, Any] = {
     ),
     "chunks of another text": lambda it: replace(it, pieces=[*it.pieces, piece("chunk", 2)]),
     "steps of a deleted document": lambda it: replace(it, steps=[*it.steps, step(DELETED, "parse")]),
+    "a removal that outlived its document": lambda it: replace(
+        it, steps=[*it.steps, step(DELETED, "parse", "DELETED", served=None)]
+    ),
     "objects of a deleted document": lambda it: replace(
         it, stored={**it.stored, DELETED: Stored(SHA256, parsed=False)}
     ),

@@ -6,13 +6,13 @@ from itertools import pairwise
 
 import pytest
 
-from aperag_common.testing.chaos.plan import LATER, NATS, UNITS, Deed, make_plan, word_of
+from aperag_testing.chaos.plan import LATER, NATS, UNITS, Deed, make_plan, word_of
 
 
 def test_the_same_seed_makes_the_same_plan_and_another_seed_another() -> None:
-    wanted = {"documents": 50, "kills": 10, "wipe": True}
-    assert make_plan(3, **wanted) == make_plan(3, **wanted)
-    assert make_plan(3, **wanted) != make_plan(4, **wanted)
+    plan, same, other = (make_plan(seed, documents=50, kills=10, wipe=True) for seed in (3, 3, 4))
+    assert plan == same
+    assert plan != other
 
 
 @pytest.mark.parametrize("kills", [5, 7, 60])

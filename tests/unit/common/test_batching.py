@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aperag_common.work.batching import HELD, Batcher
+from aperag_work.batching import HELD, Batcher
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aperag_common.work.batching import Held
+    from aperag_work.batching import Held
 
 CALLER: ContextVar[str] = ContextVar("caller", default="nobody")
 
@@ -113,25 +113,6 @@ async def test_a_batch_runs_in_the_context_of_its_first_caller() -> None:
     assert runs.callers == ["ann", "bob"]
 
 
-async def test_a_run_waits_for_items_that_are_expected_and_no_longer() -> None:
-    runs = Runs()
-    runs.open.set()
-    batcher = Batcher(runs, expected=lambda waiting: waiting < 3)
-    futures = [batcher.submit(1)]
-    await asyncio.to_thread(lambda: None)
-    assert runs.batches == []
-    futures += [batcher.submit(2), batcher.submit(3)]
-    assert [await future for future in futures] == [10, 20, 30]
-    assert runs.batches == [[1, 2, 3]]
-
-
-async def test_a_run_does_not_wait_for_ever_for_what_does_not_come() -> None:
-    runs = Runs()
-    runs.open.set()
-    async with asyncio.timeout(5):
-        assert await Batcher(runs, expected=lambda _: True).submit(1) == 10
-
-
 async def test_what_is_held_up_is_run_again_alone_and_holds_nobody_up() -> None:
     batches: list[list[int]] = []
     freed = asyncio.Event()
@@ -213,3 +194,23 @@ async def test_an_answer_of_the_wrong_length_is_an_error_for_those_who_wait() ->
     batcher: Batcher[int, int] = Batcher(run)
     with pytest.raises(ValueError, match="zip"):
         await batcher.submit(1)
+
+
+async def test_idle_returns_when_nothing_waits_or_runs_also_what_is_run_alone() -> None:
+    freed = asyncio.Event()
+
+    async def run(items: Sequence[int]) -> list[int | Held]:
+        if len(items) > 1:
+            return [HELD] * len(items)
+        await freed.wait()
+        return [items[0] * 10]
+
+    batcher: Batcher[int, int] = Batcher(run)
+    await batcher.idle()
+    futures = [batcher.submit(item) for item in (1, 2)]
+    idle = asyncio.create_task(batcher.idle())
+    await asyncio.to_thread(lambda: None)
+    assert not idle.done()
+    freed.set()
+    await idle
+    assert [future.result() for future in futures] == [10, 20]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aperag_common.testing.proxy import FaultProxy, Way, fault_proxy
-from aperag_common.testing.waiting import until
+from aperag_testing.proxy import FaultProxy, Way, fault_proxy
+from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""What a redrive would do with a dead letter, and what a letter keeps, as tables."""
+"""What a requeue would do with a dead letter, and what a letter keeps, as tables."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from dataclasses import replace
 
 import pytest
 
-from aperag_common.work.letters import WHY, FailedStep, Letter, Rerun, Verdict, judge, payload_of, reruns
+from aperag_common.db.models.document_index import StepKind
+from aperag_work.letters import WHY, FailedJob, Letter, Rerun, Verdict, judge, payload_of, reruns
 
-LETTER = Letter(uuid.uuid4(), "parse", "step1", 2, False, "doc1", "FAILED", 2, collection_deleted=False)
+LETTER = Letter(uuid.uuid4(), "parse", "job1", 2, False, "doc1", "FAILED", 2, collection_deleted=False)
 
 
 @pytest.mark.parametrize(
     ("changed", "verdict"),
     [
         ({}, Verdict.REDRIVEN),
-        ({"kind": "vector"}, Verdict.REDRIVEN),
-        ({"kind": "collection_purge", "document_id": None}, Verdict.REDRIVEN),
-        ({"kind": "collection_summary", "document_id": None}, Verdict.REDRIVEN),
+        ({"kind": "index.vector"}, Verdict.REDRIVEN),
+        ({"kind": "collection.purge", "document_id": None}, Verdict.REDRIVEN),
+        ({"kind": "collection.summary", "document_id": None}, Verdict.REDRIVEN),
+        ({"kind": "turn", "document_id": None}, Verdict.REDRIVEN),
         ({"redriven": True}, Verdict.ALREADY_REDRIVEN),
         ({"redriven": True, "status": None}, Verdict.ALREADY_REDRIVEN),
         ({"row_id": None}, Verdict.NO_COMMAND),
@@ -29,11 +31,11 @@ LETTER = Letter(uuid.uuid4(), "parse", "step1", 2, False, "doc1", "FAILED", 2, c
         ({"current_generation": 3, "status": "ACTIVE"}, Verdict.SUPERSEDED),
         ({"status": "ACTIVE"}, Verdict.NOT_FAILED),
         ({"status": "CREATING"}, Verdict.NOT_FAILED),
-        ({"kind": "graph"}, Verdict.NO_WORKER),
+        ({"kind": "index.graph"}, Verdict.NO_WORKER),
         ({"kind": None}, Verdict.NO_WORKER),
     ],
 )
-def test_a_letter_applies_only_while_its_row_stands_failed_at_its_generation(
+def test_a_letter_applies_only_while_its_job_stands_failed_at_its_generation(
     changed: dict[str, object], verdict: Verdict
 ) -> None:
     assert judge(replace(LETTER, **changed)) is verdict  # type: ignore[arg-type]
@@ -43,17 +45,17 @@ def test_every_verdict_has_a_sentence() -> None:
     assert set(WHY) == set(Verdict)
 
 
-def step(kind: str, document: str = "doc1", *, attempt: int = 1, code: str = "BUSY") -> FailedStep:
-    return FailedStep(f"{document}-{kind}", document, kind, 2, attempt, code, f"because of {code}")
+def job(kind: str, document: str = "doc1", *, attempt: int = 1, code: str = "BUSY") -> FailedJob:
+    return FailedJob(f"{document}-{kind}", document, kind, 2, attempt, code, f"because of {code}")
 
 
 def letter(kind: str, document: str = "doc1") -> Letter:
     return replace(LETTER, id=uuid.uuid4(), kind=kind, row_id=f"{document}-{kind}", document_id=document)
 
 
-PARSE, VECTOR, FULLTEXT = step("parse"), step("vector"), step("fulltext")
-FELL = step("vector", attempt=0)
-CANCELLED = step("vector", attempt=0, code="CANCELLED")
+PARSE, VECTOR, FULLTEXT = job("parse"), job("index.vector"), job("index.fulltext")
+FELL = job("index.vector", attempt=0)
+CANCELLED = job("index.vector", attempt=0, code="CANCELLED")
 
 
 @pytest.mark.parametrize(
@@ -61,13 +63,13 @@ CANCELLED = step("vector", attempt=0, code="CANCELLED")
     [
         ([], [PARSE], []),
         ([letter("parse")], [PARSE], [PARSE]),
-        ([letter("vector")], [FULLTEXT, VECTOR], [VECTOR]),
-        ([letter("vector"), letter("fulltext")], [VECTOR, FULLTEXT], [FULLTEXT, VECTOR]),
-        ([letter("vector"), letter("vector")], [VECTOR], [VECTOR]),
+        ([letter("index.vector")], [FULLTEXT, VECTOR], [VECTOR]),
+        ([letter("index.vector"), letter("index.fulltext")], [VECTOR, FULLTEXT], [FULLTEXT, VECTOR]),
+        ([letter("index.vector"), letter("index.vector")], [VECTOR], [VECTOR]),
         ([letter("parse")], [FELL, PARSE], [PARSE, FELL]),
         ([letter("parse")], [VECTOR, PARSE], [PARSE]),
         ([letter("parse")], [CANCELLED, PARSE], [PARSE]),
-        ([letter("fulltext")], [FULLTEXT, FELL, PARSE], [PARSE, FULLTEXT, FELL]),
+        ([letter("index.fulltext")], [FULLTEXT, FELL, PARSE], [PARSE, FULLTEXT, FELL]),
     ],
     ids=[
         "none",
@@ -82,17 +84,17 @@ CANCELLED = step("vector", attempt=0, code="CANCELLED")
     ],
 )
 def test_exactly_what_failed_is_run_again(
-    letters: list[Letter], failed: list[FailedStep], again: list[FailedStep]
+    letters: list[Letter], failed: list[FailedJob], again: list[FailedJob]
 ) -> None:
-    assert [kind for rerun in reruns(letters, failed) for kind in rerun.steps] == again
+    assert [it for rerun in reruns(letters, failed) for it in rerun.jobs] == again
 
 
 def test_there_is_one_rerun_per_document() -> None:
-    letters = [letter("parse", "doc2"), letter("vector"), letter("parse", "doc1")]
-    failed = [step("parse", "doc2"), VECTOR, PARSE]
+    letters = [letter("parse", "doc2"), letter("index.vector"), letter("parse", "doc1")]
+    failed = [job("parse", "doc2"), VECTOR, PARSE]
     assert reruns(letters, failed) == [
-        Rerun("doc1", ("parse", "vector"), (PARSE, VECTOR)),  # type: ignore[arg-type]
-        Rerun("doc2", ("parse",), (failed[0],)),  # type: ignore[arg-type]
+        Rerun("doc1", (StepKind.PARSE, StepKind.VECTOR), (PARSE, VECTOR)),
+        Rerun("doc2", (StepKind.PARSE,), (failed[0],)),
     ]
 
 

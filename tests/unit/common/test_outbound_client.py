@@ -23,12 +23,12 @@ from aperag_common.outbound.failures import (
 )
 from aperag_common.outbound.settings import OutboundSettings
 from aperag_common.outbound.unpacking import Body
-from aperag_common.testing.site import Asked, head, open_site
+from aperag_testing.site import Asked, head, open_site
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from aperag_common.testing.site import Site
+    from aperag_testing.site import Site
 
 LIMIT = 100_000
 

@@ -21,13 +21,13 @@ from aperag_common.outbound.client import Call, OutboundClient
 from aperag_common.outbound.failures import BlockedAddress, InvalidUrl, Unreachable
 from aperag_common.outbound.guard import Guard
 from aperag_common.outbound.settings import OutboundSettings
-from aperag_common.testing.site import open_site
+from aperag_testing.site import open_site
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from aperag_common.testing.site import Site
+    from aperag_testing.site import Site
 
 PUBLIC = "93.184.215.14"
 

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from aperag_common.health import HttpServer
 from aperag_common.settings import HttpSettings
-from aperag_common.testing.waiting import until
+from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aperag_common.bus import topology
+from aperag_common.bus import specs
 from aperag_common.bus.consume import unexpected_delay
 
 
@@ -11,5 +11,5 @@ def test_the_delay_doubles_up_to_half_a_minute() -> None:
 
 
 def test_the_deliveries_of_a_message_outlast_an_outage_of_forty_minutes() -> None:
-    waits = [unexpected_delay(n).total_seconds() for n in range(1, topology.MAX_DELIVER)]
+    waits = [unexpected_delay(n).total_seconds() for n in range(1, specs.MAX_DELIVER)]
     assert sum(waits) > 40 * 60

@@ -2,59 +2,81 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import timedelta
 
 import pytest
 
-from aperag_common.work.derive import StepState, document_status, workflow_status
-from aperag_common.work.policy import WorkPolicy
+from aperag_work.derive import JobState, document_status, workflow_status
+from aperag_work.policy import WorkPolicy
 
 
-def step(kind: str, status: str, generation: int = 1, observed: int | None = None) -> StepState:
-    settled = status in {"ACTIVE", "FAILED"}
-    return StepState(kind, status, generation, observed if observed is not None else (generation if settled else 0))
+def job(kind: str, status: str, generation: int = 1, observed: int | None = None) -> JobState:
+    settled = status in {"ACTIVE", "DELETED", "FAILED"}
+    return JobState(kind, status, generation, observed if observed is not None else (generation if settled else 0))
 
 
 @pytest.mark.parametrize(
-    ("steps", "status"),
+    ("jobs", "status"),
     [
-        ([("parse", "PENDING"), ("vector", "PENDING")], "PENDING"),
-        ([("parse", "CREATING"), ("vector", "PENDING")], "RUNNING"),
-        ([("parse", "ACTIVE"), ("vector", "PENDING")], "RUNNING"),
-        ([("parse", "ACTIVE"), ("vector", "CREATING"), ("fulltext", "ACTIVE")], "RUNNING"),
-        ([("parse", "ACTIVE"), ("vector", "ACTIVE"), ("fulltext", "ACTIVE")], "COMPLETE"),
-        ([("parse", "ACTIVE"), ("vector", "FAILED"), ("fulltext", "CREATING")], "FAILED"),
-        ([("parse", "FAILED"), ("vector", "FAILED")], "FAILED"),
-        ([("parse", "DELETING"), ("vector", "ACTIVE")], "RUNNING"),
+        ([("parse", "PENDING"), ("index.vector", "PENDING")], "PENDING"),
+        ([("parse", "CREATING"), ("index.vector", "PENDING")], "RUNNING"),
+        ([("parse", "ACTIVE"), ("index.vector", "PENDING")], "RUNNING"),
+        ([("parse", "ACTIVE"), ("index.vector", "CREATING"), ("index.fulltext", "ACTIVE")], "RUNNING"),
+        ([("parse", "ACTIVE"), ("index.vector", "ACTIVE"), ("index.fulltext", "ACTIVE")], "COMPLETE"),
+        ([("parse", "ACTIVE"), ("index.vector", "FAILED"), ("index.fulltext", "CREATING")], "FAILED"),
+        ([("parse", "FAILED"), ("index.vector", "FAILED")], "FAILED"),
+        ([("parse", "DELETING"), ("index.vector", "ACTIVE")], "RUNNING"),
+        ([("parse", "ACTIVE"), ("index.vector", "ACTIVE"), ("index.fulltext", "DELETED")], "COMPLETE"),
+        ([("parse", "DELETED")], "PENDING"),
         ([], "PENDING"),
     ],
 )
-def test_a_documents_status_follows_from_its_steps(steps: list[tuple[str, str]], status: str) -> None:
-    assert document_status(step(kind, state) for kind, state in steps) == status
+def test_a_documents_status_follows_from_its_jobs(jobs: list[tuple[str, str]], status: str) -> None:
+    assert document_status(job(kind, state) for kind, state in jobs) == status
 
 
 def test_a_rebuild_that_waits_makes_a_complete_document_pending_again() -> None:
-    states = [step("parse", "PENDING", generation=2, observed=1), step("vector", "ACTIVE")]
+    states = [job("parse", "PENDING", generation=2, observed=1), job("index.vector", "ACTIVE")]
     assert document_status(states) == "PENDING"
 
 
 @pytest.mark.parametrize(
     ("outcomes", "status"),
     [
-        ({"parse": "done", "vector": "open"}, "RUNNING"),
-        ({"parse": "done", "vector": "done", "fulltext": "done"}, "SUCCESS"),
-        ({"parse": "done", "vector": "failed", "fulltext": "done"}, "PARTIAL"),
-        ({"parse": "done", "vector": "failed", "fulltext": "failed"}, "FAILED"),
-        ({"parse": "failed", "vector": "failed"}, "FAILED"),
-        ({"parse": "superseded", "vector": "superseded"}, "SUPERSEDED"),
-        ({"parse": "superseded", "vector": "superseded", "fulltext": "done"}, "SUCCESS"),
-        ({"parse": "cancelled", "vector": "cancelled"}, "CANCELLED"),
-        ({"parse": "done", "vector": "cancelled", "fulltext": "done"}, "CANCELLED"),
-        ({"parse": "done"}, "SUCCESS"),
+        (["done"], "SUCCESS"),
+        (["done", "done", "done"], "SUCCESS"),
+        (["done", "failed", "done"], "PARTIAL"),
+        (["done", "failed", "failed"], "FAILED"),
+        (["failed", "failed"], "FAILED"),
+        (["failed"], "FAILED"),
+        (["done", "failed", "cancelled"], "FAILED"),
+        (["done", "failed", "superseded"], "FAILED"),
+        (["cancelled", "cancelled"], "CANCELLED"),
+        (["done", "cancelled", "done"], "CANCELLED"),
+        (["superseded", "superseded", "cancelled"], "CANCELLED"),
+        (["superseded", "superseded"], "SUPERSEDED"),
+        (["superseded", "superseded", "done"], "SUPERSEDED"),
+        (["done", "superseded", "done"], "SUPERSEDED"),
     ],
 )
-def test_a_workflows_status_follows_from_its_outcomes(outcomes: dict[str, str], status: str) -> None:
-    assert workflow_status(outcomes) == status
+def test_a_tasks_status_is_the_worst_that_became_of_its_steps(outcomes: list[str], status: str) -> None:
+    steps = dict(zip(("parse", "vector", "fulltext"), outcomes, strict=False))
+    assert workflow_status(steps) == status
+
+
+WORST_FIRST = (
+    ("open", {"RUNNING"}),
+    ("failed", {"FAILED", "PARTIAL"}),
+    ("cancelled", {"CANCELLED"}),
+    ("superseded", {"SUPERSEDED"}),
+)
+
+
+def test_an_open_step_outweighs_all_others_then_a_failed_then_a_cancelled_then_a_superseded_one() -> None:
+    for outcomes in itertools.product(("open", "failed", "cancelled", "superseded", "done"), repeat=3):
+        wanted = next((statuses for outcome, statuses in WORST_FIRST if outcome in outcomes), {"SUCCESS"})
+        assert workflow_status(dict(zip(("parse", "vector", "fulltext"), outcomes, strict=True))) in wanted, outcomes
 
 
 @pytest.mark.parametrize(

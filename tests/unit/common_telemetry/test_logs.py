@@ -77,8 +77,9 @@ def test_a_library_speaks_once_in_our_shape(name: str, capsys: pytest.CaptureFix
 
 def test_an_exception_is_one_line_with_its_stack(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("INFO", json=True, service="indexer")
+    nothing: dict[str, str] = {}
     try:
-        _ = {}["missing"]
+        _ = nothing["missing"]
     except KeyError:
         log.exception("step.failed")
         logging.getLogger("nats").exception("callback failed")

@@ -13,7 +13,7 @@ UserId = NewType("UserId", str)
 ApiKeyId = NewType("ApiKeyId", str)
 CollectionId = NewType("CollectionId", str)
 DocumentId = NewType("DocumentId", str)
-StepId = NewType("StepId", str)
+JobId = NewType("JobId", str)
 WorkflowId = NewType("WorkflowId", str)
 ChunkId = NewType("ChunkId", str)
 
@@ -38,8 +38,8 @@ def new_document_id() -> DocumentId:
     return DocumentId(_new("doc"))
 
 
-def new_step_id() -> StepId:
-    return StepId(_new("step"))
+def new_job_id() -> JobId:
+    return JobId(_new("job"))
 
 
 def new_workflow_id() -> WorkflowId:

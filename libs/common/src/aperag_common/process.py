@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+try:
+    import uvloop
+except ImportError:  # it is not made for Windows
+    uvloop = None  # type: ignore[assignment]
+
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import Any
+
     from aperag_common.settings import ProcessSettings
 
 log = structlog.get_logger(__name__)
@@ -22,6 +30,12 @@ INSTANCE_LENGTH = 64
 def instance_of(settings: ProcessSettings) -> str:
     # The end tells replicas apart; the lease column holds no more.
     return (settings.instance or f"{socket.gethostname()}-{os.getpid()}")[-INSTANCE_LENGTH:]
+
+
+def run_process(main: Coroutine[Any, Any, None]) -> None:
+    """A process's whole life, on the quickest event loop there is here."""
+    with asyncio.Runner(loop_factory=None if uvloop is None else uvloop.new_event_loop) as runner:
+        runner.run(main)
 
 
 async def until_stopped() -> None:

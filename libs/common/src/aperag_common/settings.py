@@ -8,7 +8,6 @@ is read first, the environment wins.
 from __future__ import annotations
 
 from datetime import timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
@@ -63,44 +62,32 @@ class HttpSettings(Block):
     )
 
 
-class WorkStep(StrEnum):
-    """Steps that may have a retry policy of their own; the removals of all kinds share one."""
-
-    PARSE = "parse"
-    VECTOR = "vector"
-    FULLTEXT = "fulltext"
-    REMOVE = "remove"
-    PURGE = "purge"
-    SUMMARIZE = "summarize"
-    TURN = "turn"
-
-
 class RetrySettings(Block):
-    """Where one step differs from the others; what is not given is as for all."""
+    """Where one kind of work differs from the others; what is not given is as for all."""
 
     retry_base: timedelta | None = Field(None, description="delay after the first reported failure")
     retry_cap: timedelta | None = Field(None, description="upper bound of the retry delay")
     retry_jitter: float | None = Field(None, ge=0, le=1, description="largest share of a delay added at random")
-    max_failures: PositiveInt | None = Field(None, description="reported failures until the step is FAILED")
-    max_attempts: PositiveInt | None = Field(None, description="claims until the step is FAILED as WORKER_LOST")
+    max_failures: PositiveInt | None = Field(None, description="reported failures until the job is FAILED")
+    max_attempts: PositiveInt | None = Field(None, description="claims until the job is FAILED as WORKER_LOST")
 
 
 class WorkSettings(Block):
-    """How driven rows are leased, retried, released and re-driven."""
+    """How jobs are leased, retried, released and redriven."""
 
-    lease: timedelta = Field(timedelta(seconds=30), description="how long a claim holds without a beat")
+    lease: timedelta = Field(timedelta(seconds=30), description="how long a claim holds without a renewal")
     beat: timedelta = Field(timedelta(seconds=10), description="how often a claim is renewed")
     first_due: timedelta = Field(timedelta(seconds=60), description="a published command counts as lost after this")
     max_due: timedelta = Field(timedelta(minutes=10), description="upper bound of the doubling of first_due")
     retry_base: timedelta = Field(timedelta(seconds=1), description="delay after the first reported failure")
     retry_cap: timedelta = Field(timedelta(seconds=60), description="upper bound of the retry delay")
     retry_jitter: float = Field(0.2, ge=0, le=1, description="largest share of a retry delay added at random")
-    max_failures: PositiveInt = Field(4, description="reported failures until a step is FAILED")
-    max_attempts: PositiveInt = Field(12, description="claims until a step is FAILED as WORKER_LOST")
+    max_failures: PositiveInt = Field(4, description="reported failures until a job is FAILED")
+    max_attempts: PositiveInt = Field(12, description="claims until a job is FAILED as WORKER_LOST")
     in_flight_per_owner: PositiveInt = Field(16, description="documents of one owner released at a time")
-    steps: dict[WorkStep, RetrySettings] = Field(
+    steps: dict[str, RetrySettings] = Field(
         default_factory=dict,
-        description="retries of single steps (parse, vector, fulltext, remove, purge, summarize, turn), as in"
+        description="retries of single kinds of work (parse, vector, fulltext, remove, purge, summarize, turn), as in"
         " APERAG_WORK__STEPS__PARSE__MAX_FAILURES=2",
     )
 
@@ -136,9 +123,17 @@ class ProcessSettings(BaseSettings):
         # What was refused may be a secret, and the message stands in a log.
         hide_input_in_errors=True,
         populate_by_name=True,
+        env_parse_none_str="none",
     )
 
     instance: str = Field("", description="name of this process among its replicas; empty = host and pid")
+    incarnation: str = Field(
+        "", description="8 hexadecimal characters that tell this start of the process from any other; empty = random"
+    )
+    predecessor: str = Field(
+        "",
+        description="incarnation of the process whose place this one takes, known to be dead: its leases are released",
+    )
     http: HttpSettings = Field(default_factory=HttpSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
     otel_enabled: bool = Field(

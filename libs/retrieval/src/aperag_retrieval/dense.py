@@ -9,25 +9,29 @@ from typing import Any
 
 import numpy as np
 from pgvector.sqlalchemy import HALFVEC
-from sqlalchemy import REAL, ColumnElement, Float, String, bindparam, cast, delete, event, select, text, type_coerce
+from sqlalchemy import REAL, ColumnElement, Float, String, bindparam, cast, event, select, type_coerce
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from aperag_common.db.models import ChunkVector, StepKind
 from aperag_retrieval.ports import Candidate, IndexTarget, Vector, VectorQuery, VectorRow
 from aperag_retrieval.served import SURPLUS, candidates, kept, removal_of_other_generations, served
+from aperag_work.database import Connection, Statement, driver
 
 # One flat array of floats for all rows: encoding it costs a tenth of pgvector's text form.
-_WRITE = text("""
+_WRITE = Statement(
+    "write vectors",
+    """
     INSERT INTO chunk_vector (chunk_id, model, generation, document_id, collection_id, text_hash, embedding)
-    SELECT r.chunk_id, :model, r.generation, r.document_id, r.collection_id, r.text_hash,
-           CAST(f.flat[(r.n - 1) * CAST(:dimensions AS integer) + 1 : r.n * CAST(:dimensions AS integer)] AS halfvec)
-    FROM (SELECT CAST(:flat AS real[]) AS flat) f,
-         unnest(CAST(:chunk_ids AS text[]), CAST(:text_hashes AS text[]), CAST(:generations AS integer[]),
-                CAST(:document_ids AS text[]), CAST(:collection_ids AS text[]))
+    SELECT r.chunk_id, $1::text, r.generation, r.document_id, r.collection_id, r.text_hash,
+           CAST(f.flat[(r.n - 1) * $2::int + 1 : r.n * $2::int] AS halfvec)
+    FROM (SELECT $3::real[] AS flat) f,
+         unnest($4::text[], $5::text[], $6::int[], $7::text[], $8::text[])
              WITH ORDINALITY r(chunk_id, text_hash, generation, document_id, collection_id, n)
-    ON CONFLICT (chunk_id, model, generation) DO UPDATE SET embedding = excluded.embedding
-""")
+    ON CONFLICT (chunk_id, model, generation) DO UPDATE SET embedding = excluded.embedding RETURNING 1
+    """,
+)
+_REMOVE = Statement("remove vectors", "DELETE FROM chunk_vector WHERE document_id = $1 RETURNING 1")
 EF_SEARCH = 160
 """Candidates of the first round of an HNSW scan: what a fused search asks for, and a few that count no more."""
 REMEMBERED_MODELS = 256
@@ -90,21 +94,20 @@ def tune_connections(engine: AsyncEngine) -> None:
 class PgVectorIndex:
     """Whether a search is exact or by HNSW is the planner's choice: it knows how small the collection is."""
 
-    async def write(self, conn: AsyncConnection, model: str, rows: Sequence[VectorRow]) -> None:
+    async def write(self, conn: Connection | AsyncConnection, model: str, rows: Sequence[VectorRow]) -> None:
         if not rows:
             return
-        await conn.execute(
-            _WRITE,
-            {
-                "model": model,
-                "dimensions": rows[0].embedding.size,
-                "generations": [row.target.generation for row in rows],
-                "document_ids": [row.target.document_id for row in rows],
-                "collection_ids": [row.target.collection_id for row in rows],
-                "chunk_ids": [row.chunk_id for row in rows],
-                "text_hashes": [row.text_hash for row in rows],
-                "flat": np.stack([row.embedding for row in rows]).ravel().tolist(),
-            },
+        flat = np.stack([row.embedding for row in rows]).ravel()
+        await _WRITE.fetch(
+            await driver(conn),
+            model,
+            rows[0].embedding.size,
+            flat.tolist(),
+            [row.chunk_id for row in rows],
+            [row.text_hash for row in rows],
+            [row.target.generation for row in rows],
+            [row.target.document_id for row in rows],
+            [row.target.collection_id for row in rows],
         )
 
     async def reusable(self, conn: AsyncConnection, document_id: str, model: str) -> dict[str, Vector]:
@@ -116,11 +119,11 @@ class PgVectorIndex:
         rows = (await conn.execute(statement)).all()
         return {text_hash: np.asarray(embedding, np.float32) for text_hash, embedding in rows}
 
-    async def remove_stale(self, conn: AsyncConnection, targets: Sequence[IndexTarget]) -> None:
-        await conn.execute(_REMOVE_STALE, kept(targets))
+    async def remove_stale(self, conn: Connection | AsyncConnection, targets: Sequence[IndexTarget]) -> None:
+        await _REMOVE_STALE.fetch(await driver(conn), *kept(targets))
 
-    async def remove(self, conn: AsyncConnection, document_id: str) -> None:
-        await conn.execute(delete(ChunkVector).where(ChunkVector.document_id == document_id))
+    async def remove(self, conn: Connection | AsyncConnection, document_id: str) -> None:
+        await _REMOVE.fetch(await driver(conn), document_id)
 
     async def search(self, conn: AsyncConnection, query: VectorQuery, limit: int) -> list[Candidate]:
         statements = _statements(query.model, query.embedding.size)

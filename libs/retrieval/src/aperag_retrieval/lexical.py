@@ -9,7 +9,7 @@ from math import log
 from typing import Any
 
 from pgvector.sqlalchemy import SPARSEVEC
-from sqlalchemy import ColumnElement, Float, Integer, Text, bindparam, cast, delete, select, text, type_coerce
+from sqlalchemy import ColumnElement, Float, Integer, Text, bindparam, cast, select, type_coerce
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,6 +19,7 @@ from aperag_retrieval.analysis import Analyzer, term_id
 from aperag_retrieval.ports import Candidate, IndexTarget, TermQuery, TermRow
 from aperag_retrieval.served import SURPLUS, candidates, kept, removal_of_other_generations, served
 from aperag_retrieval.statistics import SMALL_COLLECTION, CollectionStatistics
+from aperag_work.database import Connection, Statement, driver
 
 K1 = 1.2
 B = 0.75
@@ -26,16 +27,18 @@ RARE_SHARE = 0.02
 LEAST_RARE_TERMS = 2
 MOST_QUERY_TERMS = 256
 
-_WRITE = text("""
+_WRITE = Statement(
+    "write terms",
+    """
     INSERT INTO chunk_term (chunk_id, generation, document_id, collection_id, length, terms, weights)
-    SELECT r.chunk_id, r.generation, r.document_id, r.collection_id, r.length,
-           CAST(r.terms AS integer[]), CAST(r.weights AS sparsevec)
-    FROM unnest(CAST(:chunk_ids AS text[]), CAST(:generations AS integer[]), CAST(:document_ids AS text[]),
-                CAST(:collection_ids AS text[]), CAST(:lengths AS integer[]), CAST(:terms AS text[]),
-                CAST(:weights AS text[])) r(chunk_id, generation, document_id, collection_id, length, terms, weights)
+    SELECT r.chunk_id, r.generation, r.document_id, r.collection_id, r.length, r.terms::int[], r.weights::sparsevec
+    FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::int[], $6::text[], $7::text[])
+        r(chunk_id, generation, document_id, collection_id, length, terms, weights)
     ON CONFLICT (chunk_id, generation) DO UPDATE
-    SET length = excluded.length, terms = excluded.terms, weights = excluded.weights
-""")
+    SET length = excluded.length, terms = excluded.terms, weights = excluded.weights RETURNING 1
+    """,
+)
+_REMOVE = Statement("remove terms", "DELETE FROM chunk_term WHERE document_id = $1 RETURNING 1")
 
 _REMOVE_STALE = removal_of_other_generations(ChunkTerm.__tablename__)
 
@@ -100,27 +103,25 @@ class PgFulltextIndex:
     async def average_length(self, conn: AsyncConnection, collection_id: str) -> float:
         return await self._statistics.average_length(conn, collection_id)
 
-    async def write(self, conn: AsyncConnection, rows: Sequence[TermRow]) -> None:
+    async def write(self, conn: Connection | AsyncConnection, rows: Sequence[TermRow]) -> None:
         if not rows:
             return
-        await conn.execute(
-            _WRITE,
-            {
-                "generations": [row.target.generation for row in rows],
-                "document_ids": [row.target.document_id for row in rows],
-                "collection_ids": [row.target.collection_id for row in rows],
-                "chunk_ids": [row.chunk_id for row in rows],
-                "lengths": [row.length for row in rows],
-                "terms": [f"{{{','.join(map(str, row.weights))}}}" for row in rows],
-                "weights": [sparse_text(row.weights) for row in rows],
-            },
+        await _WRITE.fetch(
+            await driver(conn),
+            [row.chunk_id for row in rows],
+            [row.target.generation for row in rows],
+            [row.target.document_id for row in rows],
+            [row.target.collection_id for row in rows],
+            [row.length for row in rows],
+            [f"{{{','.join(map(str, row.weights))}}}" for row in rows],
+            [sparse_text(row.weights) for row in rows],
         )
 
-    async def remove_stale(self, conn: AsyncConnection, targets: Sequence[IndexTarget]) -> None:
-        await conn.execute(_REMOVE_STALE, kept(targets))
+    async def remove_stale(self, conn: Connection | AsyncConnection, targets: Sequence[IndexTarget]) -> None:
+        await _REMOVE_STALE.fetch(await driver(conn), *kept(targets))
 
-    async def remove(self, conn: AsyncConnection, document_id: str) -> None:
-        await conn.execute(delete(ChunkTerm).where(ChunkTerm.document_id == document_id))
+    async def remove(self, conn: Connection | AsyncConnection, document_id: str) -> None:
+        await _REMOVE.fetch(await driver(conn), document_id)
 
     async def search(self, conn: AsyncConnection, query: TermQuery, limit: int) -> list[Candidate]:
         if not query.terms:

@@ -1,4 +1,4 @@
-"""What an index backend must offer: rows written inside the indexer's transaction, scores read by searches."""
+"""What an index backend must offer: rows written in the transaction that completes a job, scores read by searches."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aperag_work.database import Connection
 
 Vector = npt.NDArray[np.float32]
 
@@ -72,7 +74,7 @@ class Candidate:
 class VectorIndex(Protocol):
     """Embeddings; scores are cosine similarities."""
 
-    async def write(self, conn: AsyncConnection, model: str, rows: Sequence[VectorRow]) -> None:
+    async def write(self, conn: Connection, model: str, rows: Sequence[VectorRow]) -> None:
         """Of any number of documents; all of one length."""
         ...
 
@@ -80,11 +82,11 @@ class VectorIndex(Protocol):
         """Embeddings that the document already has, by text hash."""
         ...
 
-    async def remove_stale(self, conn: AsyncConnection, targets: Sequence[IndexTarget]) -> None:
+    async def remove_stale(self, conn: Connection, targets: Sequence[IndexTarget]) -> None:
         """What these documents have of other generations."""
         ...
 
-    async def remove(self, conn: AsyncConnection, document_id: str) -> None: ...
+    async def remove(self, conn: Connection, document_id: str) -> None: ...
 
     async def search(self, conn: AsyncConnection, query: VectorQuery, limit: int) -> list[Candidate]: ...
 
@@ -100,15 +102,15 @@ class FulltextIndex(Protocol):
         """Terms per chunk; a statistic, which may lag."""
         ...
 
-    async def write(self, conn: AsyncConnection, rows: Sequence[TermRow]) -> None:
+    async def write(self, conn: Connection, rows: Sequence[TermRow]) -> None:
         """Of any number of documents."""
         ...
 
-    async def remove_stale(self, conn: AsyncConnection, targets: Sequence[IndexTarget]) -> None:
+    async def remove_stale(self, conn: Connection, targets: Sequence[IndexTarget]) -> None:
         """What these documents have of other generations."""
         ...
 
-    async def remove(self, conn: AsyncConnection, document_id: str) -> None: ...
+    async def remove(self, conn: Connection, document_id: str) -> None: ...
 
     async def search(self, conn: AsyncConnection, query: TermQuery, limit: int) -> list[Candidate]: ...
 

@@ -1,4 +1,4 @@
-"""Truth: a row of an index counts once its step serves its generation and its document and collection live."""
+"""Truth: a row of an index counts once its generation is served and its document and collection live."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ from sqlalchemy import (
     Row,
     Select,
     Subquery,
-    TextClause,
     and_,
     bindparam,
     select,
-    text,
     type_coerce,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aperag_common.db.models import Chunk, Collection, CollectionStatus, Document, DocumentStep, StepKind
+from aperag_common.db.models import Chunk, Collection, CollectionStatus, Document, DocumentIndex, StepKind
 from aperag_retrieval.ports import Candidate, IndexTarget
+from aperag_work.database import Statement
 
 # Rows that no longer count are removed by the transaction that replaces them, so few stand between the best ones.
 SURPLUS = 32
@@ -32,7 +31,7 @@ def served(found: Subquery, kind: StepKind) -> Select[tuple[str, str, str, float
 
     The parameter ``chat_id`` says whose files count: one chat's, or with None those of no chat.
     """
-    counts = and_(DocumentStep.document_id.is_not(None), Document.id.is_not(None), Collection.id.is_not(None))
+    counts = and_(DocumentIndex.document_id.is_not(None), Document.id.is_not(None), Collection.id.is_not(None))
     return (
         select(
             found.c.chunk_id,
@@ -42,7 +41,7 @@ def served(found: Subquery, kind: StepKind) -> Select[tuple[str, str, str, float
             counts.label("counts"),
         )
         .join(Chunk, Chunk.id == found.c.chunk_id)
-        .outerjoin(DocumentStep, _serves(found, kind))
+        .outerjoin(DocumentIndex, _serves(found, kind))
         .outerjoin(
             Document,
             and_(
@@ -66,25 +65,25 @@ async def candidates(
     return [Candidate(row[0], row[1], row[2], row[3]) for row in rows if row[4]], len(rows)
 
 
-def removal_of_other_generations(table: str) -> TextClause:
-    """Of ``documents``, keeping of each the one of ``generations`` at its place."""
-    return text(
+def removal_of_other_generations(table: str) -> Statement:
+    """Of documents ($1), keeping of each the one of the generations ($2) at its place."""
+    return Statement(
+        f"remove stale rows of {table}",
         f"""
-        DELETE FROM {table} r
-        USING unnest(CAST(:documents AS text[]), CAST(:generations AS int[])) AS kept(document_id, generation)
-        WHERE r.document_id = kept.document_id AND r.generation <> kept.generation
-        """
+        DELETE FROM {table} r USING unnest($1::text[], $2::int[]) AS kept(document_id, generation)
+        WHERE r.document_id = kept.document_id AND r.generation <> kept.generation RETURNING 1
+        """,
     )
 
 
-def kept(targets: Sequence[IndexTarget]) -> dict[str, Any]:
-    """The parameters of such a removal."""
-    return {"documents": [t.document_id for t in targets], "generations": [t.generation for t in targets]}
+def kept(targets: Sequence[IndexTarget]) -> tuple[list[str], list[int]]:
+    """The arguments of such a removal."""
+    return [t.document_id for t in targets], [t.generation for t in targets]
 
 
 def _serves(found: Subquery, kind: StepKind) -> ColumnElement[bool]:
     return and_(
-        DocumentStep.document_id == found.c.document_id,
-        DocumentStep.kind == kind.value,
-        DocumentStep.served_generation == found.c.generation,
+        DocumentIndex.document_id == found.c.document_id,
+        DocumentIndex.kind == kind.value,
+        DocumentIndex.served_generation == found.c.generation,
     )

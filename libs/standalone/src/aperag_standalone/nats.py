@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import nkeys
 
 from aperag_common.bus.permissions import permissions_for
-from aperag_common.bus.topology import Service
+from aperag_common.services import Service
 from aperag_standalone import files, ports, process
 from aperag_standalone.errors import StartFailed
 from aperag_standalone.server import LocalServer

@@ -11,8 +11,8 @@ from typing import ClassVar
 
 import psutil
 
-from aperag_common.bus.topology import Service
 from aperag_common.db import grants
+from aperag_common.services import Service
 from aperag_standalone import files, ports, process, unprivileged
 from aperag_standalone.errors import StandaloneError, StartFailed
 from aperag_standalone.server import LocalServer

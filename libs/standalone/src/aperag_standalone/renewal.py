@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from aperag_common.bus.topology import Service
 from aperag_common.db import grants
+from aperag_common.services import Service
 from aperag_standalone import files
 from aperag_standalone.errors import NotRunning, StandaloneError
 from aperag_standalone.home import replaced

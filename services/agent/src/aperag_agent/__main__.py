@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from aperag_agent.app import serve
 from aperag_agent.settings import Settings
+from aperag_common.process import run_process
 
 if __name__ == "__main__":
-    asyncio.run(serve(Settings()))
+    run_process(serve(Settings()))

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from aperag_agent.completions.resolve import Completions
 from aperag_agent.gateway.searches import connect
 from aperag_agent.turns.handlers import TurnRuns
+from aperag_agent.turns.repository import lock, write_ends
 from aperag_common.bus import subjects
-from aperag_common.bus.worker import Worker, make_broker
-from aperag_common.events.commands import RunTurn
 from aperag_common.health import HealthServer
+from aperag_common.jobs.declared import TURN
 from aperag_common.live.sender import Sender
 from aperag_common.process import until_stopped
-from aperag_common.runtime import Runtime, open_runtime
 from aperag_common.templates.rendering import Templates
-from aperag_common.work.driven import DrivenRows
-from aperag_common.work.failures import record_poison
-from aperag_common.work.policy import WorkPolicy
-from aperag_common.work.presence import present
 from aperag_models.catalog import Models
+from aperag_work.heartbeat import present
+from aperag_work.runtime import Runtime, open_runtime
 
 if TYPE_CHECKING:
     import httpx
@@ -34,10 +30,9 @@ SERVICE = "agent"
 def make_runs(
     runtime: Runtime, settings: Settings, catalog: Models, sender: Sender, gateway: httpx.AsyncClient, flows: Templates
 ) -> TurnRuns:
-    policy = WorkPolicy.of(settings.work)
-    rows = DrivenRows(runtime.engine, runtime.courier, policy, runtime.metrics, runtime.instance, source=SERVICE)
     return TurnRuns(
-        rows=rows,
+        engine=runtime.engine,
+        metrics=runtime.metrics,
         sender=sender,
         completions=Completions(catalog),
         limits=settings.limits,
@@ -48,17 +43,6 @@ def make_runs(
     )
 
 
-def make_worker(runtime: Runtime, settings: Settings, runs: TurnRuns) -> Worker:
-    async def run_turn(command: RunTurn) -> None:
-        await runs.handle(command)
-
-    poison = partial(record_poison, runtime.engine, runtime.metrics)
-    beat = settings.work.beat.total_seconds()
-    worker = Worker(make_broker(settings.nats.url), runtime.bus, runtime.metrics, poison, beat=beat)
-    worker.subscribe("agent-turn", run_turn, slots=settings.turns_at_once)
-    return worker
-
-
 async def serve(settings: Settings) -> None:
     """Runs until SIGTERM, then gives back what it holds: another agent begins these turns anew."""
     async with open_runtime(settings, service=SERVICE) as runtime:
@@ -66,7 +50,9 @@ async def serve(settings: Settings) -> None:
         sender = Sender(runtime.bus.nc)
         gateway, templates = connect(settings.api_url), Templates(most_waiting=None, processes=2)
         runs = make_runs(runtime, settings, models, sender, gateway, templates)
-        worker = make_worker(runtime, settings, runs)
+        engine = runtime.job_engine(settings)
+        engine.handle(TURN, runs.run, write=write_ends, lock=lock, slots=settings.turns_at_once)
+        worker = runtime.worker(engine)
 
         async def on_cancel(message: Msg) -> None:
             runs.cancel(subjects.parse_live_turn(message.subject)[0])
@@ -75,10 +61,12 @@ async def serve(settings: Settings) -> None:
         runtime.health.add("consumers", worker.moving)
         server = HealthServer(settings.http, runtime.health, runtime.metrics)
         await server.start()
+        await engine.start(predecessor=settings.predecessor)
         await worker.start()
         async with present(runtime.engine, SERVICE, runtime.instance, worker.loads):
             await until_stopped()
         await worker.stop()
+        await engine.stop()
         await sender.close()
         await gateway.aclose()
         await templates.close()

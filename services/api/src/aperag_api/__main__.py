@@ -7,10 +7,10 @@ import asyncio
 from aperag_api.app import make_app, open_gateway
 from aperag_api.settings import Settings
 from aperag_common.health import HttpServer
-from aperag_common.process import until_stopped
-from aperag_common.runtime import open_runtime
-from aperag_common.work.presence import present
+from aperag_common.process import run_process, until_stopped
 from aperag_retrieval.embedding import InProcessEmbedder
+from aperag_work.heartbeat import present
+from aperag_work.runtime import open_runtime
 
 
 async def serve(settings: Settings) -> None:
@@ -32,4 +32,4 @@ async def serve(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(Settings()))
+    run_process(serve(Settings()))

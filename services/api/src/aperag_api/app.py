@@ -53,10 +53,10 @@ from aperag_common.objects import LocalObjectStore
 from aperag_common.telemetry import init_fastapi_instrumentation
 from aperag_common.telemetry.tracing import collector
 from aperag_common.templates.rendering import Templates
-from aperag_common.work.policy import WorkPolicy
 from aperag_models.catalog import Models
 from aperag_models.keys import vault_of
 from aperag_retrieval.embedding import EmbeddersBesideLocal, InProcessEmbedder
+from aperag_work.policy import WorkPolicy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -65,8 +65,8 @@ if TYPE_CHECKING:
 
     from aperag_api.searches.reranking import SearchModels
     from aperag_api.settings import Settings
-    from aperag_common.runtime import Runtime
     from aperag_retrieval.embedding import Embedder
+    from aperag_work.runtime import Runtime
 
 
 @asynccontextmanager
@@ -132,7 +132,7 @@ def _assemble(
     runtime: Runtime, settings: Settings, embedder: Embedder, models: SearchModels, completions: Models
 ) -> Gateway:
     secret, hasher, vault = _secrets(settings)
-    engine, bus, courier, first_due = runtime.engine, runtime.bus, runtime.courier, settings.work.first_due
+    engine, bus, dispatcher, first_due = runtime.engine, runtime.bus, runtime.dispatcher, settings.work.first_due
     fanout = Fanout(settings.event_buffer)
     feed = Feed(bus, engine, fanout)
     outside = open_web(settings.web, settings.outbound)
@@ -144,9 +144,9 @@ def _assemble(
         authenticator=Authenticator(engine, hasher, settings.key_touched_every),
         feed=feed,
         api_keys=ApiKeyService(engine, hasher),
-        collections=CollectionService(engine, courier, first_due, vault, embedding_models(engine, embedder, models)),
+        collections=CollectionService(engine, dispatcher, first_due, vault, embedding_models(engine, embedder, models)),
         contents=ContentService(engine, LocalObjectStore(settings.objects.directory)),
-        dead_letters=DeadLetterService(engine, courier, settings.work, settings.interactive_documents),
+        dead_letters=DeadLetterService(engine, dispatcher, settings.work, settings.interactive_documents),
         events=EventService(engine, bus, feed, fanout, settings.event_heartbeat),
         identity=open_identity(runtime, settings, secret),
         installation=InstallationService(engine, vault, MinerU(outside.client, settings.mineru_url)),
@@ -161,10 +161,10 @@ def _assemble(
         searches=searches_,
         sharing=SharingService(engine),
         spans=SpanIntake(runtime.telemetry, settings.traces_token),
-        summaries=SummaryService(engine, courier, first_due),
-        tasks=TaskService(engine, courier, first_due),
+        summaries=SummaryService(engine, dispatcher, first_due),
+        tasks=TaskService(engine, dispatcher, first_due),
         timelines=_timelines(runtime, settings),
-        timers=TimerService(engine, courier.publisher),
+        timers=TimerService(engine, dispatcher.publisher),
         traces=TraceService(engine, bus),
         web=outside,
     )

@@ -14,7 +14,7 @@ from aperag_api.apikeys import repository
 from aperag_api.reading import reading
 from aperag_api.sessions.cookies import COOKIE
 from aperag_api.sessions.origins import same_origin
-from aperag_api.turns.credentials import TurnLease, find_lease, parse_turn_lease
+from aperag_api.turns.credentials import TurnCredential, find_holder, parse_turn_credential
 from aperag_common import errors
 from aperag_common.auth.keys import KeyHasher, is_api_key
 
@@ -93,7 +93,7 @@ def effective_role(role: Role, scope: Scope, *, some_collections: bool) -> Role:
 
 @dataclass(frozen=True, slots=True)
 class Authenticator:
-    """Finds the caller of a key or of a turn's lease; ``last_used_at`` of a key is written at first use, then every ``touched_every``.
+    """Finds the caller of a key or of a turn's credential; ``last_used_at`` of a key is written at first use, then every ``touched_every``.
 
     Nothing is remembered between requests, so a key that is revoked here is revoked on every replica.
     """
@@ -103,8 +103,8 @@ class Authenticator:
     touched_every: timedelta
 
     async def caller_of(self, key: str) -> Caller | None:
-        if (lease := parse_turn_lease(key)) is not None:
-            return await self._holder_of(lease)
+        if (credential := parse_turn_credential(key)) is not None:
+            return await self._holder_of(credential)
         if not is_api_key(key):
             return None
         hashes = self.hasher.candidates(key)
@@ -126,17 +126,17 @@ class Authenticator:
             collection_ids=collections,
         )
 
-    async def _holder_of(self, lease: TurnLease) -> Caller | None:
+    async def _holder_of(self, credential: TurnCredential) -> Caller | None:
         """An agent, for as long as it holds the turn: it reads what the turn's asker may read, and changes nothing."""
         async with reading(self.engine) as conn:
-            found = await find_lease(conn, lease)
+            found = await find_holder(conn, credential)
         if found is None:
             return None
         return Caller(
             user_id=found.owner,
             username=found.username,
             role=Role.RO,
-            credential=Credential(CredentialKind.TURN, lease.turn_id),
+            credential=Credential(CredentialKind.TURN, credential.turn_id),
             scope=Scope.READ,
             collection_ids=None if found.collection_ids is None else frozenset(found.collection_ids),
             chat_id=found.chat_id,

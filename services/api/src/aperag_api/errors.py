@@ -91,7 +91,8 @@ async def _on_expected(request: Request, exc: Exception) -> Response:
 
 
 async def _on_database(request: Request, exc: Exception) -> Response:
-    if isinstance(exc, DBAPIError) and str(getattr(exc.orig, "sqlstate", "")).startswith(_DATA_EXCEPTION):
+    cause = exc.orig if isinstance(exc, DBAPIError) else exc
+    if str(getattr(cause, "sqlstate", "")).startswith(_DATA_EXCEPTION):
         return await _on_unstorable(request, exc)
     log.error("request.database_error", path=_path(request), error=repr(exc))
     failure = Failure(500, "DATABASE_ERROR", 1050, "The database did not answer", retryable=True)

@@ -25,7 +25,7 @@ from aperag_common.outbound.client import OutboundClient
 if TYPE_CHECKING:
     from aperag_api.settings import Settings
     from aperag_common.auth.installation import InstallationSecret
-    from aperag_common.runtime import Runtime
+    from aperag_work.runtime import Runtime
 
 USER_AGENT = "ApeRAG"
 
@@ -62,7 +62,7 @@ def open_identity(runtime: Runtime, settings: Settings, secret: InstallationSecr
         sessions=sessions,
         logins=Logins(engine, sessions, passwords, throttle),
         users=UserService(
-            engine, runtime.courier, hasher, passwords, throttle, settings.register_mode, settings.work.first_due
+            engine, runtime.dispatcher, hasher, passwords, throttle, settings.register_mode, settings.work.first_due
         ),
         invitations=InvitationService(engine, Vault.of(secret.current, secret.previous), settings.invitation_lifetime),
         oauth=OAuthService(

@@ -8,74 +8,72 @@ from typing import TYPE_CHECKING
 
 from aperag_common import errors
 from aperag_common.bus import subjects
-from aperag_common.bus.worker import Worker, make_broker
-from aperag_common.events.commands import BuildIndex, ParseDocument, RemoveDocument, RemoveIndex, SummarizeCollection
+from aperag_common.db.models import StepKind
 from aperag_common.health import HealthServer
-from aperag_common.objects import LocalObjectStore
+from aperag_common.jobs.declared import COLLECTION_SUMMARY, INDEXES, PARSE
+from aperag_common.jobs.kind import Wanted
+from aperag_common.objects import LocalObjectStore, ObjectStore
 from aperag_common.pool import ProcessPool
 from aperag_common.process import until_stopped
-from aperag_common.runtime import Runtime, open_runtime
-from aperag_common.work.claims import Claims
-from aperag_common.work.driven import DrivenRows
-from aperag_common.work.failures import record_poison
-from aperag_common.work.policy import WorkPolicy
-from aperag_common.work.presence import present
 from aperag_indexer.adapters.kreuzberg import KreuzbergParser, ReadLimits
 from aperag_indexer.adapters.warm import load
-from aperag_indexer.indexing.handlers import FulltextStep, VectorStep
-from aperag_indexer.parsing.handlers import ParseStep
-from aperag_indexer.removal.handlers import RemoveStep
+from aperag_indexer.indexing.handlers import BuildFulltext, BuildVectors
+from aperag_indexer.parsing.handlers import Parse
+from aperag_indexer.removal.handlers import RemoveDocument, RemoveIndex
 from aperag_indexer.settings import Settings
-from aperag_indexer.summarizing.handlers import SummarizeStep
+from aperag_indexer.summarizing.handlers import Summarize
 from aperag_indexer.summarizing.leads import ExtractiveSummarizer
 from aperag_models.catalog import Models
 from aperag_retrieval.chunking import ChunkDraft, ChunkPolicy, ParsedDocument, chunk_document
 from aperag_retrieval.dense import PgVectorIndex
 from aperag_retrieval.embedding import EmbeddersBesideLocal, LocalEmbedder
 from aperag_retrieval.lexical import PgFulltextIndex
+from aperag_work.engine import Engine
+from aperag_work.heartbeat import present
+from aperag_work.runtime import Runtime, open_runtime
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
     from aperag_retrieval.embedding import Embedders
+    from aperag_retrieval.ports import FulltextIndex, VectorIndex
 
 SERVICE = "indexer"
 
 
-def make_worker(runtime: Runtime, settings: Settings, claims: Claims, pool: ProcessPool, models: Embedders) -> Worker:
-    """One consume loop per step."""
+def make_engine(runtime: Runtime, settings: Settings, pool: ProcessPool, models: Embedders) -> Engine:
+    """Every kind of job that this service works on, with its handler."""
+    engine = runtime.job_engine(settings)
     objects = LocalObjectStore(settings.objects.directory)
-    vectors, fulltext = PgVectorIndex(), PgFulltextIndex()
+    vector_index, fulltext_index = PgVectorIndex(), PgFulltextIndex()
+    vectors = BuildVectors(runtime.engine, vector_index, EmbeddersBesideLocal(LocalEmbedder(pool), models))
+    fulltext = BuildFulltext(runtime.engine, fulltext_index)
+    summarize = Summarize(ExtractiveSummarizer(), SERVICE)
+    parse = make_parse(runtime, settings, pool, objects)
+    slots = settings.slots
+    engine.handle(PARSE, parse.run, write=parse.write, slots=slots.parse)
+    engine.handle(INDEXES[StepKind.VECTOR], vectors.run, write=vectors.write, slots=slots.vector)
+    engine.handle(INDEXES[StepKind.FULLTEXT], fulltext.run, write=fulltext.write, slots=slots.fulltext)
+    engine.handle(COLLECTION_SUMMARY, summarize.run, write=summarize.write, lock=summarize.lock, slots=slots.summarize)
+    remove = RemoveDocument(objects)
+    engine.handle(PARSE, remove.run, wanted=Wanted.ABSENT, write=remove.write, slots=slots.remove)
+    indexes: dict[StepKind, VectorIndex | FulltextIndex] = {
+        StepKind.VECTOR: vector_index,
+        StepKind.FULLTEXT: fulltext_index,
+    }
+    for kind, backend in indexes.items():
+        gone = RemoveIndex(backend)
+        engine.handle(INDEXES[kind], gone.run, wanted=Wanted.ABSENT, write=gone.write, slots=slots.remove)
+    return engine
+
+
+def make_parse(runtime: Runtime, settings: Settings, pool: ProcessPool, objects: ObjectStore) -> Parse:
     bounds = settings.parse
     limits = ReadLimits(bounds.unpacked, bounds.pixels, bounds.recognised_pages, bounds.memory)
     parser = KreuzbergParser(pool, timeout=bounds.timeout, limits=limits)
     policy = ChunkPolicy(settings.chunks.size, settings.chunks.overlap)
-    parse = ParseStep(claims, objects, parser, policy, partial(_chunk, pool, bounds.timeout.total_seconds()))
-    vector = VectorStep(claims, vectors, EmbeddersBesideLocal(LocalEmbedder(pool), models))
-    fulltext_step = FulltextStep(claims, fulltext)
-    remove = RemoveStep(claims, objects, vectors, fulltext)
-
-    async def parse_document(command: ParseDocument) -> None:
-        await parse.handle(command)
-
-    async def build_vector_index(command: BuildIndex) -> None:
-        await vector.handle(command)
-
-    async def build_fulltext_index(command: BuildIndex) -> None:
-        await fulltext_step.handle(command)
-
-    async def remove_step(command: RemoveDocument | RemoveIndex) -> None:
-        await remove.handle(command)
-
-    poison = partial(record_poison, runtime.engine, runtime.metrics)
-    beat = settings.work.beat.total_seconds()
-    worker = Worker(make_broker(settings.nats.url), runtime.bus, runtime.metrics, poison, beat=beat)
-    worker.subscribe("indexer-parse", parse_document, slots=settings.slots.parse)
-    worker.subscribe("indexer-vector", build_vector_index, slots=settings.slots.vector)
-    worker.subscribe("indexer-fulltext", build_fulltext_index, slots=settings.slots.fulltext)
-    worker.subscribe("indexer-remove", remove_step, slots=settings.slots.remove)
-    subscribe_summaries(worker, runtime, settings)
-    return worker
+    chunk = partial(_chunk, pool, bounds.timeout.total_seconds())
+    return Parse(runtime.engine, objects, parser, policy, chunk)
 
 
 async def _chunk(pool: ProcessPool, seconds: float, document: ParsedDocument, policy: ChunkPolicy) -> list[ChunkDraft]:
@@ -86,39 +84,29 @@ async def _chunk(pool: ProcessPool, seconds: float, document: ParsedDocument, po
         raise errors.CorruptDocument(message) from err
 
 
-def subscribe_summaries(worker: Worker, runtime: Runtime, settings: Settings) -> None:
-    policy = WorkPolicy.of(settings.work)
-    rows = DrivenRows(runtime.engine, runtime.courier, policy, runtime.metrics, runtime.instance, source=SERVICE)
-    summarize = SummarizeStep(rows, ExtractiveSummarizer())
-
-    async def summarize_collection(command: SummarizeCollection) -> None:
-        await summarize.handle(command)
-
-    worker.subscribe("indexer-summarize", summarize_collection, slots=settings.slots.summarize)
-
-
 async def serve(settings: Settings) -> None:
     """Runs until SIGTERM, then finishes or gives back what it holds."""
     async with open_runtime(settings, service=SERVICE) as runtime:
-        policy = WorkPolicy.of(settings.work)
-        claims = Claims(runtime.engine, runtime.courier, policy, runtime.metrics, runtime.instance)
         pool = ProcessPool(settings.pool.workers, idle_seconds=settings.pool.idle.total_seconds())
         models = Models.of(runtime.engine, settings)
-        worker = make_worker(runtime, settings, claims, pool, models)
+        engine = make_engine(runtime, settings, pool, models)
+        worker = runtime.worker(engine)
 
         async def on_cancel(message: Msg) -> None:
-            claims.cancel_task(subjects.parse_cancel_task(message.subject))
+            engine.cancel_task(subjects.parse_cancel_task(message.subject))
 
         await runtime.bus.nc.subscribe(subjects.ALL_TASK_CANCELS, cb=on_cancel)
         runtime.health.add("consumers", worker.moving)
         server = HealthServer(settings.http, runtime.health, runtime.metrics)
         await server.start()
+        await engine.start(predecessor=settings.predecessor)
         await worker.start()
         warming = asyncio.create_task(pool.run(load))
         async with present(runtime.engine, SERVICE, runtime.instance, worker.loads):
             await until_stopped()
         warming.cancel()
         await worker.stop()
+        await engine.stop()
         await models.close()
         await pool.close()
         await server.stop()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 from aperag_common import logs
 from aperag_common.health import Health, HttpServer
 from aperag_common.metrics import Metrics
-from aperag_common.process import instance_of, until_stopped
+from aperag_common.process import instance_of, run_process, until_stopped
 from aperag_common.telemetry import Gateway as SpanGateway
 from aperag_common.telemetry import Telemetry
 from aperag_mcp.app import make_app, make_server
@@ -75,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m aperag_mcp", description=__doc__)
     parser.add_argument("--stdio", action="store_true", help="speak on standard input and output")
     arguments = parser.parse_args()
-    asyncio.run((converse if arguments.stdio else serve)(Settings()))
+    run_process((converse if arguments.stdio else serve)(Settings()))
 
 
 if __name__ == "__main__":

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
+from aperag_common.process import run_process
 from aperag_reconciler.app import serve
 from aperag_reconciler.settings import Settings
 
 if __name__ == "__main__":
-    asyncio.run(serve(Settings()))
+    run_process(serve(Settings()))

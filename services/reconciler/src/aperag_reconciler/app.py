@@ -5,61 +5,55 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from functools import partial
-from typing import TYPE_CHECKING
 
 from nats.errors import Error as NatsError
 
 from aperag_common.bus import subjects
-from aperag_common.bus.worker import Worker, make_broker
+from aperag_common.bus.worker import Worker
 from aperag_common.db.models import Lane
 from aperag_common.events.advisories import Advisory
-from aperag_common.events.commands import PurgeCollection, PurgeUser
 from aperag_common.events.ticks import Tick, TimerName
 from aperag_common.health import HealthServer
+from aperag_common.jobs.declared import COLLECTION_PURGE, USER_PURGE
+from aperag_common.jobs.kind import Wanted
 from aperag_common.objects import LocalObjectStore
 from aperag_common.process import until_stopped
-from aperag_common.runtime import Runtime, open_runtime
 from aperag_common.tasks import end_tasks
-from aperag_common.work.driven import DrivenRows
-from aperag_common.work.failures import record_poison
-from aperag_common.work.opening import Pace
-from aperag_common.work.policy import WorkPolicy
-from aperag_common.work.presence import present
 from aperag_reconciler.advisories.handlers import Advisories
 from aperag_reconciler.backlog.observe import Backlog
 from aperag_reconciler.evaluations.reconcile import Evaluations
 from aperag_reconciler.gc.collect import Collect
-from aperag_reconciler.outbox.sweep import OutboxSweep
 from aperag_reconciler.purge.purge import Purge
-from aperag_reconciler.redrive.redrive import Redrive
-from aperag_reconciler.release.release import FairRelease, Waker
 from aperag_reconciler.settings import Settings
 from aperag_reconciler.summaries.emit import Summaries
 from aperag_reconciler.switches.reconcile import Switches
 from aperag_reconciler.timers.clockwork import Clockwork, Timer
 from aperag_reconciler.topology.keeper import TopologyKeeper
 from aperag_reconciler.users.purge import UserPurge
-
-if TYPE_CHECKING:
-    from nats.aio.msg import Msg
+from aperag_reconciler.waking.waker import Waker
+from aperag_work.engine import Engine
+from aperag_work.heartbeat import present
+from aperag_work.opening import Pace
+from aperag_work.policy import WorkPolicy
+from aperag_work.redrive import Redrive
+from aperag_work.release import FairRelease
+from aperag_work.runtime import Runtime, open_runtime
+from aperag_work.sweep import OutboxSweep
 
 SERVICE = "reconciler"
 ADVISORY_SLOTS = 2
-PURGE_SLOTS = 2
-USER_PURGE_SLOTS = 1
 TICK_SLOTS = len(TimerName)
 """No timer waits for another one's long run."""
 
 
-def make_timers(runtime: Runtime, settings: Settings, release: FairRelease) -> dict[str, Timer]:
-    policy = WorkPolicy.of(settings.work)
-    redrive = Redrive(runtime.engine, runtime.courier, policy)
-    sweep = OutboxSweep(runtime.engine, runtime.courier)
+def make_timers(runtime: Runtime, settings: Settings, redrive: Redrive, release: FairRelease) -> dict[str, Timer]:
+    first_due = settings.work.first_due
+    sweep = OutboxSweep(runtime.database, runtime.dispatcher)
     collect = Collect(runtime.engine, LocalObjectStore(settings.objects.directory), settings.retention)
-    summaries = Summaries(runtime.engine, runtime.courier, policy.first_due, settings.summaries)
+    summaries = Summaries(runtime.engine, runtime.dispatcher, first_due, settings.summaries)
     evaluations = Evaluations(runtime.engine, runtime.metrics, settings.evaluations.stuck_after)
-    pace = Pace(Lane.BULK, settings.work.in_flight_per_owner, policy.first_due)
-    switches = Switches(runtime.engine, runtime.courier, pace, settings.switches.grace)
+    pace = Pace(Lane.BULK, settings.work.in_flight_per_owner, first_due)
+    switches = Switches(runtime.engine, runtime.dispatcher, pace, settings.switches.grace)
 
     async def reconcile_indexes() -> None:
         await redrive.run()
@@ -77,61 +71,57 @@ def make_timers(runtime: Runtime, settings: Settings, release: FairRelease) -> d
     return {timer.name: timer for timer in timers}
 
 
-def make_worker(runtime: Runtime, settings: Settings, clockwork: Clockwork) -> Worker:
-    policy = WorkPolicy.of(settings.work)
-    rows = DrivenRows(runtime.engine, runtime.courier, policy, runtime.metrics, runtime.instance, source=SERVICE)
-    purge = Purge(rows, LocalObjectStore(settings.objects.directory))
-    users = UserPurge(rows, LocalObjectStore(settings.objects.directory), policy.first_due)
+def make_engine(runtime: Runtime, settings: Settings) -> Engine:
+    """The jobs that this service works on itself."""
+    objects = LocalObjectStore(settings.objects.directory)
+    engine = runtime.job_engine(settings)
+    purge = Purge(objects)
+    users = UserPurge(objects, settings.work.first_due, SERVICE)
+    engine.handle(COLLECTION_PURGE, purge.run, wanted=Wanted.ABSENT, write=purge.write)
+    engine.handle(USER_PURGE, users.run, wanted=Wanted.ABSENT)
+    return engine
+
+
+def make_worker(runtime: Runtime, engine: Engine, clockwork: Clockwork) -> Worker:
     advisories = Advisories(runtime.engine, runtime.bus, runtime.metrics)
-
-    async def keep_advisory(advisory: Advisory) -> None:
-        await advisories.keep(advisory)
-
-    async def purge_collection(command: PurgeCollection) -> None:
-        await purge.handle(command)
-
-    async def purge_user(command: PurgeUser) -> None:
-        await users.handle(command)
-
-    async def run_timer(tick: Tick) -> None:
-        await clockwork.run(tick)
-
-    poison = partial(record_poison, runtime.engine, runtime.metrics)
-    beat = policy.beat.total_seconds()
-    worker = Worker(make_broker(settings.nats.url), runtime.bus, runtime.metrics, poison, beat=beat)
-    worker.subscribe("reconciler-advisory", keep_advisory, slots=ADVISORY_SLOTS)
-    worker.subscribe("reconciler-purge", purge_collection, slots=PURGE_SLOTS)
-    worker.subscribe("reconciler-user-purge", purge_user, slots=USER_PURGE_SLOTS)
-    worker.subscribe("reconciler-tick", run_timer, slots=TICK_SLOTS)
+    worker = runtime.worker(engine)
+    worker.subscribe("reconciler-advisory", Advisory, advisories.keep, slots=ADVISORY_SLOTS)
+    worker.subscribe("reconciler-tick", Tick, clockwork.run, slots=TICK_SLOTS)
     return worker
+
+
+async def on_change(redrive: Redrive, release: FairRelease) -> None:
+    """A job has ended, or a process has died: what is due, and what has a place now."""
+    await redrive.run_due()
+    await release.run()
 
 
 async def serve(settings: Settings) -> None:
     """Runs until SIGTERM."""
     async with open_runtime(settings, service=SERVICE) as runtime, asyncio.TaskGroup() as background:
-        release = FairRelease(
-            runtime.engine, runtime.courier, WorkPolicy.of(settings.work), settings.work.in_flight_per_owner
-        )
-        timers = make_timers(runtime, settings, release)
+        policy = WorkPolicy.of(settings.work)
+        redrive = Redrive(runtime.database, runtime.dispatcher, policy)
+        release = FairRelease(runtime.database, runtime.dispatcher, policy, settings.work.in_flight_per_owner)
+        timers = make_timers(runtime, settings, redrive, release)
         clockwork = Clockwork(
-            runtime.engine, runtime.courier.publisher, runtime.metrics, timers, instance=runtime.instance
+            runtime.engine, runtime.dispatcher.publisher, runtime.metrics, timers, instance=runtime.instance
         )
-        worker = make_worker(runtime, settings, clockwork)
+        engine = make_engine(runtime, settings)
+        worker = make_worker(runtime, engine, clockwork)
         period = settings.timers.topology.total_seconds()
-        keeper = TopologyKeeper(runtime.bus, runtime.engine, runtime.courier, period=period)
-        waker = Waker(release)
-
-        async def on_wake(_: Msg) -> None:
-            waker.wake()
+        keeper = TopologyKeeper(runtime.bus, runtime.engine, runtime.dispatcher, redrive, period=period)
+        waker = Waker(partial(on_change, redrive, release))
 
         runtime.health.add("topology", keeper.problem)
+        runtime.health.add("streams", keeper.difference, critical=False)
         runtime.health.add("consumers", worker.moving)
         server = HealthServer(settings.http, runtime.health, runtime.metrics)
         await server.start()
         # A queue group: one of the replicas answers a wake.
-        woken = await runtime.bus.nc.subscribe(subjects.wake(SERVICE), queue=SERVICE, cb=on_wake)
+        woken = await runtime.bus.nc.subscribe(subjects.wake(SERVICE), queue=SERVICE, cb=waker.on_wake)
         tasks = [background.create_task(keeper.run()), background.create_task(waker.run())]
         await keeper.applied.wait()
+        await engine.start(predecessor=settings.predecessor)
         await worker.start()
         backlog = Backlog(runtime.bus, runtime.engine, runtime.metrics)
         tasks.append(background.create_task(backlog.run(settings.timers.reconcile_indexes.total_seconds())))
@@ -142,4 +132,5 @@ async def serve(settings: Settings) -> None:
         with contextlib.suppress(NatsError):
             await woken.unsubscribe()
         await worker.stop()
+        await engine.stop()
         await server.stop()

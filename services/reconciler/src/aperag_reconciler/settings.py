@@ -12,7 +12,7 @@ from aperag_common.settings import Block, ServiceSettings
 class TimerSettings(Block):
     """Periods of the timers; a tick is dropped while an earlier one is unconsumed."""
 
-    reconcile_indexes: timedelta = Field(timedelta(seconds=10), description="re-drive, release and stuck checks")
+    reconcile_indexes: timedelta = Field(timedelta(seconds=10), description="redrive, release and stuck checks")
     outbox: timedelta = Field(timedelta(seconds=5), description="relay of events that a crash left behind")
     collection_gc: timedelta = Field(timedelta(seconds=600), description="expiry, tombstones, orphans, retention")
     reconcile_collection_summaries: timedelta = Field(
@@ -42,6 +42,19 @@ class RetentionSettings(Block):
     audit_log: timedelta = Field(timedelta(days=90), description="who changed what is kept this long")
     idempotency_record: timedelta = Field(
         timedelta(hours=24), description="answers are kept this long for requests repeated under an Idempotency-Key"
+    )
+    open_dead_letter: timedelta | None = Field(
+        timedelta(days=365), description="dead letters that nobody requeued are kept this long; none = for ever"
+    )
+    search_history: timedelta | None = Field(
+        timedelta(days=90), description="searches in a user's history are kept this long; none = for ever"
+    )
+    turn: timedelta | None = Field(None, description="answered questions are kept this long; none = for ever")
+    chat: timedelta | None = Field(
+        None, description="chats without files that nobody has used for this long are removed; none = never"
+    )
+    api_key: timedelta | None = Field(
+        timedelta(days=90), description="revoked API keys are kept this long for the audit log; none = for ever"
     )
     unseen: timedelta = Field(
         timedelta(days=1), description="processes and timers not seen for this long are forgotten"

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 import pytest
 from typer.testing import CliRunner
 
-from aperag_common.testing.stack import Stack, running
 from aperag_standalone.cli.app import app
+from aperag_testing.stack import Stack, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aperag_common.testing.waiting import until
 from aperag_standalone.cli.exits import Exit
+from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from aperag_common.testing.waiting import until
 from aperag_standalone.cli.exits import Exit
+from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,9 +10,9 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from aperag_common.testing.waiting import until
 from aperag_standalone.cli.app import app
 from aperag_standalone.cli.exits import Exit
+from aperag_testing.waiting import until
 
 Aperag = Any
 

@@ -1,8 +1,8 @@
-"""The pull loop in front of FastStream: it fetches, FastStream decodes, validates and calls, this settles.
+"""The pull loop: it fetches no more than there are free slots, hands over what has come, and settles.
 
-FastStream's own pull loop spins when its consumer vanishes, freezes the event loop when reconnects run out,
-waits for the slowest message of a batch and forgets what it holds at shutdown; so its subscriber is set up but
-never started, and every raw message is handed to ``process_message``.
+FastStream's own pull loop spins when its consumer vanishes, freezes the event loop when reconnects run out, waits for
+the slowest message of a batch and forgets what it holds at shutdown (ADR 0018); so its subscribers are declared and
+never started.
 """
 
 from __future__ import annotations
@@ -11,37 +11,37 @@ import asyncio
 import contextlib
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
-from faststream._internal.endpoint.subscriber.usecase import SubscriberUsecase
 from nats import errors as nats_errors
 from nats.js import errors as js_errors
-from opentelemetry.trace import SpanKind, StatusCode
-from pydantic import ValidationError
 
-from aperag_common import errors
-from aperag_common.bus.delivery import Ack, Delivery, Nak, Settled, Settlement, current_delivery
+from aperag_common.bus.delivery import INTERRUPTED, Ack, Delivery, Nak, Settlement
 from aperag_common.bus.movement import Movement
 from aperag_common.bus.pull import PULL_SECONDS, Pull
-from aperag_common.telemetry import propagate
+from aperag_common.tasks import end_tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
-    from faststream.nats.subscriber.usecases import PullStreamSubscriber
     from nats.aio.msg import Msg
 
     from aperag_common.bus.connection import Bus
-    from aperag_common.bus.topology import ConsumerSpec
+    from aperag_common.bus.specs import ConsumerSpec
     from aperag_common.metrics import Metrics
+
+    Work = Callable[[Sequence[Delivery]], Awaitable[None]]
 
 log = structlog.get_logger(__name__)
 
+MOST = 64
+"""Messages handed over together: what one statement claims."""
 GATHER_SECONDS = 0.002
 """Where few slots are free, more will be by then, and one request serves them all."""
 BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 UNAVAILABLE = (nats_errors.Error, js_errors.Error, TimeoutError, OSError)
+NANOSECONDS = 1_000_000_000
 
 
 class Starved(js_errors.Error):
@@ -49,42 +49,44 @@ class Starved(js_errors.Error):
 
 
 class ConsumeLoop:
-    """Feeds one subscriber from one durable consumer with at most ``slots`` messages at a time.
+    """Feeds ``work`` from one durable consumer with at most ``slots`` messages at a time.
 
-    ``poison`` records a message that does not fit its type; if it raises, the message is delivered again.
+    ``work`` settles each of its deliveries, each as soon as it can; its slot is free from then on.
     """
 
     def __init__(
         self,
         bus: Bus,
         spec: ConsumerSpec,
-        subscriber: PullStreamSubscriber,
+        work: Work,
         *,
         slots: int,
         metrics: Metrics,
-        poison: Callable[[Delivery, Exception], Awaitable[None]],
-        beat: float = 10.0,
         grace: float = 20.0,
     ) -> None:
         self.spec = spec
         self.state = Movement()
         self._bus = bus
-        self._subscriber = subscriber
+        self._work = work
         self._slots = slots
         self._free = slots
         self._freed = asyncio.Event()
-        self._metrics = metrics
-        self._poison = poison
-        self._beat = beat
+        self._attempts = metrics.attempts
+        self._redeliveries = metrics.redeliveries.labels(spec.name)
+        self._lag = metrics.lag.labels(spec.name)
+        self._duration = metrics.duration.labels(spec.name)
         self._grace = grace
+        self._held: dict[Delivery, float] = {}
         self._running: set[asyncio.Task[None]] = set()
+        self._unsettled: list[tuple[Msg, Settlement]] = []
+        self._settling: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._beating: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        # The base class builds the call model; the NATS subclass would also start the stock pull loop.
-        await SubscriberUsecase.start(self._subscriber)
         self._task = asyncio.create_task(self._run(), name=f"consume-{self.spec.name}")
+        self._beating = asyncio.create_task(self._beat(), name=f"beat-{self.spec.name}")
 
     @property
     def slots(self) -> int:
@@ -109,6 +111,12 @@ class ConsumeLoop:
                 task.cancel()
             if late:
                 await asyncio.wait(late)
+        if self._settling is not None:
+            await self._settling
+        if self._beating is not None:
+            await end_tasks(self._beating)
+        with contextlib.suppress(*UNAVAILABLE):
+            await self._bus.nc.flush()
 
     def problem(self) -> str | None:
         """Why this consumer does not move, or None; for readiness."""
@@ -168,19 +176,16 @@ class ConsumeLoop:
         if not pull.under_way and self._free * 4 < self._slots:
             await asyncio.sleep(GATHER_SECONDS)
         try:
-            raw = await pull.next(self._free)
-        except TimeoutError:  # the client raises its own subclass
+            raws = await pull.next(min(self._free, MOST))
+        except TimeoutError:
             if not self._bus.connected:
                 raise
-            raw = None
-        self.state.answered(fetched=raw is not None)
-        if raw is None:
+            raws = []
+        self.state.answered(fetched=bool(raws))
+        if raws:
+            self._hand_over(raws)
+        else:
             await self._look()
-            return
-        self._free -= 1
-        task = asyncio.create_task(self._process(Delivery(self.spec.name, raw)))
-        self._running.add(task)
-        task.add_done_callback(self._done)
 
     async def _look(self) -> None:
         """Nothing came: where something waits all the same, the way here is broken, and is made anew."""
@@ -191,78 +196,73 @@ class ConsumeLoop:
             message = f"{info.num_pending} messages wait, and none comes"
             raise Starved(message)
 
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
+    def _hand_over(self, raws: Sequence[Msg]) -> None:
+        now = time.monotonic()
+        deliveries = [Delivery(self.spec.name, raw, self._on_settled) for raw in raws]
+        for delivery in deliveries:
+            self._held[delivery] = now
+            if delivery.number > 1:
+                self._redeliveries.inc()
+            else:
+                self._lag.observe(max(delivery.age().total_seconds(), 0.0))
+        self._free -= len(deliveries)
+        task = asyncio.create_task(self._process(deliveries))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _process(self, deliveries: Sequence[Delivery]) -> None:
+        settlement: Settlement = INTERRUPTED
+        try:
+            await self._work(deliveries)
+        except Exception:  # the settle point: nothing below may end the loop or lose a message
+            log.exception("messages.failed", consumer=self.spec.name, messages=len(deliveries))
+            settlement = Nak(unexpected_delay(max(it.number for it in deliveries)), outcome="error")
+        finally:
+            # Also when this task was cancelled at shutdown: what is held goes back at once.
+            for delivery in deliveries:
+                delivery.settle(settlement)
+
+    def _on_settled(self, delivery: Delivery, settlement: Settlement) -> None:
+        started = self._held.pop(delivery, None)
         self._free += 1
         self._freed.set()
+        self._attempts.labels(self.spec.name, settlement.outcome).inc()
+        if started is not None:
+            self._duration.observe(time.monotonic() - started)
+        self._unsettled.append((delivery.raw, settlement))
+        if self._settling is None or self._settling.done():
+            self._settling = asyncio.create_task(self._settle_all())
 
-    async def _process(self, delivery: Delivery) -> None:
-        current_delivery.set(delivery)
-        started = time.monotonic()
-        beat = asyncio.create_task(delivery.beat(self._beat))
-        settlement: Settlement = Nak(timedelta(0), outcome="interrupted")
-        try:
-            with propagate.tracer().start_as_current_span(
-                f"process {delivery.subject}",
-                context=propagate.extract(delivery.headers),
-                kind=SpanKind.CONSUMER,
-                attributes=self._attributes(delivery),
-            ) as span:
-                settlement = await self._outcome(delivery)
-                span.set_attribute("aperag.outcome", settlement.outcome)
-                if isinstance(settlement, Nak):
-                    span.set_status(StatusCode.ERROR, settlement.outcome)
-        finally:
-            beat.cancel()
-            # Also when this task was cancelled at shutdown: what is held goes back at once.
-            await asyncio.shield(self._settle(delivery.raw, settlement))
-            self._metrics.attempts.labels(self.spec.name, settlement.outcome).inc()
-            self._metrics.duration.labels(self.spec.name).observe(time.monotonic() - started)
-
-    def _attributes(self, delivery: Delivery) -> dict[str, Any]:
-        if delivery.number > 1:
-            self._metrics.redeliveries.labels(self.spec.name).inc()
-        else:
-            self._metrics.lag.labels(self.spec.name).observe(max(delivery.age().total_seconds(), 0.0))
-        return {
-            "messaging.system": "nats",
-            "messaging.operation.name": "process",
-            "messaging.destination.name": delivery.subject,
-            "messaging.consumer.group.name": self.spec.name,
-            "messaging.message.id": delivery.headers.get("Nats-Msg-Id", ""),
-            "messaging.nats.num_delivered": delivery.number,
-        }
-
-    async def _outcome(self, delivery: Delivery) -> Settlement:
-        try:
-            await self._subscriber.process_message(delivery.raw)
-        except Settled as decided:
-            return decided.settlement
-        except (ValidationError, errors.InvalidMessage) as err:
-            return await self._poisoned(delivery, err)
-        except Exception:  # the settle point: nothing below may end the loop or lose the message
-            log.exception("message.failed", consumer=self.spec.name, subject=delivery.subject)
-            return Nak(unexpected_delay(delivery.number), outcome="error")
-        return Ack()
-
-    async def _poisoned(self, delivery: Delivery, err: Exception) -> Settlement:
-        try:
-            await self._poison(delivery, err)
-        except Exception:  # the database is away: keep the message until its end can be recorded
-            log.exception("poison.unrecorded", consumer=self.spec.name)
-            return Nak(unexpected_delay(delivery.number), outcome="error")
-        return Ack(outcome="poison")
+    async def _settle_all(self) -> None:
+        while self._unsettled:
+            settled, self._unsettled = self._unsettled, []
+            for raw, settlement in settled:
+                await self._settle(raw, settlement)
 
     async def _settle(self, raw: Msg, settlement: Settlement) -> None:
+        """Plainly: an acknowledgement that is lost means a delivery that finds its work done."""
         try:
             match settlement:
                 case Ack():
-                    # Wait for the server: an ack that is lost means a needless redelivery.
-                    await raw.ack_sync(timeout=5)
+                    await self._bus.nc.publish(raw.reply, b"+ACK")
                 case Nak(delay=delay):
-                    await raw.nak(delay=delay.total_seconds() or None)
+                    nanoseconds = int(delay.total_seconds() * NANOSECONDS)
+                    body = b'-NAK {"delay": %d}' % nanoseconds if nanoseconds else b"-NAK"
+                    await self._bus.nc.publish(raw.reply, body)
         except UNAVAILABLE as err:
             log.warning("message.unsettled", consumer=self.spec.name, error=repr(err))
+
+    async def _beat(self) -> None:
+        """Tell the server of every message that is still worked on."""
+        while True:
+            await asyncio.sleep(self.spec.beat)
+            for delivery in list(self._held):
+                try:
+                    await self._bus.nc.publish(delivery.raw.reply, b"+WPI")
+                except UNAVAILABLE as err:
+                    # The lease is what counts; the message may come a second time and will find it held.
+                    log.warning("delivery.beat_unsent", consumer=self.spec.name, error=repr(err))
+                    break
 
 
 def unexpected_delay(number: int) -> timedelta:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-import structlog
-from nats.errors import Error as NatsError
-
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from nats.aio.msg import Msg
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +30,8 @@ class Nak:
 
 Settlement = Ack | Nak
 
+INTERRUPTED = Nak(timedelta(0), outcome="interrupted")
+
 
 class Settled(Exception):  # control flow: carries a decision, tells of no error
     """Raised by what has already recorded the outcome and knows what the message is to be told."""
@@ -45,13 +41,14 @@ class Settled(Exception):  # control flow: carries a decision, tells of no error
         self.settlement = settlement
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Delivery:
-    """``beats`` are called every ``interval`` seconds while the message is worked on, beside its in_progress."""
+    """Whoever works on it settles it once; what nobody has settled when its work ends goes back to the server."""
 
     consumer: str
     raw: Msg
-    beats: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    on_settled: Callable[[Delivery, Settlement], None] = lambda *_: None
+    settled: bool = False
 
     @property
     def subject(self) -> str:
@@ -70,20 +67,11 @@ class Delivery:
         """Since its publish, by the clocks of the server and of this machine."""
         return datetime.now(UTC) - self.raw.metadata.timestamp
 
-    async def beat(self, interval: float) -> None:
-        """Runs until cancelled."""
-        while True:
-            await asyncio.sleep(interval)
-            try:
-                await self.raw.in_progress()
-            except NatsError as err:
-                # The lease below is what counts; the message may come a second time and will find it held.
-                log.warning("delivery.beat_unsent", consumer=self.consumer, error=repr(err))
-            for callback in list(self.beats):
-                try:
-                    await callback()
-                except Exception:  # one beat that fails must not be the last: nobody else would start them again
-                    log.exception("delivery.beat_failed", consumer=self.consumer)
+    def settle(self, settlement: Settlement) -> None:
+        """Returns at once; a second settlement is ignored."""
+        if not self.settled:
+            self.settled = True
+            self.on_settled(self, settlement)
 
 
 current_delivery: ContextVar[Delivery | None] = ContextVar("current_delivery", default=None)

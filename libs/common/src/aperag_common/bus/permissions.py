@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aperag_common.bus import subjects
-from aperag_common.bus.topology import ADVISED, BUILT_KINDS, STREAMS, Service, StreamSpec
+from aperag_common.bus.specs import StreamSpec
+from aperag_common.bus.topology import advised, streams
+from aperag_common.events import facts
+from aperag_common.jobs.kind import kinds
+from aperag_common.services import Service
 
 JS = "$JS.API"
 
@@ -26,7 +30,7 @@ def inbox_prefix(service: str) -> str:
 
 def _works_on(service: Service) -> list[str]:
     allowed: list[str] = []
-    for stream in STREAMS:
+    for stream in streams():
         if service in stream.publishers:
             allowed += _feeds(service, stream)
         for consumer in stream.consumers:
@@ -40,12 +44,18 @@ def _works_on(service: Service) -> list[str]:
 
 
 def _feeds(service: Service, stream: StreamSpec) -> tuple[str, ...]:
-    """Only commands that someone works on; the indexer sends none but those that follow a parse."""
+    """Only commands that someone works on, and only facts that the service makes.
+
+    A worker sends no commands but those of its own jobs that an end lets begin. The reconciler sends what is lost: any of them.
+    """
+    if stream.name == subjects.EVENTS:
+        relayed = facts.FACTS if service is Service.RECONCILER else facts.made_by(service)
+        return tuple(subjects.events_of_type(fact.type_name) for fact in relayed)
     if stream.name != subjects.COMMANDS:
         return stream.accepts
-    if service is Service.INDEXER:
-        return tuple(subjects.build_index(kind) for kind in BUILT_KINDS)
-    return tuple(handled for consumer in stream.consumers for handled in consumer.filters)
+    if service in {Service.API, Service.RECONCILER}:
+        return tuple(handled for consumer in stream.consumers for handled in consumer.filters)
+    return tuple(work.subject for it in kinds() if it.service is service for work in it.sent_by_worker)
 
 
 def _reads_events() -> list[str]:
@@ -60,21 +70,24 @@ def _reads_events() -> list[str]:
 
 def _watches() -> list[str]:
     """What it takes to tell how long every queue is; nothing can be read or changed with it."""
-    infos = [f"{JS}.STREAM.INFO.{stream.name}" for stream in STREAMS]
-    consumers = [consumer for stream in STREAMS for consumer in stream.consumers]
+    infos = [f"{JS}.STREAM.INFO.{stream.name}" for stream in streams()]
+    consumers = [consumer for stream in streams() for consumer in stream.consumers]
     return [*infos, *(f"{JS}.CONSUMER.INFO.{it.stream}.{it.name}" for it in consumers)]
 
 
 def _owns_topology() -> list[str]:
-    # One by one: no stream and no consumer but ours can be made or changed, and none can be deleted or purged.
-    made = [f"{JS}.STREAM.{verb}.{stream.name}" for stream in STREAMS for verb in ("CREATE", "UPDATE")]
-    consumers = [consumer for stream in STREAMS for consumer in stream.consumers]
-    return made + [f"{JS}.CONSUMER.DURABLE.CREATE.{it.stream}.{it.name}" for it in consumers]
+    # One by one: no stream and no consumer but ours can be made or changed, and no stream can be deleted or purged.
+    made = [f"{JS}.STREAM.{verb}.{stream.name}" for stream in streams() for verb in ("CREATE", "UPDATE")]
+    consumers = [consumer for stream in streams() for consumer in stream.consumers]
+    # A consumer of a work queue that an older version had would block its successor.
+    retires = [f"{JS}.CONSUMER.LIST.{it.name}" for it in advised()]
+    retires += [f"{JS}.CONSUMER.DELETE.{it.name}.*" for it in advised()]
+    return [*made, *retires, *(f"{JS}.CONSUMER.DURABLE.CREATE.{it.stream}.{it.name}" for it in consumers)]
 
 
 def _takes_out() -> list[str]:
     """What it takes to look at a message that was given up, and to remove it from its queue."""
-    return [f"{JS}.STREAM.MSG.{verb}.{stream.name}" for stream in ADVISED for verb in ("GET", "DELETE")]
+    return [f"{JS}.STREAM.MSG.{verb}.{stream.name}" for stream in advised() for verb in ("GET", "DELETE")]
 
 
 def permissions_for(service: Service) -> Permissions:

@@ -1,4 +1,4 @@
-"""Pull requests to one durable consumer, one at a time; a message is handed over as soon as it is there.
+"""Pull requests to one durable consumer, one at a time; what has come is handed over together, at once.
 
 The client's own ``fetch`` gives out a batch when it is full or its time is over: of a few messages that come close
 together, some were held back for the whole of that time.
@@ -6,8 +6,10 @@ together, some were held back for the whole of that time.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 from nats.js import api
@@ -32,54 +34,66 @@ NANOSECONDS = 1_000_000_000
 class Pull:
     """At most one request is under way, so no more messages come than its ``most``."""
 
-    def __init__(self, bus: Bus, stream: str, consumer: str, subscription: Subscription) -> None:
+    def __init__(self, bus: Bus, stream: str, consumer: str) -> None:
         self._bus = bus
         self._subject = f"{JS}.CONSUMER.MSG.NEXT.{stream}.{consumer}"
-        self._subscription = subscription
-        self._inbox = subscription.subject.removesuffix("*")
+        self._inbox = f"{bus.nc.new_inbox()}."
+        self._subscription: Subscription | None = None
+        self._arrived: deque[Msg] = deque()
+        self._came = asyncio.Event()
         self._requests = 0
         self._owed = 0
         self._until = 0.0
 
     @classmethod
     async def open(cls, bus: Bus, stream: str, consumer: str) -> Pull:
-        return cls(bus, stream, consumer, await bus.nc.subscribe(f"{bus.nc.new_inbox()}.*"))
+        pull = cls(bus, stream, consumer)
+        pull._subscription = await bus.nc.subscribe(f"{pull._inbox}*", cb=pull._on_message)
+        return pull
 
     @property
     def under_way(self) -> bool:
         """Messages may still come that were asked for."""
-        return self._owed > 0
+        return self._owed > 0 or bool(self._arrived)
 
-    async def next(self, most: int) -> Msg | None:
-        """The next message; None where the request ended without one. No answer at all is a ``TimeoutError``."""
+    async def next(self, most: int) -> list[Msg]:
+        """What has come; empty where the request ended without a message. No answer at all is a ``TimeoutError``."""
         if not self.under_way:
             await self._ask(most)
+        if not self._arrived:
+            await self._wait()
+        messages: list[Msg] = []
+        while self._arrived:
+            message = self._arrived.popleft()
+            status = (message.headers or {}).get(api.Header.STATUS)
+            if status is None:
+                self._owed -= 1
+                messages.append(message)
+            # What an earlier request still says of its end is passed over: taken for that of the one under way, there
+            # would be two of them from then on.
+            elif message.subject == self._reply:
+                self._owed = 0
+                if status not in ENDED:
+                    raise APIError.from_msg(message)
+                return messages
+        return messages or await self.next(most)
+
+    async def close(self) -> None:
+        if self._subscription is not None:
+            await self._subscription.unsubscribe()
+
+    async def _on_message(self, message: Msg) -> None:
+        self._arrived.append(message)
+        self._came.set()
+
+    async def _wait(self) -> None:
+        self._came.clear()
         try:
-            message = await self._receive()
+            async with asyncio.timeout(max(self._until - time.monotonic(), 0.001)):
+                await self._came.wait()
         except TimeoutError:
             self._owed = 0
             raise
-        status = (message.headers or {}).get(api.Header.STATUS)
-        if status is None:
-            self._owed -= 1
-            return message
-        self._owed = 0
-        if status in ENDED:
-            return None
-        raise APIError.from_msg(message)
-
-    async def close(self) -> None:
-        await self._subscription.unsubscribe()
-
-    async def _receive(self) -> Msg:
-        """What an earlier request still says of its end is passed over: taken for that of the one under way, there
-        would be two of them from then on.
-        """
-        while True:
-            message = await self._subscription.next_msg(timeout=max(self._until - time.monotonic(), 0.001))
-            # A message carries the subject of its publish, a status that of the request it answers.
-            if not message.subject.startswith(self._inbox) or message.subject == self._reply:
-                return message
 
     @property
     def _reply(self) -> str:

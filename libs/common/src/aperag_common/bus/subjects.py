@@ -48,6 +48,11 @@ ALL_TURN_CANCELS = Subject(f"{ROOT}.live.turn.*.cancel")
 ALL_TURN_SNAPSHOTS = Subject(f"{ROOT}.live.turn.*.snapshot")
 
 
+def stream_of(command: str) -> str:
+    """The stream that carries the command of this subject."""
+    return TURNS if command == RUN_TURN else COMMANDS
+
+
 class AdvisoryKind(StrEnum):
     """Why the server will not deliver a message again; the words are the server's."""
 
@@ -101,6 +106,12 @@ class EventSubject:
 
 def event(owner: str, aggregate: str, fact: str) -> Subject:
     return Subject(f"{ROOT}.evt.{_token(owner)}.{_token(aggregate)}.{_token(fact)}")
+
+
+def events_of_type(type_: str) -> Subject:
+    """All events of one type, whoever's, as a filter and as a permission."""
+    aggregate, fact = type_.split(".", 1)
+    return Subject(f"{ROOT}.evt.*.{_token(aggregate)}.{_token(fact)}")
 
 
 def owner_events(owner: str) -> Subject:

@@ -1,21 +1,24 @@
 """Streams and consumers as data, and the one function that makes a server agree with them.
 
-The reconciler applies this from a local timer; every other service binds to what is there and waits for it.
-Nothing is ever deleted here: a durable log must survive a mistake in this file.
+The reconciler applies this from a local timer; every other service binds to what is there and waits for it. Consumers
+of commands follow from the job kinds. No stream is ever deleted here: a durable log must survive a mistake in this file.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
-from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
-from nats.js.errors import BadRequestError, NotFoundError
+from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+from nats.js.errors import APIError, BadRequestError, NotFoundError
 
 from aperag_common.bus import subjects
-from aperag_common.db.models.document_step import StepKind
+from aperag_common.bus.specs import MINUTE, ConsumerSpec, StreamSpec
+from aperag_common.events import facts
+from aperag_common.jobs import declared as _declared  # noqa: F401  registers the kinds
+from aperag_common.jobs import kind
+from aperag_common.services import Service
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -24,182 +27,100 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-MINUTE = 60.0
 DAY = 24 * 60 * MINUTE
 MIB = 1024 * 1024
 STREAM_NAME_IN_USE = 10058
-ACK_WAIT = 30.0
 TICK_ACK_WAIT = 6.0
 """A tick that a killed reconciler held stops its timer for so long: no later tick is taken in before."""
-BEATS_PER_ACK_WAIT = 3
-TURN_ACK_WAIT = 12.0
-"""Somebody waits for the answer: a turn whose agent died comes back soon after its lease has ended."""
-MAX_ACK_PENDING = 10_000
-MAX_DELIVER = 100
-"""Far above the retry budget of a driven row: the database decides when work is given up, not the server."""
+UNCHANGEABLE = ("retention", "storage")
+"""Of a stream; a difference in these needs a person."""
 
 
-class Service(StrEnum):
-    """Services with a NATS identity."""
-
-    AGENT = "agent"
-    API = "api"
-    INDEXER = "indexer"
-    RECONCILER = "reconciler"
-
-
-@dataclass(frozen=True, slots=True)
-class ConsumerSpec:
-    """A durable pull consumer; ``service`` is the only one that may fetch from it."""
-
-    name: str
-    service: Service
-    stream: str
-    filters: tuple[subjects.Subject, ...]
-    max_deliver: int = MAX_DELIVER
-    ack_wait: float = ACK_WAIT
-
-    @property
-    def beat(self) -> float:
-        """How often, at most, whoever works on a message tells the server so."""
-        return self.ack_wait / BEATS_PER_ACK_WAIT
-
-    def config(self) -> ConsumerConfig:
-        return ConsumerConfig(
-            durable_name=self.name,
-            description=f"{self.service} works on {', '.join(self.filters)}",
-            filter_subjects=list(self.filters),
-            ack_policy=AckPolicy.EXPLICIT,
-            ack_wait=self.ack_wait,
-            max_deliver=self.max_deliver,
-            max_ack_pending=MAX_ACK_PENDING,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class StreamSpec:
-    """One stream: what it accepts and from whom (nobody: the server itself), its configuration, its consumers."""
-
-    name: str
-    description: str
-    accepts: tuple[subjects.Subject, ...]
-    publishers: tuple[Service, ...]
-    retention: RetentionPolicy = RetentionPolicy.LIMITS
-    storage: StorageType = StorageType.FILE
-    discard: DiscardPolicy = DiscardPolicy.OLD
-    max_bytes: int = -1
-    max_age: float = 0
-    max_msgs_per_subject: int = -1
-    consumers: tuple[ConsumerSpec, ...] = field(default=())
-
-    def config(self) -> StreamConfig:
-        per_subject = self.max_msgs_per_subject > 0 and self.discard is DiscardPolicy.NEW
-        return StreamConfig(
-            name=self.name,
-            description=self.description,
-            subjects=list(self.accepts),
-            retention=self.retention,
-            storage=self.storage,
-            discard=self.discard,
-            discard_new_per_subject=per_subject,
-            max_bytes=self.max_bytes,
-            max_age=self.max_age,
-            max_msgs_per_subject=self.max_msgs_per_subject,
-            duplicate_window=2 * MINUTE,
-            allow_direct=True,
-        )
-
-
-BUILT_KINDS: tuple[StepKind, ...] = (StepKind.VECTOR, StepKind.FULLTEXT)
-"""Index kinds that have a worker; a command is only ever published for these."""
-
-
-def _index_consumers() -> tuple[ConsumerSpec, ...]:
+def _of_jobs(stream: str) -> tuple[ConsumerSpec, ...]:
+    """One consumer for each that the kinds name, with all subjects that lead to it."""
+    filters: dict[str, list[subjects.Subject]] = {}
+    specs: dict[str, tuple[Service, float]] = {}
+    for job_kind in kind.kinds():
+        for work in job_kind.works:
+            if subjects.stream_of(work.subject) == stream:
+                filters.setdefault(work.consumer, []).append(work.subject)
+                specs[work.consumer] = (job_kind.service, work.ack_wait)
     return tuple(
-        ConsumerSpec(f"indexer-{kind}", Service.INDEXER, subjects.COMMANDS, (subjects.build_index(kind),))
-        for kind in BUILT_KINDS
+        ConsumerSpec(name, service, stream, tuple(filters[name]), ack_wait=ack_wait)
+        for name, (service, ack_wait) in specs.items()
     )
 
 
-_CARRYING: tuple[StreamSpec, ...] = (
-    StreamSpec(
-        subjects.COMMANDS,
-        "work to be done; the database says what, this stream carries it",
-        (subjects.ALL_COMMANDS,),
-        publishers=(Service.API, Service.INDEXER, Service.RECONCILER),
-        retention=RetentionPolicy.WORK_QUEUE,
-        discard=DiscardPolicy.NEW,
-        max_bytes=1024 * MIB,
-        consumers=(
-            ConsumerSpec("indexer-parse", Service.INDEXER, subjects.COMMANDS, (subjects.PARSE_DOCUMENT,)),
-            *_index_consumers(),
-            ConsumerSpec(
-                "indexer-remove",
-                Service.INDEXER,
-                subjects.COMMANDS,
-                (subjects.REMOVE_DOCUMENT, *(subjects.remove_index(kind) for kind in BUILT_KINDS)),
-            ),
-            ConsumerSpec("indexer-summarize", Service.INDEXER, subjects.COMMANDS, (subjects.SUMMARIZE_COLLECTION,)),
-            ConsumerSpec("reconciler-purge", Service.RECONCILER, subjects.COMMANDS, (subjects.PURGE_COLLECTION,)),
-            ConsumerSpec("reconciler-user-purge", Service.RECONCILER, subjects.COMMANDS, (subjects.PURGE_USER,)),
-        ),
-    ),
-    StreamSpec(
-        subjects.TURNS,
-        "chat turns, apart from commands: documents that wait delay no answer",
-        (subjects.RUN_TURN,),
-        publishers=(Service.API, Service.RECONCILER),
-        retention=RetentionPolicy.WORK_QUEUE,
-        discard=DiscardPolicy.NEW,
-        max_bytes=256 * MIB,
-        consumers=(
-            ConsumerSpec("agent-turn", Service.AGENT, subjects.TURNS, (subjects.RUN_TURN,), ack_wait=TURN_ACK_WAIT),
-        ),
-    ),
-    StreamSpec(
-        subjects.TICKS,
-        "timers; a tick is dropped while an earlier one of its timer is unconsumed",
-        (subjects.ALL_TICKS,),
-        publishers=(Service.API, Service.RECONCILER),
-        retention=RetentionPolicy.WORK_QUEUE,
-        discard=DiscardPolicy.NEW,
-        max_msgs_per_subject=1,
-        consumers=(
-            ConsumerSpec(
-                "reconciler-tick",
-                Service.RECONCILER,
-                subjects.TICKS,
-                (subjects.ALL_TICKS,),
-                max_deliver=-1,
-                ack_wait=TICK_ACK_WAIT,
-            ),
-        ),
-    ),
-    StreamSpec(
-        subjects.EVENTS,
-        "facts for anyone who may read them, kept 7 days",
-        (subjects.ALL_EVENTS,),
-        publishers=(Service.AGENT, Service.API, Service.INDEXER, Service.RECONCILER),
-        max_age=7 * DAY,
-        max_bytes=4 * 1024 * MIB,
-    ),
-    StreamSpec(
-        subjects.SPANS,
-        "spans for whoever runs no collector",
-        (subjects.ALL_SPANS,),
-        publishers=(Service.AGENT, Service.API, Service.INDEXER, Service.RECONCILER),
-        storage=StorageType.MEMORY,
-        max_age=DAY,
-        max_bytes=64 * MIB,
-    ),
+_TICKS = ConsumerSpec(
+    "reconciler-tick",
+    Service.RECONCILER,
+    subjects.TICKS,
+    (subjects.ALL_TICKS,),
+    max_deliver=-1,
+    ack_wait=TICK_ACK_WAIT,
 )
 
-ADVISED: tuple[StreamSpec, ...] = tuple(s for s in _CARRYING if s.retention is RetentionPolicy.WORK_QUEUE)
-"""Streams whose messages must be settled: where the server gives one up, nobody else would learn of it."""
+
+def advised() -> tuple[StreamSpec, ...]:
+    """Streams whose messages must be settled: where the server gives one up, nobody else would learn of it."""
+    return (
+        StreamSpec(
+            subjects.COMMANDS,
+            "work to be done; the database says what, this stream carries it",
+            (subjects.ALL_COMMANDS,),
+            publishers=(Service.API, Service.INDEXER, Service.RECONCILER),
+            retention=RetentionPolicy.WORK_QUEUE,
+            discard=DiscardPolicy.NEW,
+            max_bytes=1024 * MIB,
+            consumers=_of_jobs(subjects.COMMANDS),
+        ),
+        StreamSpec(
+            subjects.TURNS,
+            "chat turns, apart from commands: a backlog of documents never delays an answer",
+            (subjects.RUN_TURN,),
+            publishers=(Service.API, Service.RECONCILER),
+            retention=RetentionPolicy.WORK_QUEUE,
+            discard=DiscardPolicy.NEW,
+            max_bytes=256 * MIB,
+            consumers=_of_jobs(subjects.TURNS),
+        ),
+        StreamSpec(
+            subjects.TICKS,
+            "timers; a tick is dropped while an earlier one of its timer is unconsumed",
+            (subjects.ALL_TICKS,),
+            publishers=(Service.API, Service.RECONCILER),
+            retention=RetentionPolicy.WORK_QUEUE,
+            discard=DiscardPolicy.NEW,
+            max_msgs_per_subject=1,
+            consumers=(_TICKS,),
+        ),
+    )
+
+
+def _logs() -> tuple[StreamSpec, ...]:
+    return (
+        StreamSpec(
+            subjects.EVENTS,
+            "facts for anyone who may read them, kept 7 days",
+            (subjects.ALL_EVENTS,),
+            publishers=tuple(service for service in Service if facts.made_by(service)),
+            max_age=7 * DAY,
+            max_bytes=4 * 1024 * MIB,
+        ),
+        StreamSpec(
+            subjects.SPANS,
+            "spans for whoever runs no collector",
+            (subjects.ALL_SPANS,),
+            publishers=tuple(Service),
+            storage=StorageType.MEMORY,
+            max_age=DAY,
+            max_bytes=64 * MIB,
+        ),
+    )
 
 
 def _advisories() -> StreamSpec:
-    accepts = tuple(subjects.advisories(kind, it.name) for it in ADVISED for kind in subjects.AdvisoryKind)
+    accepts = tuple(subjects.advisories(it, spec.name) for spec in advised() for it in subjects.AdvisoryKind)
     return StreamSpec(
         subjects.ADVISORIES,
         "messages of work queues that the server gave up; each means a defect",
@@ -214,31 +135,63 @@ def _advisories() -> StreamSpec:
     )
 
 
-STREAMS: tuple[StreamSpec, ...] = (*_CARRYING, _advisories())
+def streams() -> tuple[StreamSpec, ...]:
+    """All of them, for the job kinds that are registered now."""
+    return (*advised(), *_logs(), _advisories())
 
 
 def stream(name: str) -> StreamSpec:
-    return next(spec for spec in STREAMS if spec.name == name)
+    return next(spec for spec in streams() if spec.name == name)
 
 
 def consumer(name: str) -> ConsumerSpec:
-    return next(spec for owner in STREAMS for spec in owner.consumers if spec.name == name)
+    return next(spec for owner in streams() for spec in owner.consumers if spec.name == name)
 
 
-async def apply(js: JetStreamContext) -> dict[str, datetime]:
-    """Make the server's streams and consumers agree with ``STREAMS``; safe to repeat and to run twice at once.
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """``created`` maps a stream to its creation time, which changes only when the store was wiped.
 
-    Returns each stream's creation time, which changes only when the store was wiped.
+    ``unchangeable`` says in words what of an existing stream differs and cannot be changed in place.
     """
+
+    created: dict[str, datetime]
+    unchangeable: tuple[str, ...] = ()
+
+
+async def apply(js: JetStreamContext) -> Applied:
+    """Make the server's streams and consumers agree with ``streams()``; safe to repeat and to run twice at once."""
     created: dict[str, datetime] = {}
-    for spec in STREAMS:
-        created[spec.name] = await _apply_stream(js, spec)
+    unchangeable: list[str] = []
+    for spec in streams():
+        created[spec.name], differences = await _apply_stream(js, spec)
+        unchangeable += differences
         for wanted in spec.consumers:
             await js.add_consumer(spec.name, wanted.config())
-    return created
+    return Applied(created, tuple(unchangeable))
 
 
-async def _apply_stream(js: JetStreamContext, spec: StreamSpec) -> datetime:
+async def retire_consumers(js: JetStreamContext) -> list[str]:
+    """Remove consumers of work queues that this version does not know: the upgrade's step before ``apply``.
+
+    The server refuses two consumers of a work queue whose filters overlap, so one that was renamed would block its
+    successor. Nothing is lost: what it had not acknowledged goes to the consumer that takes its place.
+    """
+    retired: list[str] = []
+    for spec in advised():
+        known = {it.name for it in spec.consumers}
+        try:
+            found = await js.consumers_info(spec.name)
+        except NotFoundError:
+            continue
+        for name in (it.name for it in found if it.name not in known):
+            await js.delete_consumer(spec.name, name)
+            log.warning("consumer.retired", stream=spec.name, consumer=name)
+            retired.append(name)
+    return retired
+
+
+async def _apply_stream(js: JetStreamContext, spec: StreamSpec) -> tuple[datetime, list[str]]:
     try:
         info = await js.stream_info(spec.name)
     except NotFoundError:
@@ -249,15 +202,47 @@ async def _apply_stream(js: JetStreamContext, spec: StreamSpec) -> datetime:
             if err.err_code != STREAM_NAME_IN_USE:
                 raise
             info = await js.stream_info(spec.name)  # another reconciler was first
-    if _differs(info.config, spec.config()):
-        info = await js.update_stream(spec.config())
-        log.info("stream.updated", stream=spec.name)
+    wanted = spec.config()
+    differences = _unchangeable(spec.name, info.config, wanted)
+    for name in UNCHANGEABLE:
+        setattr(wanted, name, getattr(info.config, name))  # else the server would refuse the rest as well
+    if _differs(info.config, wanted):
+        try:
+            info = await js.update_stream(wanted)
+            log.info("stream.updated", stream=spec.name)
+        except APIError as err:
+            if not differences:
+                raise
+            # A stream in memory need not bear what one on the disk does: it goes on as it is until a person decides.
+            log.warning("stream.not_updated", stream=spec.name, error=err.description)
     if info.created is None:
         message = f"the server names no creation time for stream {spec.name}"
         raise RuntimeError(message)
-    return info.created
+    return info.created, differences
+
+
+def _unchangeable(name: str, have: StreamConfig, want: StreamConfig) -> list[str]:
+    return [
+        f"{it} of stream {name} is {_word(getattr(have, it))} and should be {_word(getattr(want, it))}"
+        for it in UNCHANGEABLE
+        if getattr(have, it) != getattr(want, it)
+    ]
+
+
+def _word(value: str) -> str:
+    """The server's answer holds plain words, our configuration members of enumerations."""
+    return str(getattr(value, "value", value))
 
 
 def _differs(have: StreamConfig, want: StreamConfig) -> bool:
-    compared = ("subjects", "description", "discard", "max_bytes", "max_age", "max_msgs_per_subject", "allow_direct")
-    return any(getattr(have, name) != getattr(want, name) for name in compared)
+    compared = (
+        "subjects",
+        "description",
+        "discard",
+        "max_bytes",
+        "max_age",
+        "max_msgs_per_subject",
+        "allow_direct",
+        "allow_atomic",
+    )
+    return any((getattr(have, name) or None) != (getattr(want, name) or None) for name in compared)

@@ -1,29 +1,35 @@
-"""A FastStream broker whose subscribers are fed by our consume loops."""
+"""All consume loops of one process, and how messages that are no jobs are worked on."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from faststream import AckPolicy
-from faststream.nats import JStream, NatsBroker, PullSub
+import structlog
+from opentelemetry.trace import SpanKind, StatusCode
+from pydantic import BaseModel, ValidationError
 
-from aperag_common.bus.consume import ConsumeLoop
+from aperag_common import errors
+from aperag_common.bus.consume import ConsumeLoop, unexpected_delay
+from aperag_common.bus.delivery import Ack, Nak, Settled, Settlement, current_delivery
 from aperag_common.bus.topology import consumer
+from aperag_common.telemetry import propagate
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from aperag_common.bus.connection import Bus
+    from aperag_common.bus.declared import Declared
     from aperag_common.bus.delivery import Delivery
+    from aperag_common.bus.specs import ConsumerSpec
     from aperag_common.metrics import Metrics
 
+    Poison = Callable[[Delivery, Exception], Awaitable[None]]
 
-def make_broker(url: str) -> NatsBroker:
-    """Declares handlers and describes them (AsyncAPI); it never connects: the loops bring the messages."""
-    # Its log would be two lines per message and every failure a second time; what happens is logged by the loop.
-    return NatsBroker(url, logger=None)
+log = structlog.get_logger(__name__)
+
+M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,48 +42,45 @@ class ConsumerLoad:
 
 
 class Worker:
-    """All consume loops of one process."""
+    """``poison`` records a message that fits no type; if it raises, the message is delivered again."""
 
-    def __init__(
-        self,
-        broker: NatsBroker,
-        bus: Bus,
-        metrics: Metrics,
-        poison: Callable[[Delivery, Exception], Awaitable[None]],
-        *,
-        beat: float = 10.0,
-    ) -> None:
+    def __init__(self, bus: Bus, declared: Declared, metrics: Metrics, poison: Poison) -> None:
         self.loops: list[ConsumeLoop] = []
-        self._broker = broker
+        self.declared = declared
+        self.metrics = metrics
+        self.poison = poison
         self._bus = bus
-        self._metrics = metrics
-        self._poison = poison
-        self._beat = beat
 
-    def subscribe(self, name: str, handler: Callable[..., Awaitable[Any]], *, slots: int) -> None:
-        """``handler``'s first parameter is the message's type; FastStream validates into it."""
+    def subscribe(self, name: str, message: type[M], handler: Callable[[M], Awaitable[Any]], *, slots: int) -> None:
+        """Messages that are no jobs, each on its own: done where ``handler`` returns, again later where it raises."""
         spec = consumer(name)
-        subscriber = self._broker.subscriber(
-            spec.filters[0] if len(spec.filters) == 1 else "",
-            config=None if len(spec.filters) == 1 else spec.config(),
-            stream=JStream(spec.stream, declare=False),
-            durable=spec.name,
-            pull_sub=PullSub(),
-            ack_policy=AckPolicy.MANUAL,
-            no_reply=True,
-        )
-        subscriber(handler)
-        beat = min(self._beat, spec.beat)
-        loop = ConsumeLoop(
-            self._bus, spec, subscriber, slots=slots, metrics=self._metrics, poison=self._poison, beat=beat
-        )
-        self._metrics.slots.labels(name).set(slots)
-        self._metrics.busy_slots.labels(name).set_function(lambda: loop.busy)
+        decoders = [self.declared.receive(spec, subject, message, handler) for subject in spec.filters]
+        decode = decoders[0]
+
+        async def one(delivery: Delivery) -> None:
+            current_delivery.set(delivery)
+            with processing(spec, delivery) as span:
+                settlement = await guarded(delivery, self._outcome(delivery, decode, handler))
+                ended(span, settlement)
+            delivery.settle(settlement)
+
+        async def work(deliveries: Sequence[Delivery]) -> None:
+            async with asyncio.TaskGroup() as group:
+                for delivery in deliveries:
+                    group.create_task(one(delivery))
+
+        self.add(spec, work, slots=slots)
+
+    def add(
+        self, spec: ConsumerSpec, work: Callable[[Sequence[Delivery]], Awaitable[None]], *, slots: int
+    ) -> ConsumeLoop:
+        loop = ConsumeLoop(self._bus, spec, work, slots=slots, metrics=self.metrics)
+        self.metrics.slots.labels(spec.name).set(slots)
+        self.metrics.busy_slots.labels(spec.name).set_function(lambda: loop.busy)
         self.loops.append(loop)
+        return loop
 
     async def start(self) -> None:
-        # What connect() would do besides connecting; pinned with FastStream's version.
-        self._broker._setup_logger()  # noqa: SLF001
         for loop in self.loops:
             await loop.start()
 
@@ -93,3 +96,54 @@ class Worker:
         """For readiness: why one of the consumers does not move."""
         problems = [problem for loop in self.loops if (problem := loop.problem()) is not None]
         return "; ".join(problems) or None
+
+    async def _outcome(
+        self, delivery: Delivery, decode: Callable[[bytes], M], handler: Callable[[M], Awaitable[Any]]
+    ) -> Settlement:
+        try:
+            await handler(decode(delivery.raw.data))
+        except Settled as decided:
+            return decided.settlement
+        except (ValidationError, errors.InvalidMessage) as err:
+            return await self.poisoned(delivery, err)
+        return Ack()
+
+    async def poisoned(self, delivery: Delivery, err: Exception) -> Settlement:
+        try:
+            await self.poison(delivery, err)
+        except Exception:  # the database is away: keep the message until its end can be recorded
+            log.exception("poison.unrecorded", consumer=delivery.consumer)
+            return Nak(unexpected_delay(delivery.number), outcome="error")
+        return Ack(outcome="poison")
+
+
+async def guarded(delivery: Delivery, work: Awaitable[Settlement]) -> Settlement:
+    """An error that nobody foresaw is this message's own: it comes again, and others of its batch go on."""
+    try:
+        return await work
+    except Exception:
+        log.exception("message.failed", consumer=delivery.consumer, subject=delivery.subject)
+        return Nak(unexpected_delay(delivery.number), outcome="error")
+
+
+def processing(spec: ConsumerSpec, delivery: Delivery) -> Any:
+    """The span of one attempt, in the trace of the message; its name holds no id."""
+    return propagate.tracer().start_as_current_span(
+        f"process {delivery.subject}",
+        context=propagate.extract(delivery.headers),
+        kind=SpanKind.CONSUMER,
+        attributes={
+            "messaging.system": "nats",
+            "messaging.operation.name": "process",
+            "messaging.destination.name": delivery.subject,
+            "messaging.consumer.group.name": spec.name,
+            "messaging.message.id": delivery.headers.get("Nats-Msg-Id", ""),
+            "messaging.nats.num_delivered": delivery.number,
+        },
+    )
+
+
+def ended(span: Any, settlement: Settlement) -> None:
+    span.set_attribute("aperag.outcome", settlement.outcome)
+    if isinstance(settlement, Nak):
+        span.set_status(StatusCode.ERROR, settlement.outcome)

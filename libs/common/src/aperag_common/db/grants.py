@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import structlog
 from sqlalchemy import bindparam, text
 
-from aperag_common.bus.topology import Service
+from aperag_common.db import policies
+from aperag_common.services import Service
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -34,11 +35,17 @@ def _forgets(*columns: str, touches: str = "created") -> str:
 
 AGENT, API, INDEXER, RECONCILER = Service.AGENT, Service.API, Service.INDEXER, Service.RECONCILER
 
+_JOB_CHANGES = (
+    "UPDATE (lane, workflow_id, wanted, status, generation, observed_generation, dispatch, attempt, failures, due_at,"
+    " lease_token, lease_owner, lease_until, worker, failed_attempts, started_at, settled_at, error_code,"
+    " error_message, data, traceparent, updated)"
+)
+"""All but what a job is about, whose it is and of what kind."""
+
 GRANTS: Mapping[str, Mapping[Service, str]] = {
     # Who someone is, and what they may do: the gateway's alone. The reconciler removes, and reads no hash for it.
     "users": {API: KEEP, RECONCILER: _forgets("id", "is_active", "deleted_at", touches="updated")},
-    "user_purge": {API: KEEP, RECONCILER: WRITE},
-    "api_key": {API: KEEP},
+    "api_key": {API: KEEP, RECONCILER: _forgets("id", "deleted_at", touches="last_used_at")},
     "session": {API: KEEP, RECONCILER: _forgets("id", "user_id", "expires_at")},
     "invitation": {API: KEEP, RECONCILER: _forgets("id", "expires_at")},
     "oauth_account": {API: WRITE},
@@ -48,8 +55,13 @@ GRANTS: Mapping[str, Mapping[Service, str]] = {
     "prompt_template": {API: WRITE},
     # Chats, and the models that answer in them. What an agent needs of documents it asks the gateway for.
     "bot": {API: WRITE},
-    "chat": {API: WRITE},
-    "turn": {API: KEEP, AGENT: CHANGE, RECONCILER: "SELECT, UPDATE, DELETE"},
+    "chat": {API: WRITE, RECONCILER: _forgets("id", "updated")},
+    # An agent writes what it answers, and cannot make a turn somebody else's.
+    "turn": {
+        API: KEEP,
+        AGENT: "SELECT, UPDATE (run, answer, parts, usage, outcome, trace_id)",
+        RECONCILER: _forgets("id", "chat_id", "owner", "created", touches="trace_id"),
+    },
     "llm_provider": {
         API: WRITE,
         AGENT: "SELECT, UPDATE (paused_until)",
@@ -79,16 +91,24 @@ GRANTS: Mapping[str, Mapping[Service, str]] = {
         INDEXER: WRITE,
         RECONCILER: "SELECT (document_id, collection_id, model), DELETE",
     },
-    # Work: rows that are driven, what became of it, and what is told of it.
-    "document_step": {API: KEEP, INDEXER: WRITE, RECONCILER: KEEP},
-    "collection_purge": {API: KEEP, RECONCILER: WRITE},
-    "collection_summary": {API: WRITE, INDEXER: "SELECT, UPDATE, DELETE", RECONCILER: WRITE},
+    # Work: what is wanted, what became of it, and what is told of it. Row-level security (``policies``) narrows both.
+    "job": {
+        AGENT: f"SELECT, {_JOB_CHANGES}",
+        API: f"SELECT, INSERT, {_JOB_CHANGES}",
+        INDEXER: f"SELECT, INSERT, {_JOB_CHANGES}",
+        RECONCILER: f"SELECT, INSERT, DELETE, {_JOB_CHANGES}",
+    },
+    "document_index": {API: READ, INDEXER: WRITE, RECONCILER: "SELECT, UPDATE (data)"},
+    "collection_summary": {API: WRITE, INDEXER: CHANGE, RECONCILER: WRITE},
     "evaluation": {RECONCILER: "SELECT, UPDATE, DELETE"},
     "evaluation_item": {RECONCILER: CHANGE},
     "workflow": {API: KEEP, INDEXER: CHANGE, RECONCILER: WRITE},
     "workflow_step": {API: KEEP, INDEXER: CHANGE, RECONCILER: KEEP},
     "dead_letter": {AGENT: ADD, API: "SELECT, UPDATE, DELETE", INDEXER: ADD, RECONCILER: WRITE},
-    "outbox": {AGENT: KEEP, API: KEEP, INDEXER: KEEP, RECONCILER: WRITE},
+    "outbox": {
+        **dict.fromkeys((AGENT, API, INDEXER), "SELECT, INSERT, UPDATE (epoch)"),
+        RECONCILER: "SELECT, INSERT, UPDATE (epoch), DELETE",
+    },
     "stream_epoch": {AGENT: READ, API: READ, INDEXER: READ, RECONCILER: KEEP},
     # Operations.
     "service_instance": {AGENT: WRITE, API: WRITE, INDEXER: WRITE, RECONCILER: WRITE},
@@ -119,9 +139,16 @@ def apply(connection: Connection) -> None:
     for missing in sorted(wanted.keys() - existing):
         log.warning("grants.role_missing", role=missing)
     _run(connection, [line for name in sorted(existing) for line in _of_role(name, wanted[name])])
+    _run(connection, [line for name in sorted(existing) for line in policies.of_role(name, wanted[name])])
     database = connection.execute(_OURS).scalar_one_or_none()
     if database is not None:
         _run(connection, _of_everybody(str(database), existing))
+
+
+def apply_to_tables(connection: Connection) -> None:
+    """What holds whoever connects: jobs go with their subjects, and rows are guarded."""
+    connection.exec_driver_sql(policies.function())
+    _run(connection, policies.of_tables())
 
 
 def _of_role(name: str, service: Service) -> Iterable[str]:

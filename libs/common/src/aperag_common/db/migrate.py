@@ -42,6 +42,7 @@ async def upgrade(url: URL | str, revision: str = NEWEST, *, grant: bool = True)
         settings.attributes["connection"] = connection
         command.upgrade(settings, revision)
         if grant and revision == NEWEST:
+            grants.apply_to_tables(connection)
             grants.apply(connection)
 
     async with engine.begin() as connection:

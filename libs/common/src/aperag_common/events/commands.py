@@ -1,4 +1,4 @@
-"""Commands: what a driven row wants done, as a message. They are re-made from the row at every dispatch."""
+"""Commands: what a job wants done, as a message. They are made from the job's row at every dispatch."""
 
 from __future__ import annotations
 
@@ -12,88 +12,87 @@ Generation = Annotated[int, Field(ge=0, le=2**31 - 1)]
 """What the column holds: a larger one would be refused by the database at each delivery, for ever."""
 
 
-class StepData(Data):
-    """``row_id`` and ``generation`` name the driven row and the generation the command is for."""
+class JobData(Data):
+    """``row_id`` and ``generation`` name the job and the generation that the command is for."""
 
     row_id: str
     generation: Generation
+
+
+class StepData(JobData):
+    """``kind`` is that of the workflow's step."""
+
     document_id: str
     collection_id: str
     kind: str
     workflow_id: str
 
 
-class PurgeData(Data):
-    row_id: str
-    generation: Generation
+class PurgeData(JobData):
     collection_id: str
 
 
-class UserPurgeData(Data):
-    row_id: str
-    generation: Generation
+class UserPurgeData(JobData):
     user_id: str
 
 
-class SummaryData(Data):
-    row_id: str
-    generation: Generation
+class SummaryData(JobData):
     collection_id: str
 
 
-class TurnData(Data):
-    row_id: str
-    generation: Generation
+class TurnData(JobData):
+    pass
 
 
-class ParseDocument(Message):
+class JobCommand(Message):
+    """Fields of its ``data`` are filled by name from the job's row (see ``aperag_work.rows``)."""
+
+    data: JobData
+
+
+class ParseDocument(JobCommand):
     type_name: ClassVar[str] = "document.parse"
     data: StepData
 
 
-class RemoveDocument(Message):
-    """Remove what the parse step made: chunks and the document's objects."""
+class RemoveDocument(JobCommand):
+    """Remove what the parse made: chunks and the document's objects."""
 
     type_name: ClassVar[str] = "document.remove"
     data: StepData
 
 
-class BuildIndex(Message):
+class BuildIndex(JobCommand):
     type_name: ClassVar[str] = "index.build"
     data: StepData
 
 
-class RemoveIndex(Message):
+class RemoveIndex(JobCommand):
     type_name: ClassVar[str] = "index.remove"
     data: StepData
 
 
-class PurgeCollection(Message):
+class PurgeCollection(JobCommand):
     type_name: ClassVar[str] = "collection.purge"
     data: PurgeData
 
 
-class PurgeUser(Message):
+class PurgeUser(JobCommand):
     type_name: ClassVar[str] = "user.purge"
     data: UserPurgeData
 
 
-class SummarizeCollection(Message):
+class SummarizeCollection(JobCommand):
     type_name: ClassVar[str] = "collection.summarize"
     data: SummaryData
 
 
-StepCommand = ParseDocument | RemoveDocument | BuildIndex | RemoveIndex
-
-
-class RunTurn(Message):
+class RunTurn(JobCommand):
     type_name: ClassVar[str] = "turn.run"
     data: TurnData
 
 
-RowCommand = PurgeCollection | PurgeUser | SummarizeCollection | RunTurn
-"""Of driven rows that are no document steps."""
-COMMANDS: tuple[type[Message], ...] = (
+COMMANDS: tuple[type[JobCommand], ...] = (
     ParseDocument,
     RemoveDocument,
     BuildIndex,

@@ -1,6 +1,8 @@
 """Events: facts that are already true, in the past tense, published from the outbox.
 
 Order between events is not promised: every one carries the document's ``revision`` and readers drop lower ones.
+``makers`` of a fact are the services in whose transactions it becomes true: no other may publish it, at NATS and in the
+outbox. The reconciler relays what any of them has left.
 """
 
 from __future__ import annotations
@@ -8,6 +10,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 from aperag_common.events.envelope import Data, Message
+from aperag_common.services import Service
+
+_GATEWAY, _INDEXER, _RECONCILER = (frozenset({it}) for it in (Service.API, Service.INDEXER, Service.RECONCILER))
 
 
 class DocumentData(Data):
@@ -39,7 +44,7 @@ class CollectionData(Data):
     collection_id: str
 
 
-class SummaryData(Data):
+class SummarizedData(Data):
     """``documents`` is how many the summary of this ``generation`` was made of; its text is read from the API."""
 
     collection_id: str
@@ -47,60 +52,75 @@ class SummaryData(Data):
     documents: int
 
 
-class DocumentFact(Message):
+class Fact(Message):
+    makers: ClassVar[frozenset[Service]]
+
+
+class DocumentFact(Fact):
     data: DocumentData
 
 
 class DocumentUploaded(DocumentFact):
     type_name: ClassVar[str] = "document.uploaded"
+    makers = _GATEWAY
 
 
 class DocumentParsed(DocumentFact):
     type_name: ClassVar[str] = "document.parsed"
+    makers = _INDEXER
 
 
 class DocumentParseFailed(DocumentFact):
     type_name: ClassVar[str] = "document.parse_failed"
+    makers = _GATEWAY | _INDEXER
 
 
 class IndexActivated(DocumentFact):
     type_name: ClassVar[str] = "index.activated"
+    makers = _INDEXER
 
 
 class IndexFailed(DocumentFact):
     type_name: ClassVar[str] = "index.failed"
+    makers = _GATEWAY | _INDEXER
 
 
 class IndexRemoved(DocumentFact):
     type_name: ClassVar[str] = "index.removed"
+    makers = _INDEXER
 
 
 class DocumentIndexed(DocumentFact):
     """A requested change has ended; ``outcome`` is the workflow's status. Published exactly once per workflow."""
 
     type_name: ClassVar[str] = "document.indexed"
+    makers = _GATEWAY | _INDEXER | _RECONCILER
 
 
 class DocumentDeleted(DocumentFact):
     type_name: ClassVar[str] = "document.deleted"
+    makers = _GATEWAY
 
 
-class CollectionDeleted(Message):
+class CollectionDeleted(Fact):
     type_name: ClassVar[str] = "collection.deleted"
+    makers = _GATEWAY | _RECONCILER
     data: CollectionData
 
 
-class CollectionSummarized(Message):
+class CollectionSummarized(Fact):
     type_name: ClassVar[str] = "collection.summarized"
-    data: SummaryData
+    makers = _INDEXER
+    data: SummarizedData
 
 
-class StepDeadLettered(Message):
+class StepDeadLettered(Fact):
     type_name: ClassVar[str] = "step.dead_lettered"
+    makers = frozenset(Service) - _GATEWAY
     data: DeadLetterData
 
 
-FACTS: tuple[type[Message], ...] = (
+FACTS: tuple[type[Fact], ...] = (
     DocumentUploaded,
     DocumentParsed,
     DocumentParseFailed,
@@ -113,3 +133,7 @@ FACTS: tuple[type[Message], ...] = (
     CollectionSummarized,
     StepDeadLettered,
 )
+
+
+def made_by(service: Service) -> tuple[type[Fact], ...]:
+    return tuple(fact for fact in FACTS if service in fact.makers)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aperag_common.db.models.base import StepStatus
+from aperag_common.db.models.base import JobStatus, is_open
 from aperag_common.db.models.turn import TurnOutcome
 from aperag_common.live.events import TurnEvent, TurnEventKind
 from aperag_common.live.log import TurnLog
-from aperag_common.work.derive import is_open
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,7 +58,7 @@ def log_of(turn: StoredTurn) -> TurnLog:
 
 
 def _ending(turn: StoredTurn) -> tuple[TurnEventKind, Mapping[str, Any]]:
-    if turn.status == StepStatus.FAILED:
+    if turn.status == JobStatus.FAILED:
         message = turn.error_message or "The answer could not be made."
         return TurnEventKind.ERROR, {"code": turn.error_code or UNKNOWN, "message": message}
     if turn.outcome == TurnOutcome.FAILED:

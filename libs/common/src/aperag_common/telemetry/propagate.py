@@ -11,7 +11,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from opentelemetry.trace import Link, Tracer, TracerProvider
+    from opentelemetry.trace import Link, Span, Tracer, TracerProvider
 
 TRACEPARENT = "traceparent"
 TRACESTATE = "tracestate"
@@ -55,13 +55,26 @@ def extract(headers: Mapping[str, str] | None) -> Context:
     return _W3C.extract(headers or {}, Context())
 
 
+def context_of(traceparent: str | None) -> Context | None:
+    """The context that a row or a message belongs to; None, which is the caller's own, where it names none."""
+    return None if traceparent is None else extract({TRACEPARENT: traceparent})
+
+
+def traceparent_of(span: Span) -> str | None:
+    """Without a propagator: this is called for every message."""
+    context = span.get_span_context()
+    if not context.is_valid:
+        return None
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+
+
 def no_context() -> Context:
     """A span started with it is the root of a new trace."""
     return Context()
 
 
 def current_traceparent() -> str | None:
-    return inject().get(TRACEPARENT)
+    return traceparent_of(trace.get_current_span())
 
 
 def link_from(traceparent: str | None) -> Link | None:

@@ -78,11 +78,14 @@ def record_of(span: ReadableSpan, *, service: str) -> SpanRecord:
 
 
 def is_sql(span: ReadableSpan) -> bool:
-    return span.instrumentation_scope is not None and span.instrumentation_scope.name == SQL_SCOPE
+    """A statement of SQLAlchemy's, or one of our own, which says what it does."""
+    scope = span.instrumentation_scope
+    return (scope is not None and scope.name == SQL_SCOPE) or DB_OPERATION in (span.attributes or {})
 
 
 def _sql_attributes(span: ReadableSpan) -> dict[str, Any]:
-    return {DB_OPERATION: span.name.partition(" ")[0], **_error_type(span)}
+    operation = (span.attributes or {}).get(DB_OPERATION) or span.name.partition(" ")[0]
+    return {DB_OPERATION: operation, **_error_type(span)}
 
 
 def _attributes(span: ReadableSpan) -> dict[str, Any]:

@@ -15,27 +15,28 @@ from aperag_agent.flows.conversation import FlowConversation
 from aperag_agent.turns import failures, repository
 from aperag_agent.turns.conversation import Conversation
 from aperag_agent.turns.failures import TurnFailed
-from aperag_common.bus.delivery import Ack, Settled
+from aperag_agent.turns.repository import TurnEnd
 from aperag_common.db.models.turn import TurnOutcome
 from aperag_common.live.events import TurnEventKind
 from aperag_common.live.publisher import TurnPublisher
 from aperag_common.telemetry import propagate
-from aperag_common.work.driven_tables import TURN
+from aperag_work.completion import Completion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import timedelta
 
     import httpx
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
     from aperag_agent.completions.resolve import Completions
     from aperag_agent.settings import LimitSettings
     from aperag_agent.turns.repository import TurnRow
-    from aperag_common.events.commands import RunTurn
     from aperag_common.live.queue import AgentMessageQueue, Message
     from aperag_common.live.sender import Sender
+    from aperag_common.metrics import Metrics
     from aperag_common.templates.rendering import Templates
-    from aperag_common.work.driven import DrivenClaim, DrivenRows
+    from aperag_work.job import Job
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +61,8 @@ NOTHING: Mapping[str, Any] = {"requests": 0, "input_tokens": 0, "output_tokens":
 class TurnRuns:
     """Runs turns; ``cancel`` stops one that runs here. A turn that was given up by its holder is told of by its row."""
 
-    rows: DrivenRows
+    engine: AsyncEngine
+    metrics: Metrics
     sender: Sender
     completions: Completions
     limits: LimitSettings
@@ -74,26 +76,24 @@ class TurnRuns:
         if (cancelled := self._running.get(turn_id)) is not None:
             cancelled.set()
 
-    async def handle(self, command: RunTurn) -> None:
-        async with self.rows.claim(TURN, command) as held:
-            turn = await repository.begin(self.rows.engine, held.fence)
-            if turn is None:
-                raise held.superseded()
-            async with TurnPublisher(self.sender, turn.id, turn.run) as told:
-                end = await self._run(held, turn, told)
-                await self._finish(held, turn, told, end)
-        raise Settled(Ack(outcome=end.outcome.value))
+    async def run(self, job: Job) -> Completion:
+        async with job.transaction() as conn:
+            turn = await repository.begin(conn, job.row.subject_id)
+        if turn is None:
+            raise job.superseded()
+        told = await job.stack.enter_async_context(TurnPublisher(self.sender, turn.id, turn.run))
+        return await self._completion(told, await self._run(turn, told))
 
-    async def _run(self, held: DrivenClaim, turn: TurnRow, told: AgentMessageQueue) -> _End:
+    async def _run(self, turn: TurnRow, told: AgentMessageQueue) -> _End:
         if turn.cancelled:
             return _End(TurnOutcome.CANCELLED, NOTHING)
         if turn.run == 1 and turn.waited > self.limits.wait.total_seconds():
             return _failed(failures.expired(turn.waited / 60))
-        credential = f"turn.{turn.id}.{held.token}"
+        credential = f"turn.{turn.id}.{turn.credential}"
         began = time.monotonic()
 
         def first_word() -> None:
-            self.rows.metrics.turn_first_word_seconds.observe(turn.age + time.monotonic() - began)
+            self.metrics.turn_first_word_seconds.observe(turn.age + time.monotonic() - began)
 
         conversation = self._conversation(turn, credential, told, first_word)
         cancelled = self._running[turn.id] = asyncio.Event()
@@ -121,9 +121,7 @@ class TurnRuns:
 
     async def _talk(self, conversation: Conversation | FlowConversation) -> None:
         turn = conversation.turn
-        earlier = await repository.earlier(
-            self.rows.engine, turn.chat_id, before=turn.ordinal, limit=self.limits.history
-        )
+        earlier = await repository.earlier(self.engine, turn.chat_id, before=turn.ordinal, limit=self.limits.history)
         await conversation.hold(earlier)
 
     async def _ended(
@@ -142,30 +140,26 @@ class TurnRuns:
             return _failed(failure, conversation.spent())
         return _End(TurnOutcome.ANSWERED, conversation.spent())
 
-    async def _finish(self, held: DrivenClaim, turn: TurnRow, told: TurnPublisher, end: _End) -> None:
+    async def _completion(self, told: TurnPublisher, end: _End) -> Completion:
         """The row first: who hears of the end finds it whole."""
         parts = list(await told.settled())
         answer = "\n\n".join(part["data"]["text"] for part in parts if part["type"] == TurnEventKind.MESSAGE)
         if end.failure is not None:
             parts.append(told.part(TurnEventKind.ERROR, end.failure.data))
-        async with held.finish() as ending:
-            await repository.end(
-                ending.conn,
-                turn.id,
-                answer=answer,
-                parts=parts,
-                usage=end.usage,
-                outcome=end.outcome,
-                trace_id=propagate.trace_id_of(propagate.current_traceparent()),
-            )
-        await told.put(end.told)
+
+        async def tell() -> None:
+            await told.put(end.told)
+
+        trace_id = propagate.trace_id_of(propagate.current_traceparent())
+        kept = TurnEnd(answer, parts, end.usage, end.outcome.value, trace_id)
+        return Completion(kept, after=tell, outcome=end.outcome.value)
 
     async def _watch(self, turn_id: str, cancelled: asyncio.Event) -> None:
         """The message that cancels may get lost; the row does not."""
         while not cancelled.is_set():
             await asyncio.sleep(self.looks_every.total_seconds())
             try:
-                if await repository.is_cancelled(self.rows.engine, turn_id):
+                if await repository.is_cancelled(self.engine, turn_id):
                     cancelled.set()
             except (SQLAlchemyError, OSError) as err:
                 log.warning("turn.unwatched", turn_id=turn_id, error=repr(err))

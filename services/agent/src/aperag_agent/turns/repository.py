@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 
 from aperag_common.db.session import autocommit
+from aperag_work.database import Statement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from aperag_work.completion import Completed
+    from aperag_work.database import Connection
+    from aperag_work.rows import JobRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,7 @@ class TurnRow:
     run: int
     question: str
     request: dict[str, Any]
+    credential: str
     cancelled: bool
     waited: float
     age: float
@@ -42,17 +48,18 @@ class EarlierTurn:
     answer: str
 
 
-_FENCE = "id = :id AND generation = :generation AND lease_token = :token"
 # Runs are counted apart from attempts: an attempt that was given back is not counted, and what it told must be older.
-_BEGIN = text(
-    f"""
-    UPDATE turn SET run = run + 1 WHERE {_FENCE}
-    RETURNING id, owner, chat_id, ordinal, run, question, request,
-        cancel_requested_at IS NOT NULL AS cancelled,
-        extract(epoch FROM coalesce(started_at, clock_timestamp()) - created)::float AS waited,
-        extract(epoch FROM clock_timestamp() - created)::float AS age, trace_id
+_BEGIN = Statement(
+    "begin a turn",
     """
+    UPDATE turn t SET run = t.run + 1 FROM job j WHERE t.id = $1 AND j.subject_id = t.id AND j.kind = 'turn'
+    RETURNING t.id, t.owner, t.chat_id, t.ordinal, t.run, t.question, t.request, t.credential,
+        t.cancel_requested_at IS NOT NULL AS cancelled,
+        extract(epoch FROM coalesce(j.started_at, clock_timestamp()) - t.created)::float AS waited,
+        extract(epoch FROM clock_timestamp() - t.created)::float AS age, t.trace_id
+    """,
 )
+_LOCK = Statement("lock turns", "SELECT id FROM turn WHERE id = ANY($1::text[]) ORDER BY id FOR UPDATE")
 _EARLIER = text(
     """
     SELECT question, answer FROM turn
@@ -61,20 +68,36 @@ _EARLIER = text(
     """
 )
 _CANCELLED = text("SELECT cancel_requested_at IS NOT NULL FROM turn WHERE id = :id")
-_END = text(
+_END = Statement(
+    "end a turn",
     """
-    UPDATE turn SET answer = :answer, parts = CAST(:parts AS jsonb), usage = CAST(:usage AS jsonb), outcome = :outcome,
-        trace_id = coalesce(trace_id, :trace_id)
-    WHERE id = :id
-    """
+    UPDATE turn SET answer = $2::text, parts = $3::text::jsonb, usage = $4::text::jsonb, outcome = $5::text,
+        trace_id = coalesce(trace_id, $6::text)
+    WHERE id = $1 RETURNING id
+    """,
 )
 
 
-async def begin(engine: AsyncEngine, fence: Mapping[str, Any]) -> TurnRow | None:
-    """None where the turn is another's by now."""
-    async with autocommit(engine) as conn:
-        row = (await conn.execute(_BEGIN, dict(fence))).one_or_none()
-    return None if row is None else TurnRow(**row._mapping)
+@dataclass(frozen=True, slots=True)
+class TurnEnd:
+    """What a turn keeps of its run."""
+
+    answer: str
+    parts: Sequence[Mapping[str, Any]]
+    usage: Mapping[str, Any]
+    outcome: str
+    trace_id: str | None
+
+
+async def lock(conn: Connection, jobs: Sequence[JobRow]) -> None:
+    """Before the jobs: whoever begins, cancels or deletes a turn locks it before its job, too."""
+    await _LOCK.fetch(conn, [job.subject_id for job in jobs])
+
+
+async def begin(conn: Connection, turn_id: str) -> TurnRow | None:
+    """In the job's fenced transaction; None where the turn is gone."""
+    row = await _BEGIN.row(conn, turn_id)
+    return None if row is None else TurnRow(**dict(row))
 
 
 async def earlier(engine: AsyncEngine, chat_id: str, *, before: int, limit: int) -> Sequence[EarlierTurn]:
@@ -91,23 +114,11 @@ async def is_cancelled(engine: AsyncEngine, turn_id: str) -> bool:
     return found is None or bool(found)
 
 
-async def end(
-    conn: AsyncConnection,
-    turn_id: str,
-    *,
-    answer: str,
-    parts: Sequence[Mapping[str, Any]],
-    usage: Mapping[str, Any],
-    outcome: str,
-    trace_id: str | None,
-) -> None:
-    """In the transaction that fences it."""
-    values = {
-        "id": turn_id,
-        "answer": answer,
-        "parts": json.dumps(list(parts), ensure_ascii=False),
-        "usage": json.dumps(dict(usage)),
-        "outcome": outcome,
-        "trace_id": trace_id,
-    }
-    await conn.execute(_END, values)
+async def write_ends(conn: Connection, completed: Sequence[Completed]) -> None:
+    """In the transaction that completes the turns' jobs."""
+    for it in completed:
+        end: TurnEnd = it.result
+        parts = json.dumps(list(end.parts), ensure_ascii=False)
+        await _END.fetch(
+            conn, it.row.subject_id, end.answer, parts, json.dumps(dict(end.usage)), end.outcome, end.trace_id
+        )

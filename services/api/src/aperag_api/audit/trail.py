@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from aperag_api.audit import repository
 from aperag_common.db.session import UNAVAILABLE, autocommit
-from aperag_common.work.batching import Batcher
+from aperag_work.batching import Batcher
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine

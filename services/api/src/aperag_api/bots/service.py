@@ -10,26 +10,24 @@ from aperag_api.access.repository import readable_ids
 from aperag_api.bots import repository
 from aperag_api.bots.decide import agent_config, parsed
 from aperag_api.bots.schemas import BotList, BotOut
-from aperag_api.chats import repository as chat_rows
-from aperag_api.chats import service as chats
+from aperag_api.chats import repository as chats
 from aperag_api.flows.decide import read
 from aperag_api.quotas.service import take
 from aperag_api.reading import reading
 from aperag_common import errors, ids
 from aperag_common.db.models import QuotaType
+from aperag_work.scheduler import ScheduleContext
 
 if TYPE_CHECKING:
-    from datetime import timedelta
     from typing import Any
 
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from aperag_api.bots.repository import BotRow
     from aperag_api.bots.schemas import BotCreate, BotUpdate
+    from aperag_api.chats.service import ChatService
     from aperag_api.flows.check import FlowChecker
-    from aperag_common.bus.connection import Bus
     from aperag_common.flows.definition import Flow
-    from aperag_common.work.courier import Courier
 
 
 FLOWING = frozenset({"knowledge", "common"})
@@ -39,10 +37,8 @@ FLOWING = frozenset({"knowledge", "common"})
 @dataclass(frozen=True, slots=True)
 class BotService:
     engine: AsyncEngine
-    bus: Bus
-    courier: Courier
+    chats: ChatService
     flows: FlowChecker
-    first_due: timedelta
 
     async def create(self, owner: str, wanted: BotCreate) -> BotOut:
         config, config_text = parsed(wanted.config)
@@ -94,10 +90,10 @@ class BotService:
         """With its chats and their files; one that is not there is no error."""
         async with self.engine.begin() as conn:
             await repository.find(conn, owner, bot_id, lock=True)
-            gone = await chats.remove(conn, owner, await chat_rows.lock_all(conn, owner, bot_id), self.first_due)
+            context = ScheduleContext(conn)
+            running = await self.chats.remove(owner, await chats.lock_all(conn, owner, bot_id), context)
             await repository.remove(conn, owner, bot_id)
-        self.courier.deliver(*gone.changes)
-        await chats.tell_agents(self.bus, gone.running)
+        await self.chats.deliver(context, running)
 
     async def flow(self, owner: str, bot_id: str) -> dict[str, Any]:
         """Empty where the bot has none."""

@@ -16,24 +16,26 @@ from aperag_api.openai.service import CompletionService
 from aperag_api.titles.service import TitleService
 from aperag_api.turns.assembly import turn_service
 from aperag_api.uploads.assembly import upload_service
+from aperag_work.scheduler import JobScheduler
 
 if TYPE_CHECKING:
     from aperag_api.prompts.service import PromptService
     from aperag_api.searches.service import SearchService
     from aperag_api.settings import Settings
-    from aperag_common.runtime import Runtime
     from aperag_models.catalog import Models
+    from aperag_work.runtime import Runtime
 
 
 def conversations(
     runtime: Runtime, settings: Settings, prompts: PromptService, searches: SearchService, models: Models
 ) -> Conversations:
-    engine, courier, first_due = runtime.engine, runtime.courier, settings.work.first_due
-    bots = BotService(engine, runtime.bus, courier, FlowChecker(prompts.templates), first_due)
-    chats = ChatService(engine, runtime.bus, courier, first_due)
+    engine, bus, dispatcher = runtime.engine, runtime.bus, runtime.dispatcher
+    scheduler = JobScheduler(engine, settings.work)
+    chats = ChatService(engine, bus, dispatcher, scheduler)
+    bots = BotService(engine, chats, FlowChecker(prompts.templates))
     turns = turn_service(runtime, settings, prompts)
-    documents = DocumentService(engine, courier, settings.work)
-    uploads = upload_service(runtime, settings)
+    documents = DocumentService(engine, dispatcher, scheduler)
+    uploads = upload_service(runtime, settings, scheduler)
     return Conversations(
         answers=AnswerService(bots, chats, turns),
         bots=bots,

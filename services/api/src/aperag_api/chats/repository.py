@@ -49,8 +49,8 @@ _HOLD = text("SELECT id FROM chat WHERE id = :id AND owner = :owner FOR KEY SHAR
 _DELETE = text("DELETE FROM chat WHERE id = ANY(:ids) AND owner = :owner")
 _RUNNING = text(
     """
-    SELECT id FROM turn
-    WHERE chat_id = ANY(:ids) AND owner = :owner AND lease_until > clock_timestamp() AND settled_at IS NULL
+    SELECT t.id FROM turn t JOIN job j ON j.subject_id = t.id AND j.kind = 'turn'
+    WHERE t.chat_id = ANY(:ids) AND t.owner = :owner AND j.lease_until > clock_timestamp() AND j.settled_at IS NULL
     """
 )
 # The one chat of a bot that is for a program's purpose, and not opened by a person.

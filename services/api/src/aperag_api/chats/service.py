@@ -13,24 +13,24 @@ from aperag_api.chat_documents import repository as chat_documents
 from aperag_api.chats import repository
 from aperag_api.chats.history import messages_of
 from aperag_api.chats.schemas import ChatDetails, ChatOut
+from aperag_api.documents.service import INDEXES
 from aperag_api.paging import Paged
 from aperag_api.reading import reading
 from aperag_api.turns import repository as turns
 from aperag_common import errors, ids
 from aperag_common.bus import subjects
-from aperag_common.work import changes
-from aperag_common.work.documents import lock_all
+from aperag_work.document_rows import lock_all
+from aperag_work.scheduler import ScheduleContext
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import timedelta
 
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from aperag_api.chats.repository import ChatRow
     from aperag_common.bus.connection import Bus
-    from aperag_common.work.change import Change
-    from aperag_common.work.courier import Courier
+    from aperag_work.dispatcher import Dispatcher
+    from aperag_work.scheduler import TaskScheduler
 
 NEW = "New Chat"
 ACTIVE = "ACTIVE"
@@ -41,8 +41,8 @@ LAST = 2**31 - 1
 class ChatService:
     engine: AsyncEngine
     bus: Bus
-    courier: Courier
-    first_due: timedelta
+    dispatcher: Dispatcher
+    scheduler: TaskScheduler
 
     async def create(self, owner: str, bot_id: str, title: str | None) -> ChatOut:
         async with self.engine.begin() as conn:
@@ -87,35 +87,24 @@ class ChatService:
     async def delete(self, owner: str, bot_id: str, chat_id: str) -> None:
         """With its turns and files; one that is not there is no error. An agent that runs one of them is told, or fenced off."""
         async with self.engine.begin() as conn:
-            gone = await remove(conn, owner, await repository.lock(conn, owner, bot_id, chat_id), self.first_due)
-        self.courier.deliver(*gone.changes)
-        await tell_agents(self.bus, gone.running)
+            context = ScheduleContext(conn)
+            running = await self.remove(owner, await repository.lock(conn, owner, bot_id, chat_id), context)
+        await self.deliver(context, running)
 
+    async def remove(self, owner: str, chat_ids: Sequence[str], context: ScheduleContext) -> Sequence[str]:
+        """These chats, which are locked, so that nobody adds to them; returns turns that an agent runs."""
+        files = await chat_documents.ids_of_chats(context.conn, owner, chat_ids)
+        await lock_all(context.conn, files)
+        for document_id in files:
+            await self.scheduler.schedule_delete_index(document_id, INDEXES, context)
+        return await repository.remove(context.conn, owner, chat_ids)
 
-@dataclass(frozen=True, slots=True)
-class Removed:
-    """``changes`` are to be delivered after the commit, and the agents of the ``running`` turns to be told."""
-
-    changes: Sequence[Change] = ()
-    running: Sequence[str] = ()
-
-
-async def remove(conn: AsyncConnection, owner: str, chat_ids: Sequence[str], first_due: timedelta) -> Removed:
-    """These chats, which are locked, so that nobody adds to them."""
-    if not chat_ids:
-        return Removed()
-    files = await chat_documents.ids_of_chats(conn, owner, chat_ids)
-    await lock_all(conn, files)
-    changed = [await changes.delete(conn, it, first_due=first_due) for it in files]
-    running = await repository.remove(conn, owner, chat_ids)
-    return Removed([it for it in changed if it is not None], running)
-
-
-async def tell_agents(bus: Bus, running: Sequence[str]) -> None:
-    """Best effort: an agent that is not told finds its row gone."""
-    for turn_id in running:
-        with suppress(NatsError, OSError):
-            await bus.nc.publish(subjects.cancel_turn(turn_id))
+    async def deliver(self, context: ScheduleContext, running: Sequence[str]) -> None:
+        """After the commit of ``remove``. Best effort: an agent that hears nothing finds its job gone."""
+        self.dispatcher.deliver(*context.changes.values())
+        for turn_id in running:
+            with suppress(NatsError, OSError):
+                await self.bus.nc.publish(subjects.cancel_turn(turn_id))
 
 
 async def known(conn: AsyncConnection, owner: str, chat_id: str) -> ChatRow:

@@ -21,9 +21,9 @@ from aperag_api.quotas.service import take
 from aperag_api.reading import reading
 from aperag_common import errors, ids
 from aperag_common.db.models import CollectionStatus, QuotaType, StepKind
-from aperag_common.work import changes, summaries, switching
-from aperag_common.work.change import Change
 from aperag_retrieval.analysis import DEFAULT_ANALYZER
+from aperag_work import changes, summaries, switching
+from aperag_work.change import Change
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from aperag_api.collections.repository import CollectionRow
     from aperag_api.collections.schemas import CollectionCreate, CollectionUpdate
     from aperag_common.auth.vault import Vault
-    from aperag_common.work.courier import Courier
-    from aperag_common.work.switching import Progress
+    from aperag_work.dispatcher import Dispatcher
+    from aperag_work.switching import Progress
 
 DOCUMENT_TYPE = "document"
 SYSTEM_SOURCE = "system"
@@ -47,7 +47,7 @@ SOURCE = "api"
 @dataclass(frozen=True, slots=True)
 class CollectionService:
     engine: AsyncEngine
-    courier: Courier
+    dispatcher: Dispatcher
     first_due: timedelta
     vault: Vault
     embedding: EmbeddingModels
@@ -74,7 +74,7 @@ class CollectionService:
                 active_model=model,
             )
             commands = await summaries.follow(conn, row.id, first_due=self.first_due, source=SOURCE)
-        self.courier.deliver(Change(commands))
+        self.dispatcher.deliver(Change(commands))
         return _owned(row)
 
     async def list(self, caller: Caller, *, subscribed: bool, page: int, page_size: int) -> LegacyList[CollectionView]:
@@ -125,7 +125,7 @@ class CollectionService:
                 raise _not_found(collection_id)
             commands = await summaries.follow(conn, collection_id, first_due=self.first_due, source=SOURCE)
             progress = await switching.progress(conn, collection_id)
-        self.courier.deliver(Change(commands))
+        self.dispatcher.deliver(Change(commands))
         return _owned(row, progress)
 
     async def delete(self, owner: str, collection_id: str) -> CollectionOut:
@@ -136,7 +136,7 @@ class CollectionService:
                 return _view(row)
             change = await changes.purge_collection(conn, collection_id, owner, first_due=self.first_due)
             await summaries.remove(conn, [collection_id])
-        self.courier.deliver(change)
+        self.dispatcher.deliver(change)
         return _view(row).model_copy(update={"status": CollectionStatus.DELETED.value})
 
 

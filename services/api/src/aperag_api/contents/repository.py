@@ -14,19 +14,14 @@ if TYPE_CHECKING:
 _CHUNKS = text(
     """
     SELECT c.id, c.text, c.details AS metadata
-    FROM chunk c JOIN document_step s
-        ON s.document_id = c.document_id AND s.kind = 'parse' AND s.served_generation = c.generation
+    FROM chunk c JOIN document_index i
+        ON i.document_id = c.document_id AND i.kind = 'parse' AND i.served_generation = c.generation
     WHERE c.document_id = :document
     ORDER BY c.ordinal
     """
 )
 
-_MARKDOWN = text(
-    """
-    SELECT data ->> 'markdown' FROM document_step
-    WHERE document_id = :document AND kind = 'parse' AND served_generation IS NOT NULL
-    """
-)
+_MARKDOWN = text("SELECT data ->> 'markdown' FROM document_index WHERE document_id = :document AND kind = 'parse'")
 
 
 async def served_chunks(conn: AsyncConnection, document_id: str) -> list[ChunkView]:

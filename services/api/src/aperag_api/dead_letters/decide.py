@@ -35,7 +35,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """``asked`` bounds the whole request: letters that its own redrives leave behind are not meant by it."""
+    """``asked`` bounds the whole request: it leaves out letters that its own requeues cause."""
 
     asked: datetime
     created: datetime

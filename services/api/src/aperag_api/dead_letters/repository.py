@@ -40,15 +40,10 @@ _GET = text(
     SELECT {_COLUMNS}, l.workflow_id AS task_id, l.row_id, l.generation, l.subject, l.payload, l.headers, l.traceparent,
         CASE WHEN d.id IS NOT NULL THEN jsonb_build_object(
             'id', d.id, 'name', d.name, 'status', d.status, 'deleted', d.deleted_at IS NOT NULL) END AS document,
-        coalesce(to_jsonb(s), to_jsonb(p), to_jsonb(u), to_jsonb(m),
-            to_jsonb(t) - 'lease_token') AS row
+        to_jsonb(j) - 'lease_token' AS row
     FROM dead_letter l
     LEFT JOIN document d ON d.id = l.document_id
-    LEFT JOIN document_step s ON s.id = l.row_id
-    LEFT JOIN collection_purge p ON l.kind = 'collection_purge' AND p.id = l.row_id
-    LEFT JOIN user_purge u ON l.kind = 'user_purge' AND u.id = l.row_id
-    LEFT JOIN collection_summary m ON l.kind = 'collection_summary' AND m.id = l.row_id
-    LEFT JOIN turn t ON l.kind = 'turn' AND t.id = l.row_id
+    LEFT JOIN job j ON j.id = l.row_id
     WHERE l.id = :id
     """
 )
@@ -83,7 +78,7 @@ async def get(conn: AsyncConnection, letter_id: uuid.UUID) -> dict[str, Any] | N
 async def open_after(
     conn: AsyncConnection, selection: Selection, asked: datetime, after: Cursor | None, *, limit: int
 ) -> list[tuple[datetime, uuid.UUID]]:
-    """(created, id) of letters that nobody has redriven, oldest first."""
+    """(created, id) of letters that were not requeued yet, oldest first."""
     where, values = _where(selection)
     behind = "AND (l.created, l.id) > (:after_created, :after_id)" if after else ""
     if after:
@@ -98,7 +93,7 @@ async def open_after(
 
 
 async def remove(conn: AsyncConnection, selection: Selection, asked: datetime, *, limit: int) -> int:
-    """At most ``limit`` of them, the oldest first; locked in the order in which redrives mark them."""
+    """At most ``limit`` of them, the oldest first; locked in the order in which a requeue marks them."""
     where, values = _where(selection)
     query = f"""
         DELETE FROM dead_letter WHERE id IN (

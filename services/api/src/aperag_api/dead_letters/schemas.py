@@ -16,7 +16,7 @@ _CENTURY = timedelta(days=36_500)
 
 
 class DeadLetterOut(BaseModel):
-    """``step`` is the kind of a document's step, or the table of another driven row; null for what was no command.
+    """``step`` is the kind of a document's step, or that of another job; null for a message that was no command.
 
     ``redrivable`` says whether a redrive would run it again now, ``reason`` why or why not.
     """
@@ -51,7 +51,7 @@ class LetterDocument(BaseModel):
 
 
 class LetterRow(BaseModel):
-    """The driven row as it stands now; ``failed_attempts`` are those of its present generation."""
+    """The job as it stands now; ``failed_attempts`` are those of its present generation."""
 
     status: str
     generation: int

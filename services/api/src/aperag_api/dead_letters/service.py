@@ -1,4 +1,4 @@
-"""Reading, redriving and purging dead letters."""
+"""Reading, requeueing and purging dead letters."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from aperag_api.reading import reading
 from aperag_common import errors
 from aperag_common.db.models import Lane
 from aperag_common.telemetry import propagate
-from aperag_common.work import redrives
-from aperag_common.work.changes import Pace
-from aperag_common.work.letters import WHY, Verdict
+from aperag_work import requeue
+from aperag_work.letters import WHY, Verdict
+from aperag_work.opening import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 
     from aperag_api.dead_letters.schemas import PurgeRequest, RedriveRequest
     from aperag_common.settings import WorkSettings
-    from aperag_common.work.courier import Courier
+    from aperag_work.dispatcher import Dispatcher
 
 MOST = MOST_IDS
-"""Letters that one request redrives: a client asks again for the rest, instead of waiting for many minutes."""
+"""Letters that one request requeues: a client asks again for the rest, instead of waiting for many minutes."""
 BATCH = 100
-"""Letters redriven in one transaction: enough to be quick, few enough not to hold locks for long."""
+"""Letters requeued in one transaction: enough to be quick, few enough not to hold locks for long."""
 PURGED_AT_ONCE = 1000
 SHOWN = 100
 
@@ -48,14 +48,14 @@ class DeadLetterService:
     """``interactive``: more letters than this are bulk work."""
 
     engine: AsyncEngine
-    courier: Courier
+    dispatcher: Dispatcher
     work: WorkSettings
     interactive: int
 
     async def list(self, selection: Selection, *, page: int, page_size: int) -> Paged[DeadLetterOut]:
         async with reading(self.engine) as conn:
             rows, total = await repository.list_page(conn, selection, limit=page_size, offset=(page - 1) * page_size)
-            verdicts = await redrives.preview(conn, [row["id"] for row in rows])
+            verdicts = await requeue.preview(conn, [row["id"] for row in rows])
         items = [DeadLetterOut(**row, **_would(verdicts[row["id"]])) for row in rows]
         return Paged[DeadLetterOut].of(items, total=total, page=page, page_size=page_size)
 
@@ -63,7 +63,7 @@ class DeadLetterService:
         id_ = _uuid(letter_id)
         async with reading(self.engine) as conn:
             row = await repository.get(conn, id_)
-            verdict = (await redrives.preview(conn, [id_]))[id_]
+            verdict = (await requeue.preview(conn, [id_]))[id_]
         if row is None:
             raise _not_found(letter_id)
         plain = dict(row)
@@ -71,14 +71,14 @@ class DeadLetterService:
         return DeadLetterDetails(**plain, trace_id=trace_id, **_would(verdict))
 
     async def redrive(self, body: RedriveRequest) -> RedriveAnswer:
-        """In transactions of some letters each: what a crash leaves is redriven by asking again."""
+        """In transactions of some letters each: what a crash leaves is requeued by asking again."""
         selection = chosen(body)
         ids, following = await self._meant(selection, Cursor.parse(body.after) if body.after else None)
-        answers: dict[uuid.UUID, redrives.Answer] = {}
+        answers: dict[uuid.UUID, requeue.Answer] = {}
         lane = Lane.INTERACTIVE if len(ids) <= self.interactive else Lane.BULK
         for at in range(0, len(ids), BATCH):
             batch = ids[at : at + BATCH]
-            answers |= await (self._preview(batch) if body.dry_run else self._redrive(batch, lane))
+            answers |= await (self._preview(batch) if body.dry_run else self._requeue(batch, lane))
         return _answer(answers, dry_run=body.dry_run, following=following)
 
     async def delete(self, letter_id: str) -> PurgeAnswer:
@@ -100,17 +100,17 @@ class DeadLetterService:
         following = Cursor(asked, *found[-1]) if len(found) == MOST else None
         return [id_ for _, id_ in found], following
 
-    async def _preview(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, redrives.Answer]:
+    async def _preview(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, requeue.Answer]:
         async with reading(self.engine) as conn:
-            verdicts = await redrives.preview(conn, ids)
-        return {id_: redrives.Answer(verdict) for id_, verdict in verdicts.items()}
+            verdicts = await requeue.preview(conn, ids)
+        return {id_: requeue.Answer(verdict) for id_, verdict in verdicts.items()}
 
-    async def _redrive(self, ids: Sequence[uuid.UUID], lane: Lane) -> dict[uuid.UUID, redrives.Answer]:
+    async def _requeue(self, ids: Sequence[uuid.UUID], lane: Lane) -> dict[uuid.UUID, requeue.Answer]:
         pace = Pace(lane, self.work.in_flight_per_owner, self.work.first_due)
         async with self.engine.begin() as conn:
-            redriven = await redrives.redrive(conn, ids, pace)
-        self.courier.deliver(*redriven.changes)
-        return redriven.answers
+            requeued = await requeue.requeue(conn, ids, pace)
+        self.dispatcher.deliver(*requeued.changes)
+        return requeued.answers
 
     async def _purge(self, selection: Selection) -> int:
         total = 0
@@ -128,7 +128,7 @@ def _would(verdict: Verdict) -> Mapping[str, Any]:
     return {"outcome": verdict.value, "redrivable": verdict is Verdict.REDRIVEN, "reason": WHY[verdict]}
 
 
-def _answer(answers: Mapping[uuid.UUID, redrives.Answer], *, dry_run: bool, following: Cursor | None) -> RedriveAnswer:
+def _answer(answers: Mapping[uuid.UUID, requeue.Answer], *, dry_run: bool, following: Cursor | None) -> RedriveAnswer:
     tasks = list(dict.fromkeys(it.workflow_id for it in answers.values() if it.workflow_id))
     results = [
         RedriveResult(id=id_, outcome=it.verdict.value, reason=WHY[it.verdict], task_id=it.workflow_id)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 
 from aperag_api.access.conditions import PUBLISHED_THERE, SUBSCRIBED
+from aperag_work.document_rows import STEP_OF
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class DocumentRow:
     """``steps`` maps a kind to ``{"status", "updated", "workflow_id", "error_code", "error_message"}``; a kind without
-    a row is absent.
+    a job, or whose removal is complete, is absent.
     """
 
     id: str
@@ -37,13 +38,14 @@ class DocumentRow:
     steps: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-_SELECT = """
+_STEP = STEP_OF.format(kind="j.kind")
+_SELECT = f"""
     SELECT d.id, d.collection_id, d.name, d.status, d.size, d.sha256, d.object_path, d.created, d.updated,
         d.deleted_at IS NOT NULL AS deleted,
-        (SELECT coalesce(jsonb_object_agg(s.kind, jsonb_build_object(
-            'status', s.status, 'updated', s.updated, 'workflow_id', s.workflow_id,
-            'error_code', s.error_code, 'error_message', s.error_message)), '{}')
-         FROM document_step s WHERE s.document_id = d.id) AS steps
+        (SELECT coalesce(jsonb_object_agg({_STEP}, jsonb_build_object(
+            'status', j.status, 'updated', j.updated, 'workflow_id', j.workflow_id,
+            'error_code', j.error_code, 'error_message', j.error_message)), '{{}}')
+         FROM job j WHERE j.subject_id = d.id AND j.status <> 'DELETED') AS steps
     FROM document d
 """
 _OWN = "d.collection_id = :collection AND d.owner = :owner"
@@ -65,10 +67,10 @@ _MANY = text(f"{_SELECT} WHERE {_OWN} AND d.id = ANY(:ids)")
 _COUNT = text(f"SELECT count(*) FROM document d {_LISTED}")
 _OWN_IDS = text(f"SELECT d.id FROM document d WHERE {_OWN} AND d.id = ANY(:ids) ORDER BY d.id")
 _FAILED = text(
-    """
-    SELECT d.id, array_agg(s.kind ORDER BY s.kind) AS kinds
-    FROM document d JOIN document_step s ON s.document_id = d.id
-    WHERE d.collection_id = :collection AND d.owner = :owner AND d.deleted_at IS NULL AND s.status = 'FAILED'
+    f"""
+    SELECT d.id, array_agg({_STEP} ORDER BY j.kind) AS kinds
+    FROM document d JOIN job j ON j.subject_id = d.id
+    WHERE d.collection_id = :collection AND d.owner = :owner AND d.deleted_at IS NULL AND j.status = 'FAILED'
     GROUP BY d.id ORDER BY d.id
     """
 )

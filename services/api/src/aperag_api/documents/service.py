@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,8 @@ from aperag_api.paging import Paged
 from aperag_api.reading import reading
 from aperag_common import errors
 from aperag_common.db.models import DocumentStatus, Lane, StepKind
-from aperag_common.work import changes
-from aperag_common.work.changes import Pace
-from aperag_common.work.documents import lock_all
+from aperag_work.document_rows import lock_all
+from aperag_work.scheduler import ScheduleContext
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,21 +30,20 @@ if TYPE_CHECKING:
 
     from aperag_api.documents.repository import DocumentRow
     from aperag_api.documents.schemas import DocumentSort, IndexType, SortOrder
-    from aperag_common.settings import WorkSettings
-    from aperag_common.work.change import Change
-    from aperag_common.work.courier import Courier
+    from aperag_work.dispatcher import Dispatcher
+    from aperag_work.scheduler import TaskScheduler
 
 BATCH = 25
 """Documents changed in one transaction: who works on any of them waits for all."""
 
-_INDEXES = tuple(kind for kind in StepKind if kind is not StepKind.PARSE)
+INDEXES = tuple(kind for kind in StepKind if kind is not StepKind.PARSE)
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentService:
     engine: AsyncEngine
-    courier: Courier
-    work: WorkSettings
+    dispatcher: Dispatcher
+    scheduler: TaskScheduler
 
     async def list(
         self,
@@ -83,9 +82,9 @@ class DocumentService:
             if row is None:
                 await living(conn, collection_id, owner)
                 raise not_found(document_id)
-            change = await changes.delete(conn, document_id, first_due=self.work.first_due)
-        self._deliver([change])
-        task = change.workflow_id if change else None
+            context = ScheduleContext(conn)
+            task = await self.scheduler.schedule_delete_index(document_id, INDEXES, context)
+        self.dispatcher.deliver(*context.changes.values())
         return view(row, task_id=task).model_copy(update={"status": DocumentStatus.DELETED.value})
 
     async def delete_many(self, owner: str, collection_id: str, document_ids: Sequence[str]) -> DeletedDocuments:
@@ -96,8 +95,10 @@ class DocumentService:
         for batch in _batches(own):
             async with self.engine.begin() as conn:
                 await lock_all(conn, batch)
-                changed = [await changes.delete(conn, id_, first_due=self.work.first_due) for id_ in batch]
-            self._deliver(changed)
+                context = ScheduleContext(conn)
+                for document_id in batch:
+                    await self.scheduler.schedule_delete_index(document_id, INDEXES, context)
+            self.dispatcher.deliver(*context.changes.values())
         return DeletedDocuments(deleted_ids=list(document_ids))
 
     async def rebuild(
@@ -109,10 +110,10 @@ class DocumentService:
             await living_document(conn, collection_id, document_id, owner)
             enabled = index_kinds(collection.config)
             kinds = [t.kind for t in types if t.kind in enabled]
-            change = await changes.rebuild(conn, document_id, kinds=kinds, pace=self._pace(Lane.INTERACTIVE))
-        self._deliver([change])
+            context = ScheduleContext(conn)
+            task = await self.scheduler.schedule_update_index(document_id, kinds, context)
+        self.dispatcher.deliver(*context.changes.values())
         named = ", ".join(types)
-        task = change.workflow_id if change else None
         return RebuildAnswer(message=f"Index rebuild initiated for types: {named}", task_id=task)
 
     async def rebuild_failed(self, owner: str, collection_id: str) -> RebuildFailedAnswer:
@@ -124,27 +125,21 @@ class DocumentService:
         for batch in _batches(list(failed)):
             async with self.engine.begin() as conn:
                 await lock_all(conn, batch)
-                changed = [await self._rebuild_failed(conn, id_, failed[id_], enabled) for id_ in batch]
-            self._deliver(changed)
-            affected += sum(change is not None for change in changed)
+                context = ScheduleContext(conn, Lane.BULK)
+                for document_id in batch:
+                    await self._rebuild_failed(document_id, failed[document_id], enabled, context)
+            self.dispatcher.deliver(*context.changes.values())
+            affected += len(context.changes)
         message = f"Failed index rebuild initiated for {affected} documents"
         return RebuildFailedAnswer(message=message, affected_documents=affected)
 
     async def _rebuild_failed(
-        self, conn: AsyncConnection, document_id: str, failed: Sequence[str], enabled: Sequence[StepKind]
-    ) -> Change | None:
+        self, document_id: str, failed: Sequence[str], enabled: Sequence[StepKind], context: ScheduleContext
+    ) -> None:
         # A parse that failed took every index with it.
         kinds = enabled if StepKind.PARSE in failed else [kind for kind in enabled if kind in failed]
-        try:
-            return await changes.rebuild(conn, document_id, kinds=kinds, pace=self._pace(Lane.BULK))
-        except errors.DocumentNotFound:
-            return None  # deleted since it was listed
-
-    def _pace(self, lane: Lane) -> Pace:
-        return Pace(lane, self.work.in_flight_per_owner, self.work.first_due)
-
-    def _deliver(self, changed: Sequence[Change | None]) -> None:
-        self.courier.deliver(*(change for change in changed if change is not None))
+        with suppress(errors.DocumentNotFound):  # deleted since it was listed
+            await self.scheduler.schedule_update_index(document_id, kinds, context)
 
 
 async def living_document(conn: AsyncConnection, collection_id: str, document_id: str, owner: str) -> DocumentRow:
@@ -171,7 +166,7 @@ async def readable_document(
 def view(row: DocumentRow, *, task_id: str | None = None) -> DocumentOut:
     """``task_id`` names a change whose steps are not among those of ``row``."""
     statuses: dict[str, object] = {}
-    for kind in _INDEXES:
+    for kind in INDEXES:
         if step := row.steps.get(kind):
             statuses[f"{kind}_index_status"] = step["status"]
             statuses[f"{kind}_index_updated"] = step["updated"]
@@ -195,7 +190,7 @@ def _parse(row: DocumentRow) -> Mapping[str, Any]:
 
 def _reason(row: DocumentRow) -> dict[str, str]:
     """Builds that wait for a failed parse repeat what it failed of."""
-    steps = (_parse(row), *(row.steps.get(kind, {}) for kind in _INDEXES))
+    steps = (_parse(row), *(row.steps.get(kind, {}) for kind in INDEXES))
     failed = next((step for step in steps if step.get("error_code")), {})
     return {name: failed[name] for name in ("error_code", "error_message") if name in failed}
 

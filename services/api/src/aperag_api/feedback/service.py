@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 _KEEP = text(
     """
-    UPDATE turn SET feedback = CAST(:feedback AS jsonb)
-    WHERE chat_id = :chat AND message_id = :message AND owner = :owner AND settled_at IS NOT NULL RETURNING id
+    UPDATE turn t SET feedback = CAST(:feedback AS jsonb) FROM job j
+    WHERE t.chat_id = :chat AND t.message_id = :message AND t.owner = :owner
+        AND j.subject_id = t.id AND j.kind = 'turn' AND j.settled_at IS NOT NULL
+    RETURNING t.id
     """
 )
 

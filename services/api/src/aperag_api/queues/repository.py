@@ -1,4 +1,4 @@
-"""SQL of queues and workers; what is open is counted by ``aperag_common.work.backlog``."""
+"""SQL of queues and workers; what is open is counted by ``aperag_work.backlog``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from sqlalchemy import text
 
 from aperag_api.queues.schemas import RunningOut, WorkerOut
 from aperag_common.db.models.base import OPEN_SQL
-from aperag_common.work.presence import SEEN_SECONDS
+from aperag_work.backlog import consumer_of
+from aperag_work.heartbeat import SEEN_SECONDS
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,30 +18,15 @@ if TYPE_CHECKING:
 
 RUNNING = 200
 
-# ``dispatch > 0`` names the index of released rows: those are few, however many wait.
-_HELD = f"status IN {OPEN_SQL} AND dispatch > 0 AND lease_until > clock_timestamp()"
-
-# ``updated`` is the claim's time as long as the lease lasts: renewals leave it as it is.
+# ``dispatch > 0`` names the index of published jobs: those are few, however many wait. ``updated`` is the claim's time
+# as long as the lease lasts: renewals leave it as it is.
 _RUNNING = text(
     f"""
-    WITH held AS (
-        SELECT CASE WHEN status IN ('DELETING', 'DELETION_IN_PROGRESS') THEN 'indexer-remove' ELSE 'indexer-' || kind END
-            AS consumer, lease_owner AS worker, owner, collection_id, document_id, attempt, updated AS since
-        FROM document_step WHERE {_HELD}
-        UNION ALL
-        SELECT 'reconciler-purge', lease_owner, owner, id, NULL, attempt, updated FROM collection_purge WHERE {_HELD}
-        UNION ALL
-        SELECT 'reconciler-user-purge', lease_owner, owner, NULL, NULL, attempt, updated FROM user_purge WHERE {_HELD}
-        UNION ALL
-        SELECT 'indexer-summarize', lease_owner, owner, id, NULL, attempt, updated
-        FROM collection_summary WHERE {_HELD}
-        UNION ALL
-        SELECT 'agent-turn', lease_owner, owner, NULL, NULL, attempt, updated FROM turn WHERE {_HELD}
-        ORDER BY since LIMIT :limit
-    )
-    SELECT held.*, document.name, extract(epoch FROM clock_timestamp() - held.since)::float AS seconds
-    FROM held LEFT JOIN document ON document.id = held.document_id
-    ORDER BY held.since
+    SELECT j.kind, j.wanted, j.lease_owner AS worker, j.owner, j.collection_id, d.id AS document_id, d.name, j.attempt,
+        j.updated AS since, extract(epoch FROM clock_timestamp() - j.updated)::float AS seconds
+    FROM job j LEFT JOIN document d ON d.id = j.subject_id
+    WHERE j.status IN {OPEN_SQL} AND j.dispatch > 0 AND j.lease_until > clock_timestamp()
+    ORDER BY j.updated LIMIT :limit
     """
 )
 
@@ -60,8 +46,8 @@ async def now(conn: AsyncConnection) -> datetime:
 
 async def running(conn: AsyncConnection) -> list[RunningOut]:
     """The longest-running first."""
-    rows = await conn.execute(_RUNNING, {"limit": RUNNING})
-    return [RunningOut(**row._mapping) for row in rows]
+    rows = (await conn.execute(_RUNNING, {"limit": RUNNING})).mappings()
+    return [RunningOut(consumer=consumer_of(row["kind"], row["wanted"]), **row) for row in rows]
 
 
 async def workers(conn: AsyncConnection) -> list[WorkerOut]:

@@ -35,7 +35,7 @@ class ConsumerOut(BaseModel):
 
 
 class RunningOut(BaseModel):
-    """A row that somebody holds a lease on; ``since`` is the start of this attempt."""
+    """A job that a worker has leased; ``since`` is the start of this attempt."""
 
     consumer: str
     worker: str | None

@@ -15,8 +15,8 @@ from aperag_api.queues import repository
 from aperag_api.queues.schemas import OpenTasksOut, QueuesOut, StreamOut
 from aperag_api.queues.view import Counted, Held, consumer_view
 from aperag_api.reading import reading
-from aperag_common.bus import topology
-from aperag_common.work import backlog
+from aperag_common.bus import specs, topology
+from aperag_work import backlog
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -48,7 +48,7 @@ class QueueService:
     async def get(self) -> QueuesOut:
         server, database = await asyncio.gather(self._server(), self._database())
         counted: Counted = database.pop("counted")
-        specs = [spec for stream in topology.STREAMS for spec in stream.consumers]
+        specs = [spec for stream in topology.streams() for spec in stream.consumers]
         consumers = [consumer_view(spec, counted, server.held.get(spec.name)) for spec in specs]
         return QueuesOut(nats=server.problem, streams=server.streams, consumers=consumers, **database)
 
@@ -68,21 +68,21 @@ class QueueService:
     async def _server(self) -> _Server:
         if not self.bus.connected:
             return _Server(NOT_CONNECTED, {}, [])
-        specs = [spec for stream in topology.STREAMS for spec in stream.consumers]
+        specs = [spec for stream in topology.streams() for spec in stream.consumers]
         try:
             async with asyncio.timeout(NATS_SECONDS):
                 held = await asyncio.gather(*(self._held(spec) for spec in specs))
-                streams = await asyncio.gather(*(self._stream(spec) for spec in topology.STREAMS))
+                streams = await asyncio.gather(*(self._stream(spec) for spec in topology.streams()))
         except (NatsError, JetStreamError, TimeoutError) as err:
             log.warning("queues.untold", error=repr(err))
             return _Server(NO_ANSWER, {}, [])
         return _Server(None, dict(zip((spec.name for spec in specs), held, strict=True)), streams)
 
-    async def _held(self, spec: topology.ConsumerSpec) -> Held:
+    async def _held(self, spec: specs.ConsumerSpec) -> Held:
         info = await self.bus.js.consumer_info(spec.stream, spec.name)
         return Held(info.num_pending or 0, info.num_ack_pending or 0, info.num_redelivered or 0)
 
-    async def _stream(self, spec: topology.StreamSpec) -> StreamOut:
+    async def _stream(self, spec: specs.StreamSpec) -> StreamOut:
         state = (await self.bus.js.stream_info(spec.name)).state
         limit = spec.max_bytes if spec.max_bytes > 0 else None
         return StreamOut(name=spec.name, messages=state.messages, bytes=state.bytes, max_bytes=limit)

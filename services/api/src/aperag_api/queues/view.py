@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aperag_api.queues.schemas import ConsumerOut
-from aperag_common.work.backlog import Settled, WorkState
+from aperag_work.backlog import Settled, WorkState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
     from aperag_api.queues.schemas import WorkerOut
-    from aperag_common.bus.topology import ConsumerSpec
-    from aperag_common.work.backlog import OpenWork
+    from aperag_common.bus.specs import ConsumerSpec
+    from aperag_work.backlog import OpenWork
 
 UNCOUNTED = frozenset({"reconciler-tick", "reconciler-purge", "reconciler-user-purge", "reconciler-advisory"})
 """What they end leaves no event to count."""

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
+from aperag_common.db.models.base import OPEN_SQL
+from aperag_work.document_rows import STEP_OF
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
@@ -54,11 +57,11 @@ _DELETE = text(
     "DELETE FROM search_history WHERE id = :id AND collection_id = :collection AND owner = :owner RETURNING id"
 )
 _READINESS = text(
-    """
+    f"""
     SELECT d.id, d.id AS document_id,
-        coalesce(bool_or(s.status IN ('PENDING', 'CREATING', 'DELETING', 'DELETION_IN_PROGRESS')), false) AS pending,
-        d.status NOT IN ('UPLOADED', 'EXPIRED') AND coalesce(bool_and(s.status = 'ACTIVE'), true) AS served
-    FROM document d LEFT JOIN document_step s ON s.document_id = d.id AND s.kind = ANY(:kinds)
+        coalesce(bool_or(j.status IN {OPEN_SQL}), false) AS pending,
+        d.status NOT IN ('UPLOADED', 'EXPIRED') AND coalesce(bool_and(j.status = 'ACTIVE'), true) AS served
+    FROM document d LEFT JOIN job j ON j.subject_id = d.id AND {STEP_OF.format(kind="j.kind")} = ANY(:kinds)
     WHERE d.id = ANY(:ids) AND d.collection_id = :collection AND d.owner = :owner AND d.deleted_at IS NULL
     GROUP BY d.id
     UNION ALL
@@ -114,6 +117,6 @@ async def delete(conn: AsyncConnection, collection_id: str, search_id: str, owne
 async def readiness(
     conn: AsyncConnection, collection_id: str, owner: str, awaited: Sequence[str], kinds: Sequence[str]
 ) -> list[Readiness]:
-    """Of those of ``awaited`` that are the owner's; a kind that has no row is waited for by nobody."""
+    """Of those of ``awaited`` that are the owner's; a kind without a job is not waited for."""
     values = {"ids": list(awaited), "kinds": list(kinds), "collection": collection_id, "owner": owner}
     return [Readiness(**row._mapping) for row in await conn.execute(_READINESS, values)]

@@ -11,7 +11,7 @@ from aperag_api.reading import reading
 from aperag_api.sharing import repository
 from aperag_api.sharing.schemas import SharingOut
 from aperag_common import errors
-from aperag_common.work.changes import share_collection
+from aperag_work.changes import share_collection
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine

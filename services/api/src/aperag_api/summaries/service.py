@@ -9,33 +9,33 @@ from aperag_api.access.service import living
 from aperag_api.collections.schemas import CollectionConfig
 from aperag_api.collections.service import SOURCE
 from aperag_api.summaries.schemas import SummaryRequested
-from aperag_common.work import summaries
-from aperag_common.work.change import Change
-from aperag_common.work.summaries import SummaryStatus
+from aperag_work import summaries
+from aperag_work.change import Change
+from aperag_work.summaries import SummaryStatus
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_common.work.courier import Courier
+    from aperag_work.dispatcher import Dispatcher
 
 BEGUN = "A new summary was ordered; it becomes the collection's description."
-GENERATING = "A summary is being made already; ask again when it is there."
+GENERATING = "A summary is being made already; when it is there, one more is made."
 DISABLED = "This collection makes no summaries; set enable_summary in its config."
 
 
 @dataclass(frozen=True, slots=True)
 class SummaryService:
     engine: AsyncEngine
-    courier: Courier
+    dispatcher: Dispatcher
     first_due: timedelta
 
     async def generate(self, owner: str, collection_id: str) -> SummaryRequested:
         async with self.engine.begin() as conn:
             row = await living(conn, collection_id, owner)
             commands = await summaries.follow(conn, collection_id, first_due=self.first_due, source=SOURCE)
-        self.courier.deliver(Change(commands))
+        self.dispatcher.deliver(Change(commands))
         enabled = CollectionConfig.model_validate(row.config).enable_summary
         return SummaryRequested(
             collection_id=collection_id,

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from aperag_api.access.conditions import REACHED
 from aperag_api.tasks.schemas import TaskOut, TaskStep
 from aperag_common.telemetry import propagate
+from aperag_work.document_rows import STEP_OF
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -24,21 +25,22 @@ _TASK = text(
     """
 )
 
-# A step's own columns say something about this task only while they are of the generation it waits for. ``due_at`` is
-# compared for the index of what waits for its release: without it all open rows of everybody would be read.
+# A job says something about this task only while it is at the generation that the task waits for. ``due_at`` is
+# compared for the index of what waits for its release: without it all open jobs of everybody would be read.
 _STEPS = text(
-    """
+    f"""
     SELECT w.kind, w.outcome, w.generation, w.finished,
-        s.status, s.attempt, s.failures, s.error_code, s.error_message,
-        CASE WHEN s.failures > 0 AND s.status = 'PENDING' AND s.due_at < 'infinity' THEN s.due_at END AS next_try_at,
-        CASE WHEN s.dispatch = 0 AND s.kind = 'parse' AND s.status = 'PENDING' THEN (
-            SELECT count(*) FROM document_step o
-            WHERE o.owner = s.owner AND o.kind = 'parse' AND o.status = 'PENDING' AND o.dispatch = 0
+        j.status, j.attempt, j.failures, j.error_code, j.error_message,
+        CASE WHEN j.failures > 0 AND j.status = 'PENDING' AND j.due_at < 'infinity' THEN j.due_at END AS next_try_at,
+        CASE WHEN j.dispatch = 0 AND j.kind = 'parse' AND j.status = 'PENDING' THEN (
+            SELECT count(*) FROM job o
+            WHERE o.owner = j.owner AND o.kind = 'parse' AND o.status = 'PENDING' AND o.dispatch = 0
                 AND o.due_at < 'infinity'
-                AND (o.lane = 'bulk', o.created, o.id) < (s.lane = 'bulk', s.created, s.id)) END AS position
+                AND (o.lane = 'bulk', o.created, o.id) < (j.lane = 'bulk', j.created, j.id)) END AS position
     FROM workflow_step w
     JOIN workflow f ON f.id = w.workflow_id
-    LEFT JOIN document_step s ON s.document_id = f.document_id AND s.kind = w.kind AND s.generation = w.generation
+    LEFT JOIN job j ON j.subject_id = f.document_id AND {STEP_OF.format(kind="j.kind")} = w.kind
+        AND j.generation = w.generation AND j.status <> 'DELETED'
     WHERE w.workflow_id = :id
     ORDER BY w.kind <> 'parse', w.kind
     """

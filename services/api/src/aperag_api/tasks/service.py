@@ -11,7 +11,7 @@ from aperag_api.reading import reading
 from aperag_api.tasks import repository
 from aperag_api.tasks.schemas import CancelledCollection, CancelledDocument
 from aperag_common import errors
-from aperag_common.work.cancel import AlreadySettled, cancel, cancel_documents
+from aperag_work.cancel import AlreadySettled, cancel, cancel_documents
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
     from aperag_api.auth import Caller
     from aperag_api.tasks.schemas import TaskOut
-    from aperag_common.work.change import Change
-    from aperag_common.work.courier import Courier
+    from aperag_work.change import Change
+    from aperag_work.dispatcher import Dispatcher
 
 
 @dataclass(frozen=True, slots=True)
 class TaskService:
     engine: AsyncEngine
-    courier: Courier
+    dispatcher: Dispatcher
     first_due: timedelta
 
     async def get(self, caller: Caller, task_id: str) -> TaskOut:
@@ -91,8 +91,8 @@ class TaskService:
     async def _deliver(self, changes: Sequence[Change], tasks: Iterable[str]) -> None:
         """After the commit: workers stop at once instead of at their next beat, and free slots are given away."""
         for task_id in tasks:
-            await self.courier.publisher.cancel_task(task_id)
-        self.courier.deliver(*changes)
+            await self.dispatcher.publisher.cancel_task(task_id)
+        self.dispatcher.deliver(*changes)
 
 
 def _not_found(task_id: str) -> errors.NotFound:

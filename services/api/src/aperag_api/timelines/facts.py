@@ -1,17 +1,21 @@
-"""What is known of a step when somebody asks why it waits: columns of its row, and of what it depends on."""
+"""What is known of a step when somebody asks why it waits: columns of its job, and of what it depends on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from aperag_common.work.derive import is_open
+from aperag_common.db.models.base import is_open
+from aperag_common.db.models.document_index import StepKind
+from aperag_common.jobs.kind import Wanted, kind_of
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from aperag_common.jobs.kind import Work
+
 REMOVED = "REMOVED"
-"""In place of a status: the row went with what it stood for."""
+"""What clients see of a job whose removal is complete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ class Queue:
 class StepFacts:
     """``now`` is the database's clock, and so are all other times.
 
-    ``due_at`` is None at infinity: the row waits for another one. ``claimed_at`` is the start of the attempt under
+    ``due_at`` is None at infinity: the job waits for another one. ``claimed_at`` is the start of the attempt under
     way. ``max_failures`` and ``max_attempts`` are the policy's.
     """
 
@@ -85,5 +89,5 @@ class StepFacts:
         return self.open and self.dispatch == 0 and not self.leased and self.due_at is not None
 
     @property
-    def consumer(self) -> str:
-        return "indexer-remove" if self.removing else f"indexer-{self.kind}"
+    def work(self) -> Work:
+        return kind_of(StepKind(self.kind).job).work(Wanted.ABSENT if self.removing else Wanted.PRESENT)

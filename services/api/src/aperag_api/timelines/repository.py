@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 
 from aperag_api.timelines.facts import REMOVED, StepFacts, Turn
-from aperag_common.db.models.base import OPEN_SQL
-from aperag_common.work.presence import SEEN_SECONDS
+from aperag_common.jobs.declared import DOCUMENTS
+from aperag_common.jobs.kind import kinds_in
+from aperag_work.accepting import IN_FLIGHT
+from aperag_work.document_rows import STEP_OF
+from aperag_work.heartbeat import SEEN_SECONDS
+from aperag_work.release import UNRELEASED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,49 +32,38 @@ _DOCUMENT = text(
 )
 
 _STEPS = text(
-    """
-    SELECT s.id, s.kind, s.status, s.status IN ('DELETING', 'DELETION_IN_PROGRESS') AS removing, s.generation,
-        s.dispatch, s.attempt, s.failures, nullif(s.due_at, 'infinity') AS due_at,
-        s.lease_token IS NOT NULL AS leased, s.lease_until,
-        CASE WHEN s.lease_token IS NOT NULL THEN s.updated END AS claimed_at, s.worker, w.created AS requested,
-        s.started_at, s.settled_at, s.served_generation IS NOT NULL AS served, s.error_code, s.error_message,
-        s.failed_attempts, s.traceparent
-    FROM document_step s LEFT JOIN workflow w ON w.id = s.workflow_id
-    WHERE s.document_id = :id ORDER BY s.kind <> 'parse', s.kind
-    """
-)
-
-# A removal that ended takes its row along; the delete's task still says that it did.
-_REMOVED = text(
-    """
-    SELECT f.kind, f.generation, f.finished AS settled_at, w.created AS requested, w.traceparent
-    FROM workflow w JOIN workflow_step f ON f.workflow_id = w.id
-    WHERE w.document_id = :id AND w.kind = 'delete' AND f.outcome = 'done'
-        AND NOT EXISTS (SELECT FROM document_step s WHERE s.document_id = w.document_id AND s.kind = f.kind)
-    ORDER BY f.kind <> 'parse', f.kind
+    f"""
+    SELECT j.id, {STEP_OF.format(kind="j.kind")} AS kind,
+        CASE j.status WHEN 'DELETED' THEN '{REMOVED}' ELSE j.status END AS status, j.wanted = 'absent' AS removing,
+        j.generation, j.dispatch, j.attempt, j.failures, nullif(j.due_at, 'infinity') AS due_at,
+        j.lease_token IS NOT NULL AS leased, j.lease_until,
+        CASE WHEN j.lease_token IS NOT NULL THEN j.updated END AS claimed_at, j.worker, w.created AS requested,
+        j.started_at, j.settled_at, i.document_id IS NOT NULL AS served, j.error_code, j.error_message,
+        j.failed_attempts, j.traceparent
+    FROM job j LEFT JOIN workflow w ON w.id = j.workflow_id
+    LEFT JOIN document_index i ON i.document_id = j.subject_id AND i.kind = {STEP_OF.format(kind="j.kind")}
+    WHERE j.subject_id = :id ORDER BY j.kind <> 'parse', j.kind
     """
 )
 
-_WAITING = f"status IN {OPEN_SQL} AND dispatch = 0 AND due_at < 'infinity'"
-"""As in the index of what waits for its release."""
+_WAITING = f"{UNRELEASED} AND kind = 'parse'"
+"""What waits for its release: of a document only the parse ever does."""
 
-# In the order of release; the recursion visits each waiting owner once instead of each waiting row.
+# In the order of release; the recursion visits each waiting owner once instead of each waiting job.
 _TURN = text(
     f"""
     WITH RECURSIVE waiting_owner AS (
-        (SELECT owner FROM document_step WHERE {_WAITING} ORDER BY owner LIMIT 1)
+        (SELECT owner FROM job WHERE {_WAITING} ORDER BY owner LIMIT 1)
         UNION ALL
-        SELECT (SELECT owner FROM document_step WHERE {_WAITING} AND owner > w.owner ORDER BY owner LIMIT 1)
+        SELECT (SELECT owner FROM job WHERE {_WAITING} AND owner > w.owner ORDER BY owner LIMIT 1)
         FROM waiting_owner w WHERE w.owner IS NOT NULL
     ), own AS (
         SELECT id, row_number() OVER (ORDER BY lane DESC, created) AS position, count(*) OVER () AS waiting
-        FROM document_step WHERE owner = :owner AND {_WAITING}
+        FROM job WHERE owner = :owner AND {_WAITING}
     )
-    SELECT own.position, own.waiting,
-        (SELECT count(DISTINCT document_id) FROM document_step
-         WHERE owner = :owner AND status IN {OPEN_SQL} AND dispatch > 0) AS in_flight,
+    SELECT own.position, own.waiting, ({IN_FLIGHT.format(owner=":owner", kinds=":kinds")}) AS in_flight,
         (SELECT count(owner) FROM waiting_owner) AS owners
-    FROM own WHERE own.id = :step
+    FROM own WHERE own.id = :job
     """
 )
 
@@ -91,7 +84,7 @@ _TASKS = text(
 _LETTERS = text(
     """
     SELECT id FROM dead_letter
-    WHERE row_id IN (SELECT id FROM document_step WHERE document_id = :id) ORDER BY created DESC LIMIT :limit
+    WHERE row_id IN (SELECT id FROM job WHERE subject_id = :id) ORDER BY created DESC LIMIT :limit
     """
 )
 
@@ -126,23 +119,15 @@ async def document(
     return None if row is None else DocumentRow(**row._mapping)
 
 
-async def steps(conn: AsyncConnection, found: DocumentRow) -> list[tuple[str | None, StepFacts]]:
-    """(row, facts) of each step; the row is None where it went with what it stood for."""
-    values = {"id": found.id}
-    told: list[tuple[str | None, StepFacts]] = []
-    for row in (await conn.execute(_STEPS, values)).mappings():
-        known = dict(row)
-        removing = known.pop("removing") or found.deleted
-        told.append((known.pop("id"), StepFacts(now=found.now, removing=removing, **known)))
-    if found.deleted:
-        removed = (await conn.execute(_REMOVED, values)).mappings()
-        told += [(None, StepFacts(status=REMOVED, now=found.now, removing=True, **row)) for row in removed]
-    return told
+async def steps(conn: AsyncConnection, found: DocumentRow) -> list[tuple[str, StepFacts]]:
+    """(job, facts) of each step."""
+    rows = [dict(row) for row in (await conn.execute(_STEPS, {"id": found.id})).mappings()]
+    return [(row.pop("id"), StepFacts(now=found.now, **row)) for row in rows]
 
 
-async def turn(conn: AsyncConnection, owner: str, step_id: str, *, limit: int) -> Turn | None:
+async def turn(conn: AsyncConnection, owner: str, job_id: str, *, limit: int) -> Turn | None:
     """None where it was released meanwhile."""
-    row = (await conn.execute(_TURN, {"owner": owner, "step": step_id})).one_or_none()
+    row = (await conn.execute(_TURN, {"owner": owner, "job": job_id, "kinds": kinds_in(DOCUMENTS)})).one_or_none()
     return None if row is None else Turn(row.position, row.waiting, row.in_flight, limit, row.owners)
 
 

@@ -16,7 +16,6 @@ from aperag_api.timelines import repository
 from aperag_api.timelines.view import stage_of, timeline
 from aperag_common import errors
 from aperag_common.bus import subjects
-from aperag_common.settings import WorkStep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from aperag_api.timelines.repository import DocumentRow
     from aperag_api.timelines.schemas import TimelineOut
     from aperag_common.bus.connection import Bus
-    from aperag_common.work.policy import WorkPolicy
+    from aperag_work.policy import WorkPolicy
 
 log = structlog.get_logger(__name__)
 
@@ -55,20 +54,20 @@ class TimelineService:
                 message = f"Document {document_id} not found"
                 raise errors.DocumentNotFound(message)
             steps = [(id_, self._with_policy(facts)) for id_, facts in await repository.steps(conn, found)]
-            turns = {id_: await self._turn(conn, found, id_) for id_, facts in steps if id_ and facts.waits_for_release}
+            turns = {id_: await self._turn(conn, found, id_) for id_, facts in steps if facts.waits_for_release}
             processes = await repository.processes(conn) if any(facts.open for _, facts in steps) else []
             tasks = await repository.tasks(conn, document_id)
             letters = await repository.dead_letters(conn, document_id) if admin else None
-        pending = await self._pending({facts.consumer for _, facts in steps if facts.published})
-        stages = [stage_of(facts, turns.get(id_ or ""), pending, processes) for id_, facts in steps]
+        pending = await self._pending({facts.work.consumer for _, facts in steps if facts.published})
+        stages = [stage_of(facts, turns.get(id_), pending, processes) for id_, facts in steps]
         return timeline(found, stages, tasks, letters, self.traces)
 
     def _with_policy(self, facts: StepFacts) -> StepFacts:
-        policy = self.policy.of_step(WorkStep.REMOVE if facts.removing else facts.kind)
+        policy = self.policy.of_work(facts.work.retry)
         return replace(facts, max_failures=policy.max_failures, max_attempts=policy.max_attempts)
 
-    async def _turn(self, conn: AsyncConnection, found: DocumentRow, step_id: str) -> Turn | None:
-        return await repository.turn(conn, found.owner, step_id, limit=self.in_flight)
+    async def _turn(self, conn: AsyncConnection, found: DocumentRow, job_id: str) -> Turn | None:
+        return await repository.turn(conn, found.owner, job_id, limit=self.in_flight)
 
     async def _pending(self, consumers: Iterable[str]) -> dict[str, int | None]:
         """Undelivered commands by consumer; None where NATS does not tell."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aperag_api.timelines.decide import DocumentFacts, Verdict, decide, moment, next_try, summary
 from aperag_api.timelines.facts import Queue
 from aperag_api.timelines.schemas import FailedAttempt, QueueOut, StageOut, TaskSummary, TimelineOut, TurnOut
-from aperag_common.bus.topology import Service
+from aperag_common.services import Service
 from aperag_common.telemetry import propagate
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ class Stage:
 def stage_of(
     facts: StepFacts, turn: Turn | None, pending: Mapping[str, int | None], processes: Sequence[Process]
 ) -> Stage:
-    queue = _queue(facts.consumer, pending.get(facts.consumer), processes) if facts.open else None
+    consumer = facts.work.consumer
+    queue = _queue(consumer, pending.get(consumer), processes) if facts.open else None
     verdict = decide(facts, turn=turn, queue=queue)
     return Stage(facts, turn, queue if facts.published else None, verdict)
 

@@ -13,7 +13,7 @@ from aperag_common.live.relays import TurnRelays
 if TYPE_CHECKING:
     from aperag_api.prompts.service import PromptService
     from aperag_api.settings import Settings
-    from aperag_common.runtime import Runtime
+    from aperag_work.runtime import Runtime
 
 
 def turn_service(runtime: Runtime, settings: Settings, prompts: PromptService) -> TurnService:
@@ -27,7 +27,7 @@ def turn_service(runtime: Runtime, settings: Settings, prompts: PromptService) -
     metrics.followed_turns.set_function(lambda: len(relays))
     return TurnService(
         engine=runtime.engine,
-        courier=runtime.courier,
+        dispatcher=runtime.dispatcher,
         bus=runtime.bus,
         relays=relays,
         preparation=Preparation(runtime.engine, prompts),

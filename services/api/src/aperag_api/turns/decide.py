@@ -1,4 +1,4 @@
-"""What a turn is begun with, and what its row says of it; pure."""
+"""What a turn is begun with, and where it stands; pure."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from aperag_api.turns.schemas import TurnError, TurnState
-from aperag_common.db.models.base import StepStatus
+from aperag_common.db.models.base import JobStatus, is_open
 from aperag_common.db.models.turn import TurnOutcome
 from aperag_common.live.events import TurnEventKind
-from aperag_common.work.derive import is_open
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -86,7 +85,7 @@ def reach_of(chosen: Sequence[str], reach: Sequence[str] | None) -> list[str] | 
 
 def state_of(status: str, outcome: str | None, *, held: bool, cancelling: bool) -> TurnState:
     if not is_open(status):
-        return TurnState.FAILED if status == StepStatus.FAILED or outcome is None else _ENDS[TurnOutcome(outcome)]
+        return TurnState.FAILED if status == JobStatus.FAILED or outcome is None else _ENDS[TurnOutcome(outcome)]
     if cancelling:
         return TurnState.CANCELLING
     return TurnState.RUNNING if held else TurnState.QUEUED
@@ -95,7 +94,7 @@ def state_of(status: str, outcome: str | None, *, held: bool, cancelling: bool) 
 def error_of(
     state: TurnState, parts: Sequence[Mapping[str, Any]], code: str | None, message: str | None
 ) -> TurnError | None:
-    """Why a turn failed: as its agent said, or as the driver of its row did."""
+    """Why a turn failed: as its agent said, or as its job does."""
     if state is not TurnState.FAILED:
         return None
     said = [part["data"] for part in parts if part["type"] == TurnEventKind.ERROR]

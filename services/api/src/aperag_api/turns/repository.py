@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
-from aperag_common.db.models.base import OPEN_SQL
+from aperag_common.db.models.base import OPEN_SQL, Lane
+from aperag_common.jobs.declared import TURN
 from aperag_common.live.stored import StoredTurn
 from aperag_common.telemetry import propagate
-from aperag_common.work.driven_sql import ROW_COLUMNS
-from aperag_common.work.driven_tables import DrivenRow
+from aperag_work import settling
+from aperag_work.database import driver
+from aperag_work.rows import UNLEASED
+from aperag_work.settling import Wish
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime, timedelta
 
     from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from aperag_work.rows import JobRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,63 +70,59 @@ class TurnRow:
     held: bool
 
 
-_HELD = "lease_until IS NOT NULL AND lease_until > clock_timestamp()"
-_COLUMNS = f"""
-    id, chat_id, bot_id, ordinal, message_id, status, attempt, outcome, question, answer, parts, usage, request,
-    feedback, error_code, error_message, worker, trace_id, created, started_at, settled_at, cancel_requested_at,
-    {_HELD} AS held
+_TURNS = "turn t JOIN job j ON j.subject_id = t.id AND j.kind = 'turn'"
+_OPEN_JOB = f"j.status IN {OPEN_SQL}"
+_HELD = "coalesce(j.lease_until > clock_timestamp(), false) AS held"
+_SELECT = f"""
+    SELECT t.id, t.chat_id, t.bot_id, t.ordinal, t.message_id, j.status, j.attempt, t.outcome, t.question, t.answer,
+        t.parts, t.usage, t.request, t.feedback, j.error_code, j.error_message, j.worker, t.trace_id, t.created,
+        j.started_at, j.settled_at, t.cancel_requested_at, {_HELD}
+    FROM {_TURNS}
 """
 
 # Turns of one chat are numbered one after the other, and whoever deletes the chat waits or comes first.
 _LOCK_CHAT = text("SELECT bot_id FROM chat WHERE id = :chat AND owner = :owner FOR UPDATE")
-_SAME = text(f"SELECT {_COLUMNS} FROM turn WHERE chat_id = :chat AND message_id = :message")
-_OPEN = text(f"SELECT count(*) FROM turn WHERE owner = :owner AND status IN {OPEN_SQL}")
+_SAME = text(f"{_SELECT} WHERE t.chat_id = :chat AND t.message_id = :message")
+# Turns are published at once: the index of published jobs finds them.
+_OPEN = text(
+    f"SELECT count(*) FROM job j WHERE j.owner = :owner AND j.kind = 'turn' AND {_OPEN_JOB} AND j.dispatch > 0"
+)
 _INSERT = text(
-    f"""
-    INSERT INTO turn (id, owner, chat_id, bot_id, ordinal, message_id, request, rights, question, parts, status,
-        generation, observed_generation, dispatch, attempt, failures, due_at, lane, traceparent, trace_id)
+    """
+    INSERT INTO turn (id, owner, chat_id, bot_id, ordinal, message_id, request, rights, question, credential, trace_id)
     VALUES (:id, :owner, CAST(:chat_id AS text), :bot_id,
-        (SELECT coalesce(max(ordinal) + 1, 0) FROM turn WHERE chat_id = CAST(:chat_id AS text)), :message_id, CAST(:request AS jsonb),
-        CAST(:rights AS jsonb), :question, '[]', 'PENDING', 1, 0, 1, 0, 0, clock_timestamp() + :first_due,
-        'interactive', :traceparent, :trace_id)
-    RETURNING {ROW_COLUMNS}
+        (SELECT coalesce(max(ordinal) + 1, 0) FROM turn WHERE chat_id = CAST(:chat_id AS text)), :message_id,
+        CAST(:request AS jsonb), CAST(:rights AS jsonb), :question, :credential, :trace_id)
     """
 )
 _TOUCH = text("UPDATE chat SET updated = clock_timestamp() WHERE id = :chat")
-_FIND = text(f"SELECT {_COLUMNS} FROM turn WHERE id = :id AND owner = :owner")
-_HISTORY = text(
-    f"""
-    SELECT {_COLUMNS} FROM turn
-    WHERE chat_id = :chat AND ordinal < :before ORDER BY ordinal DESC LIMIT :limit
-    """
-)
-_OPEN_IN = text(
-    f"SELECT {_COLUMNS} FROM turn WHERE chat_id = :chat AND owner = :owner AND status IN {OPEN_SQL} ORDER BY ordinal"
-)
-_FIRST = text(f"SELECT {_COLUMNS} FROM turn WHERE chat_id = :chat ORDER BY ordinal LIMIT :limit")
+_FIND = text(f"{_SELECT} WHERE t.id = :id AND t.owner = :owner")
+_HISTORY = text(f"{_SELECT} WHERE t.chat_id = :chat AND t.ordinal < :before ORDER BY t.ordinal DESC LIMIT :limit")
+_OPEN_IN = text(f"{_SELECT} WHERE t.chat_id = :chat AND t.owner = :owner AND {_OPEN_JOB} ORDER BY t.ordinal")
+_FIRST = text(f"{_SELECT} WHERE t.chat_id = :chat ORDER BY t.ordinal LIMIT :limit")
 _STORED = text(
-    """
-    SELECT status, run, outcome, parts, usage, error_code, error_message,
-        extract(epoch FROM coalesce(settled_at, updated))::float AS ended_at
-    FROM turn WHERE id = :id
+    f"""
+    SELECT j.status, t.run, t.outcome, t.parts, t.usage, j.error_code, j.error_message,
+        extract(epoch FROM coalesce(j.settled_at, j.updated))::float AS ended_at
+    FROM {_TURNS} WHERE t.id = :id
     """
 )
-# A turn that nobody holds is over at once, and the raised generation keeps it from whoever comes for it later. The
-# agent that holds one ends it itself, with what there is of the answer.
+# A turn that no agent holds is over at once, and the raised generation keeps it from whoever comes for it later. The
+# agent that holds one ends it itself, with what there is of the answer. The turn is locked before its job, as by its
+# deletion.
 _CANCEL = text(
     f"""
-    UPDATE turn SET cancel_requested_at = coalesce(cancel_requested_at, clock_timestamp()), updated = clock_timestamp(),
-        generation = CASE WHEN {_HELD} THEN generation ELSE generation + 1 END,
-        observed_generation = CASE WHEN {_HELD} THEN observed_generation ELSE generation + 1 END,
-        status = CASE WHEN {_HELD} THEN status ELSE 'ACTIVE' END,
-        outcome = CASE WHEN {_HELD} THEN outcome ELSE 'cancelled' END,
-        settled_at = CASE WHEN {_HELD} THEN settled_at ELSE clock_timestamp() END,
-        due_at = CASE WHEN {_HELD} THEN due_at ELSE 'infinity' END,
-        lease_token = CASE WHEN {_HELD} THEN lease_token END,
-        lease_owner = CASE WHEN {_HELD} THEN lease_owner END,
-        lease_until = CASE WHEN {_HELD} THEN lease_until END
-    WHERE id = :id AND owner = :owner AND status IN {OPEN_SQL}
-    RETURNING {_COLUMNS}
+    WITH meant AS (
+        SELECT j.id, t.id AS turn_id, {_HELD} FROM {_TURNS}
+        WHERE t.id = :id AND t.owner = :owner AND {_OPEN_JOB} FOR UPDATE OF t, j
+    ), ended AS (
+        UPDATE job j SET generation = j.generation + 1, observed_generation = j.generation + 1, status = 'ACTIVE',
+            due_at = 'infinity', {UNLEASED}, settled_at = clock_timestamp(), updated = clock_timestamp()
+        FROM meant WHERE j.id = meant.id AND NOT meant.held
+    )
+    UPDATE turn t SET cancel_requested_at = coalesce(t.cancel_requested_at, clock_timestamp()),
+        outcome = CASE WHEN meant.held THEN t.outcome ELSE 'cancelled' END
+    FROM meant WHERE t.id = meant.turn_id
     """
 )
 
@@ -139,8 +141,8 @@ async def count_open(conn: AsyncConnection, owner: str) -> int:
     return int((await conn.execute(_OPEN, {"owner": owner})).scalar_one())
 
 
-async def insert(conn: AsyncConnection, turn: NewTurn, *, first_due: timedelta) -> DrivenRow:
-    """The chat is locked. Its command is to be sent after the commit."""
+async def insert(conn: AsyncConnection, turn: NewTurn, *, first_due: timedelta) -> JobRow:
+    """With its job, whose command is to be sent after the commit. The chat is locked."""
     traceparent = propagate.current_traceparent()
     values = {
         "id": turn.id,
@@ -151,13 +153,16 @@ async def insert(conn: AsyncConnection, turn: NewTurn, *, first_due: timedelta) 
         "question": turn.question,
         "request": json.dumps(turn.request),
         "rights": json.dumps(turn.rights),
-        "first_due": first_due,
-        "traceparent": traceparent,
-        "trace_id": traceparent.split("-")[1] if traceparent else None,
+        "credential": secrets.token_hex(16),
+        "trace_id": propagate.trace_id_of(traceparent),
     }
-    row = (await conn.execute(_INSERT, values)).one()
+    await conn.execute(_INSERT, values)
     await conn.execute(_TOUCH, {"chat": turn.chat_id})
-    return DrivenRow(**row._mapping)
+    wish = Wish(TURN.name, turn.id, turn.owner)
+    [(job, _)] = await settling.want(
+        await driver(conn), TURN, [wish], lane=Lane.INTERACTIVE, first_due=first_due, traceparent=traceparent
+    )
+    return job
 
 
 async def find(conn: AsyncConnection, owner: str, turn_id: str) -> TurnRow | None:
@@ -189,8 +194,9 @@ async def stored(conn: AsyncConnection, turn_id: str) -> StoredTurn | None:
 
 
 async def cancel(conn: AsyncConnection, owner: str, turn_id: str) -> TurnRow | None:
-    """The row as it is now; None where nothing was open."""
-    return _row((await conn.execute(_CANCEL, {"id": turn_id, "owner": owner})).one_or_none())
+    """The turn as it is now; None where it is over, or no such turn is there."""
+    cancelled = (await conn.execute(_CANCEL, {"id": turn_id, "owner": owner})).rowcount
+    return await find(conn, owner, turn_id) if cancelled else None
 
 
 def _row(found: Any) -> TurnRow | None:

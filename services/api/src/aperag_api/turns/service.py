@@ -20,8 +20,8 @@ from aperag_common import errors, ids
 from aperag_common.bus import subjects
 from aperag_common.live.events import Cursor, TurnEventKind
 from aperag_common.live.log import parts_of
-from aperag_common.work.change import Change
-from aperag_common.work.driven_tables import TURN
+from aperag_work.change import Change
+from aperag_work.rows import Dispatch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from aperag_common.live.queue import Message
     from aperag_common.live.relays import TurnRelays
     from aperag_common.live.stored import StoredTurn
-    from aperag_common.work.courier import Courier
+    from aperag_work.dispatcher import Dispatcher
 
 SOURCE = "api"
 PLAIN = Terms()
@@ -51,7 +51,7 @@ class TurnService:
     """``relays`` follow turns for all readers of this process."""
 
     engine: AsyncEngine
-    courier: Courier
+    dispatcher: Dispatcher
     bus: Bus
     relays: TurnRelays
     preparation: Preparation
@@ -74,9 +74,9 @@ class TurnService:
                 if (before := await repository.of_message(conn, chat_id, prepared.message_id)) is not None:
                     return _same(before, prepared)
                 await self._admit(conn, caller.user_id)
-                row = await repository.insert(conn, prepared, first_due=self.first_due)
+                job = await repository.insert(conn, prepared, first_due=self.first_due)
                 made = await repository.find(conn, caller.user_id, turn_id)
-            self.courier.deliver(Change((TURN.dispatch(row, source=SOURCE),)))
+            self.dispatcher.deliver(Change((Dispatch(job, SOURCE),)))
         assert made is not None  # noqa: S101  # inserted by the same transaction
         return view(made)
 

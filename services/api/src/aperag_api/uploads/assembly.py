@@ -11,12 +11,14 @@ from aperag_common.objects import LocalObjectStore
 
 if TYPE_CHECKING:
     from aperag_api.settings import Settings
-    from aperag_common.runtime import Runtime
+    from aperag_work.runtime import Runtime
+    from aperag_work.scheduler import TaskScheduler
 
 
-def upload_service(runtime: Runtime, settings: Settings) -> UploadService:
+def upload_service(runtime: Runtime, settings: Settings, scheduler: TaskScheduler) -> UploadService:
     objects = LocalObjectStore(settings.objects.directory)
     limits = Limits(settings.max_document_size, settings.max_documents_per_request, settings.max_staged_documents)
     arrivals = Arrivals(settings.objects.directory, settings.max_uploads_per_user, settings.min_free_space)
-    engine, courier, most = runtime.engine, runtime.courier, settings.interactive_documents
-    return UploadService(engine, objects, courier, limits, most, settings.work, arrivals)
+    return UploadService(
+        runtime.engine, objects, runtime.dispatcher, scheduler, limits, settings.interactive_documents, arrivals
+    )

@@ -1,10 +1,11 @@
-"""Which of the received documents are new, and which are there already."""
+"""Which of the received documents are new, which are there already, and which can be confirmed; pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aperag_api.uploads.schemas import ConfirmError, FailedConfirmation
 from aperag_common import errors
 from aperag_common.db.models import DocumentStatus
 
@@ -12,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from aperag_api.uploads.repository import NamedDocument
-    from aperag_common.work.changes import NewDocument
-    from aperag_common.work.documents import LockedDocument
+    from aperag_work.changes import NewDocument
+    from aperag_work.document_rows import LockedDocument
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +42,24 @@ def sort_received(received: Sequence[NewDocument], taken: Mapping[str, NamedDocu
     return Sorted(new, answering)
 
 
-def is_here(document: LockedDocument, owner: str, collection_id: str) -> bool:
+def confirmable(documents: Mapping[str, LockedDocument], owner: str, collection_id: str) -> dict[str, LockedDocument]:
+    """Those whose work a confirmation begins; they count against the owner's quota."""
+    return {
+        id_: document
+        for id_, document in documents.items()
+        if _is_here(document, owner, collection_id) and document.status == DocumentStatus.UPLOADED
+    }
+
+
+def refusal(document_id: str, document: LockedDocument | None, owner: str, collection_id: str) -> FailedConfirmation:
+    """Why a document that is not confirmable is not."""
+    if document is None or not _is_here(document, owner, collection_id):
+        return FailedConfirmation(document_id=document_id, error=ConfirmError.DOCUMENT_NOT_FOUND)
+    expired = document.status == DocumentStatus.EXPIRED
+    error = ConfirmError.DOCUMENT_EXPIRED if expired else ConfirmError.DOCUMENT_NOT_UPLOADED
+    return FailedConfirmation(document_id=document_id, name=document.name, error=error)
+
+
+def _is_here(document: LockedDocument, owner: str, collection_id: str) -> bool:
     """Whether it is the owner's and lives in this collection."""
     return not document.deleted and (document.owner, document.collection_id) == (owner, collection_id)
-
-
-def is_confirmable(document: LockedDocument, owner: str, collection_id: str) -> bool:
-    """Whether a confirmation would begin its work, and so count it against the owner's quota."""
-    return is_here(document, owner, collection_id) and document.status == DocumentStatus.UPLOADED

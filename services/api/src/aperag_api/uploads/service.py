@@ -18,38 +18,38 @@ from aperag_api.quotas.service import hold
 from aperag_api.reading import reading
 from aperag_api.uploads import repository
 from aperag_api.uploads.arrivals import LATER
-from aperag_api.uploads.decide import Sorted, is_confirmable, is_here, sort_received
+from aperag_api.uploads.decide import confirmable, refusal, sort_received
 from aperag_api.uploads.intake import Intake
-from aperag_api.uploads.schemas import ConfirmAnswer, ConfirmError, FailedConfirmation, UploadedDocument
+from aperag_api.uploads.schemas import ConfirmAnswer, UploadedDocument
 from aperag_common.db.models import DocumentStatus, Lane, QuotaType, StepKind
-from aperag_common.work import changes
-from aperag_common.work.changes import Pace
-from aperag_common.work.documents import lock, lock_all
+from aperag_work import changes
+from aperag_work.document_rows import lock_all
+from aperag_work.scheduler import ScheduleContext
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
     from aperag_api.documents.schemas import DocumentOut
     from aperag_api.uploads.arrivals import Arrivals
+    from aperag_api.uploads.decide import Sorted
     from aperag_api.uploads.intake import Limits
     from aperag_api.uploads.multipart import MultipartBody
     from aperag_common.objects import ObjectStore
-    from aperag_common.settings import WorkSettings
-    from aperag_common.work.change import Change
-    from aperag_common.work.changes import NewDocument
-    from aperag_common.work.courier import Courier
+    from aperag_work.changes import NewDocument
+    from aperag_work.dispatcher import Dispatcher
+    from aperag_work.scheduler import TaskScheduler
 
 
 @dataclass(frozen=True, slots=True)
 class UploadService:
     engine: AsyncEngine
     objects: ObjectStore
-    courier: Courier
+    dispatcher: Dispatcher
+    scheduler: TaskScheduler
     limits: Limits
     interactive_documents: int
-    work: WorkSettings
     arrivals: Arrivals
 
     async def accept(self, owner: str, collection_id: str, body: MultipartBody) -> DocumentList:
@@ -72,9 +72,10 @@ class UploadService:
             async with self.engine.begin() as conn:
                 if intake.chat_id is not None:
                     await hold_chat(conn, owner, intake.chat_id)
-                sorted_, changed = await self._insert(conn, received, kinds)
+                context = ScheduleContext(conn, self._lane(len(received)))
+                sorted_ = await self._insert(received, kinds, context)
                 rows = await documents.get_many(conn, collection_id, sorted_.ids, owner)
-            self.courier.deliver(*changed)
+            self.dispatcher.deliver(*context.changes.values())
             for document in sorted_.new:
                 intake.keep(document.id)
         return DocumentList(items=[view(rows[id_]) for id_ in sorted_.ids])
@@ -107,27 +108,22 @@ class UploadService:
     async def confirm(self, owner: str, collection_id: str, document_ids: Sequence[str]) -> ConfirmAnswer:
         kinds = await self._kinds(owner, collection_id)
         wanted = sorted(set(document_ids))
-        pace = self._pace(len(wanted))
-        changed: list[Change] = []
-        failed: list[FailedConfirmation] = []
         async with self.engine.begin() as conn:
+            context = ScheduleContext(conn, self._lane(len(wanted)))
             allowance = await hold(conn, owner, QuotaType.DOCUMENTS)
             await changes.share_collection(conn, collection_id, owner)
             locked = await lock_all(conn, wanted)
-            confirmable = sum(is_confirmable(document, owner, collection_id) for document in locked.values())
-            await allowance.take(conn, confirmable, collection_id=collection_id)
-            for document_id in wanted:
-                outcome = await self._confirm(conn, owner, collection_id, document_id, kinds, pace)
-                if isinstance(outcome, FailedConfirmation):
-                    failed.append(outcome)
-                else:
-                    changed.append(outcome)
-        self.courier.deliver(*changed)
+            context.staged |= confirmable(locked, owner, collection_id)
+            await allowance.take(conn, len(context.staged), collection_id=collection_id)
+            for document_id in list(context.staged):
+                await self.scheduler.schedule_create_index(document_id, kinds, context)
+        self.dispatcher.deliver(*context.changes.values())
+        failed = [refusal(id_, locked.get(id_), owner, collection_id) for id_ in wanted if id_ not in context.changes]
         return ConfirmAnswer(
-            confirmed_count=len(changed),
+            confirmed_count=len(context.changes),
             failed_count=len(failed),
             failed_documents=failed,
-            task_ids={change.document_id: change.workflow_id for change in changed},
+            task_ids={id_: change.workflow_id for id_, change in context.changes.items()},
         )
 
     async def _check_staged(self, owner: str) -> None:
@@ -147,48 +143,26 @@ class UploadService:
             return index_kinds((await living(conn, collection_id, owner)).config)
 
     async def _insert(
-        self, conn: AsyncConnection, received: Sequence[NewDocument], kinds: Sequence[StepKind]
-    ) -> tuple[Sorted, list[Change]]:
-        collection_id, owner = received[0].collection_id, received[0].owner
+        self, received: Sequence[NewDocument], kinds: Sequence[StepKind], context: ScheduleContext
+    ) -> Sorted:
+        conn, collection_id, owner = context.conn, received[0].collection_id, received[0].owner
         allowance = await hold(conn, owner, QuotaType.DOCUMENTS)
         await changes.share_collection(conn, collection_id, owner)
         names = [document.name for document in received]
         taken = await repository.lock_names(conn, collection_id, names, received[0].chat_id)
         sorted_ = sort_received(received, taken)
-        pace = self._pace(len(received))
         # Posting bytes that wait for their confirmation asks for them to be indexed.
         posted = set(sorted_.ids)
         unconfirmed = [d.id for d in taken.values() if d.status == DocumentStatus.UPLOADED and d.id in posted]
         await allowance.take(conn, len(sorted_.new) + len(unconfirmed), collection_id=collection_id)
-        changed = await changes.upload(conn, sorted_.new, kinds=kinds, pace=pace)
-        await lock_all(conn, unconfirmed)
-        for document_id in unconfirmed:
-            outcome = await self._confirm(conn, owner, collection_id, document_id, kinds, pace)
-            if not isinstance(outcome, FailedConfirmation):
-                changed.append(outcome)
-        return sorted_, changed
+        context.new |= {document.id: document for document in sorted_.new}
+        context.staged |= confirmable(await lock_all(conn, unconfirmed), owner, collection_id)
+        for document_id in [*context.new, *context.staged]:
+            await self.scheduler.schedule_create_index(document_id, kinds, context)
+        return sorted_
 
-    async def _confirm(
-        self,
-        conn: AsyncConnection,
-        owner: str,
-        collection_id: str,
-        document_id: str,
-        kinds: Sequence[StepKind],
-        pace: Pace,
-    ) -> Change | FailedConfirmation:
-        document = await lock(conn, document_id)
-        if document is None or not is_here(document, owner, collection_id):
-            return FailedConfirmation(document_id=document_id, error=ConfirmError.DOCUMENT_NOT_FOUND)
-        if is_confirmable(document, owner, collection_id):
-            return await changes.confirm(conn, document, kinds=kinds, pace=pace)
-        expired = document.status == DocumentStatus.EXPIRED
-        error = ConfirmError.DOCUMENT_EXPIRED if expired else ConfirmError.DOCUMENT_NOT_UPLOADED
-        return FailedConfirmation(document_id=document_id, name=document.name, error=error)
-
-    def _pace(self, count: int) -> Pace:
-        lane = Lane.INTERACTIVE if count <= self.interactive_documents else Lane.BULK
-        return Pace(lane, self.work.in_flight_per_owner, self.work.first_due)
+    def _lane(self, count: int) -> Lane:
+        return Lane.INTERACTIVE if count <= self.interactive_documents else Lane.BULK
 
 
 def _missing(field: str) -> RequestValidationError:

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -70,13 +70,6 @@ _MARK_DELETED = text(
     """
     UPDATE users SET is_active = false, deleted_at = clock_timestamp(), updated = clock_timestamp()
     WHERE id = :id AND deleted_at IS NULL
-    """
-)
-_INSERT_PURGE = text(
-    """
-    INSERT INTO user_purge (id, owner, status, generation, observed_generation, dispatch, attempt, failures, due_at,
-        lane, traceparent)
-    VALUES (:id, :id, 'DELETING', 1, 0, 1, 0, 0, clock_timestamp() + :first_due, 'bulk', :traceparent)
     """
 )
 
@@ -158,12 +151,9 @@ async def lock_admins(conn: AsyncConnection) -> set[str]:
     return set((await conn.execute(_ADMINS)).scalars())
 
 
-async def mark_deleted(conn: AsyncConnection, user_id: str, *, first_due: timedelta, traceparent: str | None) -> bool:
-    """From the commit on nobody is this user; the purge of everything theirs is ordered in the same transaction."""
-    if not (await conn.execute(_MARK_DELETED, {"id": user_id})).rowcount:
-        return False
-    await conn.execute(_INSERT_PURGE, {"id": user_id, "first_due": first_due, "traceparent": traceparent})
-    return True
+async def mark_deleted(conn: AsyncConnection, user_id: str) -> bool:
+    """From the commit on nobody is this user; False where there is no such user."""
+    return bool((await conn.execute(_MARK_DELETED, {"id": user_id})).rowcount)
 
 
 def _user(row: object | None) -> UserRow | None:

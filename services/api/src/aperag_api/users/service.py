@@ -16,9 +16,7 @@ from aperag_api.users.names import name_key
 from aperag_api.users.newcomers import Newcomer, admit
 from aperag_api.users.schemas import Registered, UserDeleted, UserList, UserOut
 from aperag_api.users.settings import RegisterMode
-from aperag_common.telemetry import propagate
-from aperag_common.work.change import Change
-from aperag_common.work.dispatch import user_purge_dispatch
+from aperag_work.changes import purge_user
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -32,16 +30,15 @@ if TYPE_CHECKING:
     from aperag_api.users.schemas import PasswordChange, Registration
     from aperag_common.auth.keys import KeyHasher
     from aperag_common.auth.passwords import Passwords
-    from aperag_common.work.courier import Courier
+    from aperag_work.dispatcher import Dispatcher
 
-SOURCE = "api"
 CHANGE = "change-password"
 
 
 @dataclass(frozen=True, slots=True)
 class UserService:
     engine: AsyncEngine
-    courier: Courier
+    dispatcher: Dispatcher
     hasher: KeyHasher
     passwords: Passwords
     throttle: Throttle
@@ -103,15 +100,14 @@ class UserService:
         """From the answer on no session and no key of the user works; the reconciler removes what they own."""
         if user_id == caller.user_id:
             raise HTTPException(400, "Nobody deletes themselves: ask another administrator")
-        traceparent = propagate.current_traceparent()
         async with self.engine.begin() as conn:
             if await repository.lock_admins(conn) == {user_id}:
                 raise HTTPException(400, "This is the last administrator: make another one first")
-            marked = await repository.mark_deleted(conn, user_id, first_due=self.first_due, traceparent=traceparent)
-            if not marked:
+            if not await repository.mark_deleted(conn, user_id):
                 raise HTTPException(404, "User not found")
             await sessions.revoke_all(conn, user_id)
-        self.courier.deliver(Change((user_purge_dispatch(user_id, user_id, 1, 1, traceparent, source=SOURCE),)))
+            change = await purge_user(conn, user_id, first_due=self.first_due)
+        self.dispatcher.deliver(change)
         return UserDeleted(message="The user is deleted; what they own is being removed")
 
     async def _role(self, conn: AsyncConnection, body: Registration) -> tuple[Role, str | None, bool]:

@@ -1,4 +1,4 @@
-"""SQL of the build steps: the chunks that the parse serves."""
+"""SQL of builds: the chunks that the parse serves."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _CHUNKS = text(
     """
     SELECT c.id, c.text, c.text_hash, c.details -> 'titles' AS titles, c.generation
-    FROM chunk c JOIN document_step p ON p.document_id = c.document_id AND p.kind = 'parse'
+    FROM chunk c JOIN document_index p ON p.document_id = c.document_id AND p.kind = 'parse'
         AND p.served_generation = c.generation
     WHERE c.document_id = :document ORDER BY c.ordinal
     """

@@ -1,23 +1,19 @@
-"""The summarize step: a collection's documents become its summary, and its description."""
+"""Summarizing: a collection's documents become its summary, and its description."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from aperag_common.events import facts
-from aperag_common.telemetry import propagate
-from aperag_common.work import outbox
-from aperag_common.work.driven import DrivenRows
-from aperag_common.work.driven_tables import SUMMARY
-from aperag_common.work.summaries import documents_hash
 from aperag_indexer.summarizing import repository
 from aperag_indexer.summarizing.ports import CollectionExcerpt, Summarizer
-
-if TYPE_CHECKING:
-    from aperag_common.events.commands import SummarizeCollection
-    from aperag_common.work.driven import DrivenClaim
-    from aperag_common.work.outbox import Fact
+from aperag_indexer.summarizing.repository import Summary
+from aperag_work.completion import Completed, Completion
+from aperag_work.database import Connection
+from aperag_work.job import Job
+from aperag_work.rows import JobRow
+from aperag_work.summaries import documents_hash
 
 MOST_DOCUMENTS = 12
 CHUNKS = 4
@@ -25,33 +21,35 @@ CHUNKS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class SummarizeStep:
-    rows: DrivenRows
+class Summarize:
     summarizer: Summarizer
+    source: str
 
-    async def handle(self, command: SummarizeCollection) -> None:
-        collection_id = command.data.collection_id
-        async with self.rows.claim(SUMMARY, command) as held:
-            async with self.rows.engine.begin() as conn:
-                title = await repository.begin(conn, held.fence)
-                if title is None:
-                    raise held.superseded()
-                # Before the documents are read: one that changes meanwhile makes another summary due.
-                documents, hash_ = await documents_hash(conn, collection_id)
-                sample = await repository.excerpts(conn, collection_id, most=MOST_DOCUMENTS, chunks=CHUNKS)
-            summary = await self.summarizer.summarize(CollectionExcerpt(title, documents, sample))
-            async with held.finish() as ending:
-                await repository.write(ending.conn, collection_id, summary, documents, hash_)
-                ending.facts.append(_summarized(held, documents))
+    async def run(self, job: Job) -> Completion:
+        collection_id = job.row.subject_id
+        async with job.transaction() as conn:
+            title = await repository.begin(conn, collection_id)
+            # Before the documents are read: one that changes meanwhile makes another summary due.
+            documents, hash_ = await documents_hash(conn, collection_id)
+            sample = await repository.excerpts(conn, collection_id, most=MOST_DOCUMENTS, chunks=CHUNKS)
+        text = await self.summarizer.summarize(CollectionExcerpt(title, documents, sample))
+        summary = Summary(collection_id, text, documents, hash_)
+        return Completion(summary, events=[self._summarized(job.row, documents)])
 
+    async def lock(self, conn: Connection, rows: Sequence[JobRow]) -> None:
+        """The collection is locked before the summary's job, as by everybody else."""
+        await repository.lock(conn, [row.subject_id for row in rows])
 
-def _summarized(held: DrivenClaim, documents: int) -> Fact:
-    row = held.row
-    message = facts.CollectionSummarized(
-        source=held.rows.source,
-        type=facts.CollectionSummarized.type_name,
-        subject=row.id,
-        owner=row.owner,
-        data=facts.SummaryData(collection_id=row.id, generation=row.generation, documents=documents),
-    )
-    return outbox.fact(message, propagate.current_traceparent())
+    async def write(self, conn: Connection, completed: Sequence[Completed]) -> None:
+        for it in completed:
+            await repository.write(conn, it.result)
+
+    def _summarized(self, row: JobRow, documents: int) -> facts.CollectionSummarized:
+        data = facts.SummarizedData(collection_id=row.subject_id, generation=row.generation, documents=documents)
+        return facts.CollectionSummarized(
+            source=self.source,
+            type=facts.CollectionSummarized.type_name,
+            subject=row.subject_id,
+            owner=row.owner,
+            data=data,
+        )

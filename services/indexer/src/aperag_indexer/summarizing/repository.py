@@ -2,87 +2,97 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import text
-
 from aperag_indexer.summarizing.ports import DocumentExcerpt
+from aperag_work.database import Statement
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
+    from collections.abc import Sequence
 
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from aperag_work.database import Connection
 
 CHARACTERS = 4000
 """Of each chunk."""
 
 # The description is only overwritten where nobody has changed the collection since this moment (contract 2).
-_BEGIN = text(
+_BEGIN = Statement(
+    "begin a summary",
     """
     UPDATE collection_summary s SET collection_updated = c.updated FROM collection c
-    WHERE c.id = s.id AND s.id = :id AND s.generation = :generation AND s.lease_token = :token
-    RETURNING c.title
-    """
+    WHERE c.id = s.id AND s.id = $1 RETURNING c.title
+    """,
 )
 
 # Of n documents in the order of their names those at i * n / k: evenly, the first among them.
-_EXCERPTS = text(
+_EXCERPTS = Statement(
+    "read excerpts",
     """
     WITH living AS (
         SELECT id, name, row_number() OVER (ORDER BY name, id) - 1 AS position, count(*) OVER () AS total
-        FROM document WHERE collection_id = :collection AND status = 'COMPLETE' AND deleted_at IS NULL
+        FROM document WHERE collection_id = $1 AND status = 'COMPLETE' AND deleted_at IS NULL
     ), chosen AS (
-        SELECT * FROM living WHERE total <= :most OR position * :most % total < :most
+        SELECT * FROM living WHERE total <= $2::int OR position * $2::int % total < $2::int
     )
     SELECT d.name, first.texts, first.titles
     FROM chosen d LEFT JOIN LATERAL (
-        SELECT array_agg(left(c.text, :characters) ORDER BY c.ordinal) AS texts,
+        SELECT array_agg(left(c.text, $3::int) ORDER BY c.ordinal) AS texts,
             (array_agg(c.details -> 'titles' ORDER BY c.ordinal))[1] AS titles
         FROM (
             SELECT c.text, c.ordinal, c.details FROM chunk c
-            JOIN document_step p ON p.document_id = c.document_id AND p.kind = 'parse'
+            JOIN document_index p ON p.document_id = c.document_id AND p.kind = 'parse'
                 AND p.served_generation = c.generation
-            WHERE c.document_id = d.id ORDER BY c.ordinal LIMIT :chunks
+            WHERE c.document_id = d.id ORDER BY c.ordinal LIMIT $4::int
         ) AS c
     ) AS first ON true
     ORDER BY d.position
-    """
+    """,
 )
 
-_KEEP = text("SELECT 1 FROM collection WHERE id = :id FOR NO KEY UPDATE")
+_LOCK = Statement(
+    "lock collections", "SELECT id FROM collection WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE"
+)
 
 # An older text of ours goes where there is nothing to say any more; a person's own never does.
-_DESCRIBE = text(
+_WRITE = Statement(
+    "write a summary",
     """
-    UPDATE collection c SET description = :text, updated = clock_timestamp() FROM collection_summary s
-    WHERE c.id = :id AND s.id = c.id AND c.status = 'ACTIVE' AND c.updated = s.collection_updated
-        AND c.description <> :text AND (:text <> '' OR c.description = s.summary)
-    """
+    WITH described AS (
+        UPDATE collection c SET description = $2::text, updated = clock_timestamp() FROM collection_summary s
+        WHERE c.id = $1 AND s.id = c.id AND c.status = 'ACTIVE' AND c.updated = s.collection_updated
+            AND c.description <> $2::text AND ($2::text <> '' OR c.description = s.summary)
+    )
+    UPDATE collection_summary SET summary = nullif($2::text, ''), documents = $3::int, documents_hash = $4::text
+    WHERE id = $1 RETURNING id
+    """,
 )
 
-_WRITE = text(
-    """
-    UPDATE collection_summary SET summary = nullif(:text, ''), documents = :documents, documents_hash = :hash
-    WHERE id = :id
-    """
-)
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """``hash`` stands for the documents that ``text`` was made of, of which there are so many."""
+
+    collection_id: str
+    text: str
+    documents: int
+    hash: str
 
 
-async def begin(conn: AsyncConnection, fence: Mapping[str, Any]) -> str | None:
-    """The collection's title, its present version remembered; None where the claim has been lost."""
-    found = (await conn.execute(_BEGIN, dict(fence))).one_or_none()
-    return None if found is None else str(found.title)
+async def begin(conn: Connection, collection_id: str) -> str:
+    """The collection's title, its present version remembered; empty where it is gone."""
+    return str(await _BEGIN.value(conn, collection_id) or "")
 
 
-async def excerpts(conn: AsyncConnection, collection_id: str, *, most: int, chunks: int) -> tuple[DocumentExcerpt, ...]:
-    parameters = {"collection": collection_id, "most": most, "chunks": chunks, "characters": CHARACTERS}
-    rows = await conn.execute(_EXCERPTS, parameters)
-    return tuple(DocumentExcerpt(row.name, tuple(row.titles or ()), tuple(row.texts or ())) for row in rows)
+async def excerpts(conn: Connection, collection_id: str, *, most: int, chunks: int) -> tuple[DocumentExcerpt, ...]:
+    rows = await _EXCERPTS.fetch(conn, collection_id, most, CHARACTERS, chunks)
+    return tuple(DocumentExcerpt(row["name"], tuple(row["titles"] or ()), tuple(row["texts"] or ())) for row in rows)
 
 
-async def write(conn: AsyncConnection, collection_id: str, summary: str, documents: int, hash_: str) -> None:
-    """In the fenced finish; the collection is locked before the summary's row, as by everybody else."""
-    await conn.execute(_KEEP, {"id": collection_id})
-    await conn.execute(_DESCRIBE, {"id": collection_id, "text": summary})
-    await conn.execute(_WRITE, {"id": collection_id, "text": summary, "documents": documents, "hash": hash_})
+async def lock(conn: Connection, collections: Sequence[str]) -> None:
+    await _LOCK.fetch(conn, list(collections))
+
+
+async def write(conn: Connection, summary: Summary) -> None:
+    """The collections are locked."""
+    await _WRITE.fetch(conn, summary.collection_id, summary.text, summary.documents, summary.hash)

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from aperag_common.bus.subjects import AdvisoryKind
-from aperag_common.events import commands
-from aperag_common.work import driven_tables
-from aperag_common.work.letters import payload_of
+from aperag_common.jobs.kind import kinds
+from aperag_work.letters import payload_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,14 +18,6 @@ if TYPE_CHECKING:
 ID_CHARACTERS = 24
 SUBJECT_CHARACTERS = 256
 REASON_CHARACTERS = 1000
-
-_TABLES = {
-    commands.PurgeCollection.type_name: driven_tables.PURGE.name,
-    commands.PurgeUser.type_name: driven_tables.USER_PURGE.name,
-    commands.SummarizeCollection.type_name: driven_tables.SUMMARY.name,
-    commands.RunTurn.type_name: driven_tables.TURN.name,
-}
-"""Driven rows that are no document steps, by their command's type: their letters name the table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +53,7 @@ def letter_of(advisory: Advisory, original: Original | None, subject: str) -> di
 
 
 def _row(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Which driven row the message was about, as far as it says so: it may be anything."""
+    """Which job the message was about, as far as it says so: it may be anything."""
     found = payload.get("data")
     data = found if isinstance(found, dict) else {}
     generation = data.get("generation")
@@ -72,9 +63,14 @@ def _row(payload: Mapping[str, Any]) -> dict[str, Any]:
         "document_id": _short(data.get("document_id")),
         "collection_id": _short(data.get("collection_id")),
         "workflow_id": _short(data.get("workflow_id")),
-        "kind": _short(data.get("kind")) or _TABLES.get(str(payload.get("type"))),
+        "kind": _short(data.get("kind")) or _kinds_of_commands().get(str(payload.get("type"))),
         "generation": generation if isinstance(generation, int) and 0 < generation < 1 << 31 else None,
     }
+
+
+def _kinds_of_commands() -> dict[str, str]:
+    """What people call a job kind, by the type of its command: only commands of documents name it themselves."""
+    return {work.command.type_name: kind.shown for kind in kinds() for work in kind.works}
 
 
 def _short(value: object, at_most: int = ID_CHARACTERS) -> str | None:
@@ -82,7 +78,7 @@ def _short(value: object, at_most: int = ID_CHARACTERS) -> str | None:
 
 
 def _message(advisory: Advisory) -> str:
-    after = "The row that it was about, if any, is found again when it is due."
+    after = "The job that it was about, if any, is redriven when it is due."
     if advisory.kind is AdvisoryKind.MAX_DELIVERIES:
         return f"The server delivered this message {advisory.deliveries} times, and nobody settled it. {after}"
     reason = f" ({advisory.reason[:REASON_CHARACTERS]})" if advisory.reason else ""

@@ -1,7 +1,7 @@
 """Messages that the server gave up: counted, kept as dead letters, and taken out of their queue.
 
 The database gives work up long before the server does, so each of them means a defect. Nothing is lost by it: the
-driven row is found again when it is due.
+job is redriven when it is due.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Advisories:
     metrics: Metrics
 
     async def keep(self, advisory: Advisory) -> None:
-        if advisory.stream not in {stream.name for stream in topology.ADVISED}:
+        if advisory.stream not in {stream.name for stream in topology.advised()}:
             message = f"no stream of ours: {advisory.stream}"
             raise errors.InvalidMessage(message)
         if advisory.acked_before_a_crash:

@@ -1,4 +1,4 @@
-"""How much waits and who works: driven rows, consumers, streams and processes, as metrics."""
+"""How much is pending and who works: jobs, consumers, streams and processes, as metrics."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from nats.js import errors as js_errors
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from aperag_common.bus import topology
+from aperag_common.bus import specs, topology
 from aperag_common.db.session import autocommit
-from aperag_common.work import backlog
-from aperag_common.work.presence import SEEN_SECONDS
+from aperag_common.services import Service
 from aperag_reconciler.timers import repository as timers
+from aperag_work import backlog
+from aperag_work.heartbeat import SEEN_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -65,7 +66,7 @@ class Backlog:
         async with autocommit(self.engine) as conn:
             await self._rows(conn)
             await self._processes(conn)
-        for stream in topology.STREAMS:
+        for stream in topology.streams():
             try:
                 await self._stream(stream)
             except (nats_errors.Error, js_errors.Error, TimeoutError) as err:
@@ -91,11 +92,11 @@ class Backlog:
 
     async def _processes(self, conn: AsyncConnection) -> None:
         found = {row.service: row.processes for row in await conn.execute(_INSTANCES, {"seconds": SEEN_SECONDS})}
-        for service in topology.Service:
+        for service in Service:
             # Zero is said: a series that is gone alarms nobody.
             self.metrics.service_instances.labels(service).set(found.get(service, 0))
 
-    async def _stream(self, stream: topology.StreamSpec) -> None:
+    async def _stream(self, stream: specs.StreamSpec) -> None:
         info = await self.bus.js.stream_info(stream.name)
         self.metrics.stream_messages.labels(stream.name).set(info.state.messages)
         self.metrics.stream_bytes.labels(stream.name).set(info.state.bytes)

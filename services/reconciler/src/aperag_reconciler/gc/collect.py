@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from aperag_common import errors
+from aperag_common.jobs.kind import transient
 from aperag_common.objects import layout
 from aperag_reconciler.gc import repository
 
@@ -40,7 +42,7 @@ class Collect:
         parts: dict[str, Callable[[], Awaitable[int]]] = {
             "expired": self._expire,
             "forgotten": self._forget,
-            "tombstones": self._bury,
+            "tombstones": self._remove_tombstones,
             "orphans": self._sweep_orphans,
         }
         collected: dict[str, int] = {}
@@ -69,14 +71,20 @@ class Collect:
     async def _forget(self) -> int:
         total = 0
         for rows, age in repository.forgettable(self.retention).items():
-            forgotten = FORGET_BATCH
-            while forgotten == FORGET_BATCH:
-                async with self.engine.begin() as conn:
-                    forgotten = await repository.forget(conn, rows, age, limit=FORGET_BATCH)
-                total += forgotten
+            total += await self._forget_all(partial(repository.forget, rows=rows, age=age))
+        for kind, age in transient().items():
+            total += await self._forget_all(partial(repository.forget_jobs, kind=kind, age=age))
         return total
 
-    async def _bury(self) -> int:
+    async def _forget_all(self, forget: Callable[..., Awaitable[int]]) -> int:
+        total, forgotten = 0, FORGET_BATCH
+        while forgotten == FORGET_BATCH:
+            async with self.engine.begin() as conn:
+                forgotten = await forget(conn, limit=FORGET_BATCH)
+            total += forgotten
+        return total
+
+    async def _remove_tombstones(self) -> int:
         """Objects first: a row that outlives its objects is found again, an object without a row only by the sweep."""
         total, after = 0, ""
         failures: list[Exception] = []

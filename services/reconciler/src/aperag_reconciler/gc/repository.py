@@ -31,14 +31,14 @@ _EXPIRE = text(
     """
 )
 
-# A tombstone whose removal steps ended FAILED is cleared here once more: the row's cascade takes what they left.
+# A tombstone whose removals ended FAILED is cleared here once more: the row's cascade takes what they left.
 # While one is open the row stays, however long: its task has to end.
-_OPEN_STEP = f"EXISTS (SELECT FROM document_step s WHERE s.document_id = document.id AND s.status IN {OPEN_SQL})"
+_OPEN_JOB = f"EXISTS (SELECT FROM job j WHERE j.subject_id = document.id AND j.status IN {OPEN_SQL})"
 _TOMBSTONES = text(
     f"""
     SELECT id, collection_id, owner FROM document
     WHERE ((deleted_at < clock_timestamp() - CAST(:age AS interval))
-        OR (status = 'EXPIRED' AND updated < clock_timestamp() - CAST(:age AS interval))) AND NOT {_OPEN_STEP}
+        OR (status = 'EXPIRED' AND updated < clock_timestamp() - CAST(:age AS interval))) AND NOT {_OPEN_JOB}
         AND id > :after
     ORDER BY id LIMIT :limit
     """
@@ -46,7 +46,7 @@ _TOMBSTONES = text(
 
 _REMOVE = text(
     f"""
-    DELETE FROM document WHERE id = ANY(:ids) AND (deleted_at IS NOT NULL OR status = 'EXPIRED') AND NOT {_OPEN_STEP}
+    DELETE FROM document WHERE id = ANY(:ids) AND (deleted_at IS NOT NULL OR status = 'EXPIRED') AND NOT {_OPEN_JOB}
     """
 )
 
@@ -60,6 +60,11 @@ class Forgettable(StrEnum):
     AUDIT_LOG = "audit_log"
     WORKFLOW = "workflow"
     DEAD_LETTER = "dead_letter"
+    OPEN_DEAD_LETTER = "open_dead_letter"
+    SEARCH_HISTORY = "search_history"
+    TURN = "turn"
+    CHAT = "chat"
+    API_KEY = "api_key"
     TIMER = "timer"
     SESSION = "session"
     LOGIN_THROTTLE = "login_throttle"
@@ -68,23 +73,45 @@ class Forgettable(StrEnum):
     SERVICE_INSTANCE = "service_instance"
 
 
-def _older(table: str, key: str, since: str) -> TextClause:
+def _older(table: str, key: str, since: str, *, only: str = "true") -> TextClause:
     # now(), unlike clock_timestamp(), lets PostgreSQL use the index on ``since``.
     return text(
         f"""
         DELETE FROM {table} WHERE ({key}) IN (
-            SELECT {key} FROM {table} WHERE {since} < now() - CAST(:age AS interval)
+            SELECT {key} FROM {table} WHERE {since} < now() - CAST(:age AS interval) AND {only}
             LIMIT :limit FOR UPDATE SKIP LOCKED)
         """
     )
 
 
+_OPEN_TURN = f"EXISTS (SELECT FROM job j WHERE j.subject_id = turn.id AND j.kind = 'turn' AND j.status IN {OPEN_SQL})"
+# Whoever deletes a chat deletes its files with it: one that has some, or is still being answered in, is left alone.
+_NOTHING_IN_CHAT = f"""
+    NOT EXISTS (SELECT FROM document d WHERE d.chat_id = chat.id AND d.deleted_at IS NULL) AND NOT EXISTS (
+        SELECT FROM turn t JOIN job j ON j.subject_id = t.id AND j.kind = 'turn'
+        WHERE t.chat_id = chat.id AND j.status IN {OPEN_SQL})
+"""
+_SETTLED_JOBS = text(
+    f"""
+    DELETE FROM job WHERE id IN (
+        SELECT id FROM job WHERE kind = :kind AND status NOT IN {OPEN_SQL}
+            AND settled_at < now() - CAST(:age AS interval)
+        LIMIT :limit FOR UPDATE SKIP LOCKED)
+    """
+)
+
 # A timer is gone when nobody has run it for long, by its own measure too.
 _FORGET = {
-    Forgettable.OUTBOX: _older("outbox", "id", "created"),
+    # An event that was never relayed is never forgotten, however long the bus was away.
+    Forgettable.OUTBOX: _older("outbox", "id", "created", only="epoch IS NOT NULL"),
     Forgettable.AUDIT_LOG: _older("audit_log", "id", "created"),
     Forgettable.WORKFLOW: _older("workflow", "id", "finished"),
     Forgettable.DEAD_LETTER: _older("dead_letter", "id", "redriven_at"),
+    Forgettable.OPEN_DEAD_LETTER: _older("dead_letter", "id", "created", only="redriven_at IS NULL"),
+    Forgettable.SEARCH_HISTORY: _older("search_history", "id", "created"),
+    Forgettable.TURN: _older("turn", "id", "created", only=f"NOT {_OPEN_TURN}"),
+    Forgettable.CHAT: _older("chat", "id", "updated", only=_NOTHING_IN_CHAT),
+    Forgettable.API_KEY: _older("api_key", "id", "deleted_at"),
     Forgettable.TIMER: _older(
         "timer", "name", "greatest(started_at, finished_at) + 3 * period_seconds * interval '1 s'"
     ),
@@ -97,8 +124,8 @@ _FORGET = {
 
 
 def forgettable(retention: RetentionSettings) -> dict[Forgettable, timedelta]:
-    """What is forgotten, and after how long."""
-    return {
+    """What is forgotten, and after how long; what is kept for ever is not among it."""
+    ages = {
         Forgettable.OUTBOX: retention.outbox,
         Forgettable.AUDIT_LOG: retention.audit_log,
         Forgettable.WORKFLOW: retention.workflow,
@@ -109,7 +136,13 @@ def forgettable(retention: RetentionSettings) -> dict[Forgettable, timedelta]:
         Forgettable.INVITATION: retention.invitation,
         Forgettable.IDEMPOTENCY_RECORD: retention.idempotency_record,
         Forgettable.SERVICE_INSTANCE: retention.unseen,
+        Forgettable.OPEN_DEAD_LETTER: retention.open_dead_letter,
+        Forgettable.SEARCH_HISTORY: retention.search_history,
+        Forgettable.TURN: retention.turn,
+        Forgettable.CHAT: retention.chat,
+        Forgettable.API_KEY: retention.api_key,
     }
+    return {rows: age for rows, age in ages.items() if age is not None}
 
 
 async def expire_uploads(conn: AsyncConnection, age: timedelta, *, limit: int) -> int:
@@ -133,3 +166,8 @@ async def living(conn: AsyncConnection, ids: Sequence[str]) -> set[str]:
 
 async def forget(conn: AsyncConnection, rows: Forgettable, age: timedelta, *, limit: int) -> int:
     return (await conn.execute(_FORGET[rows], {"age": age, "limit": limit})).rowcount
+
+
+async def forget_jobs(conn: AsyncConnection, kind: str, age: timedelta, *, limit: int) -> int:
+    """Settled jobs of a transient kind."""
+    return (await conn.execute(_SETTLED_JOBS, {"kind": kind, "age": age, "limit": limit})).rowcount

@@ -1,4 +1,4 @@
-"""Removes everything of a deleted collection, in steps that may be repeated: documents, rows, objects, the collection."""
+"""Removes everything of a deleted collection, in parts that may be repeated: documents, rows, objects, the collection."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 import structlog
 
 from aperag_common.objects import layout
-from aperag_common.work.driven_tables import PURGE
 from aperag_reconciler.purge import repository
+from aperag_work.completion import Completion
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
-    from aperag_common.events.commands import PurgeCollection
     from aperag_common.objects.port import ObjectStore
-    from aperag_common.work.driven import DrivenClaim, DrivenRows
+    from aperag_work.completion import Completed
+    from aperag_work.database import Connection
+    from aperag_work.job import Job
 
 log = structlog.get_logger(__name__)
 
@@ -28,26 +29,29 @@ WORKFLOW_BATCH = 5000
 class Purge:
     """A worker that dies, or fails, leaves a smaller rest to the next."""
 
-    rows: DrivenRows
     objects: ObjectStore
 
-    async def handle(self, command: PurgeCollection) -> None:
-        collection_id = command.data.collection_id
-        async with self.rows.claim(PURGE, command) as held:
-            removed = await self._remove_all(held, repository.remove_documents, BATCH)
-            await self._remove_all(held, repository.remove_workflows, WORKFLOW_BATCH)
-            await self.objects.delete_prefix(layout.collection_prefix(command.owner, collection_id))
-            async with held.finish() as ending:
-                await repository.remove_collection(ending.conn, collection_id)
-        log.info("collection.purged", collection_id=collection_id, documents=removed)
+    async def run(self, job: Job) -> Completion:
+        collection_id = job.row.subject_id
+        removed = await self._remove_all(job, repository.remove_documents, BATCH)
+        await self._remove_all(job, repository.remove_workflows, WORKFLOW_BATCH)
+        await self.objects.delete_prefix(layout.collection_prefix(job.row.owner, collection_id))
 
-    async def _remove_all(self, held: DrivenClaim, remove: Callable[..., Awaitable[int]], limit: int) -> int:
-        """In transactions of at most ``limit``: rows first, then that of the purge, for everybody locks in that order."""
+        async def tell() -> None:
+            log.info("collection.purged", collection_id=collection_id, documents=removed)
+
+        return Completion(after=tell)
+
+    async def write(self, conn: Connection, completed: Sequence[Completed]) -> None:
+        for it in completed:
+            await repository.remove_collection(conn, it.row.subject_id)
+
+    async def _remove_all(self, job: Job, remove: Callable[..., Awaitable[int]], limit: int) -> int:
+        """In transactions of at most ``limit``: rows first, then the lease, for everybody locks in that order."""
         total = 0
         while True:
-            async with self.rows.engine.begin() as conn:
-                removed = await remove(conn, held.row.id, limit=limit)
-                await held.hold(conn)
+            async with job.transaction() as conn:
+                removed = await remove(conn, job.row.subject_id, limit=limit)
             if not removed:
                 return total
             total += removed

@@ -4,49 +4,52 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import text
+from aperag_work.database import Statement
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from aperag_work.database import Connection
 
 MOST_CHUNKS = 20_000
 """A batch ends behind the document with which it has so many: a statement that takes too long is given up, each time."""
 
-# Deleting the document cascades to its steps, chunks and index rows: one owner of that truth, the schema.
-_REMOVE_DOCUMENTS = text(
+# Deleting the document cascades to its chunks, index rows and jobs: one owner of that truth, the schema.
+_REMOVE_DOCUMENTS = Statement(
+    "purge documents",
     """
     WITH sized AS (
         SELECT d.id, sum((p.data ->> 'chunks')::int)
             OVER (ORDER BY d.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS chunks_before
-        FROM (SELECT id FROM document WHERE collection_id = :id ORDER BY id LIMIT :limit) d
-        LEFT JOIN document_step p ON p.document_id = d.id AND p.kind = 'parse'
+        FROM (SELECT id FROM document WHERE collection_id = $1 ORDER BY id LIMIT $2::int) d
+        LEFT JOIN document_index p ON p.document_id = d.id AND p.kind = 'parse'
     ), batch AS (
         SELECT id FROM document
-        WHERE id IN (SELECT id FROM sized WHERE coalesce(chunks_before, 0) < :chunks) ORDER BY id FOR UPDATE
+        WHERE id IN (SELECT id FROM sized WHERE coalesce(chunks_before, 0) < $3::int) ORDER BY id FOR UPDATE
     )
-    DELETE FROM document WHERE id IN (SELECT id FROM batch)
+    DELETE FROM document WHERE id IN (SELECT id FROM batch) RETURNING id
+    """,
+)
+_REMOVE_WORKFLOWS = Statement(
+    "purge workflows",
     """
+    DELETE FROM workflow WHERE id IN (SELECT id FROM workflow WHERE collection_id = $1 LIMIT $2::int) RETURNING id
+    """,
 )
-_REMOVE_WORKFLOWS = text(
-    "DELETE FROM workflow WHERE id IN (SELECT id FROM workflow WHERE collection_id = :id LIMIT :limit)"
-)
-_REMOVE_COLLECTION = text("DELETE FROM collection WHERE id = :id")
+_REMOVE_COLLECTION = Statement("purge a collection", "DELETE FROM collection WHERE id = $1 RETURNING id")
 
 
-async def remove_documents(conn: AsyncConnection, collection_id: str, *, limit: int) -> int:
+async def remove_documents(conn: Connection, collection_id: str, *, limit: int) -> int:
     """How many were there to be removed; 0 when none is left."""
-    values = {"id": collection_id, "limit": limit, "chunks": MOST_CHUNKS}
-    return (await conn.execute(_REMOVE_DOCUMENTS, values)).rowcount
+    return await _REMOVE_DOCUMENTS.count(conn, collection_id, limit, MOST_CHUNKS)
 
 
-async def remove_workflows(conn: AsyncConnection, collection_id: str, *, limit: int) -> int:
+async def remove_workflows(conn: Connection, collection_id: str, *, limit: int) -> int:
     """The same of the tasks of its documents, also of those that were removed long before."""
-    return (await conn.execute(_REMOVE_WORKFLOWS, {"id": collection_id, "limit": limit})).rowcount
+    return await _REMOVE_WORKFLOWS.count(conn, collection_id, limit)
 
 
-async def remove_collection(conn: AsyncConnection, collection_id: str) -> None:
+async def remove_collection(conn: Connection, collection_id: str) -> None:
     """What is left once documents and tasks are gone; searches kept and the summary go with the collection's row.
 
     What the collection counted against its owner's quota is to be given back in this transaction.
     """
-    await conn.execute(_REMOVE_COLLECTION, {"id": collection_id})
+    await _REMOVE_COLLECTION.fetch(conn, collection_id)

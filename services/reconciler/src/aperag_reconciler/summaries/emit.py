@@ -7,28 +7,26 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from aperag_common.db.models.base import StepStatus
-from aperag_common.work import summaries
-from aperag_common.work.driven import raise_again
-from aperag_common.work.driven_tables import SUMMARY
+from aperag_common.db.models.base import JobStatus
 from aperag_reconciler.summaries import observe
 from aperag_reconciler.summaries.diff import Need, Patience, diff
+from aperag_work import summaries
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-    from aperag_common.work.courier import Courier
-    from aperag_common.work.dispatch import Dispatch
     from aperag_reconciler.settings import SummarySettings
     from aperag_reconciler.summaries.observe import Observed
+    from aperag_work.dispatcher import Dispatcher
+    from aperag_work.rows import Dispatch
 
 log = structlog.get_logger(__name__)
 
 SOURCE = "reconciler"
 PAGE = 50
-SETTLED = (StepStatus.ACTIVE, StepStatus.FAILED)
+SETTLED = (JobStatus.ACTIVE, JobStatus.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ class Summaries:
     """Two at once change each row once: a row is added by one of them, and raised from the generation it was seen at."""
 
     engine: AsyncEngine
-    courier: Courier
+    dispatcher: Dispatcher
     first_due: timedelta
     settings: SummarySettings
 
@@ -65,12 +63,11 @@ class Summaries:
             for it in wanting:
                 if needs[it.id] is Need.RENEW:
                     commands += await self._renew(conn, it)
-        await self.courier.send(commands)
+        await self.dispatcher.send(commands)
         log.info("summaries.reconciled", ordered=len(commands), removed=removed)
         return len(commands)
 
-    async def _renew(self, conn: AsyncConnection, it: Observed) -> list[Dispatch]:
-        command = await raise_again(
-            conn, SUMMARY, it.id, first_due=self.first_due, source=SOURCE, among=SETTLED, generation=it.generation
+    async def _renew(self, conn: AsyncConnection, it: Observed) -> tuple[Dispatch, ...]:
+        return await summaries.renew(
+            conn, it.id, first_due=self.first_due, source=SOURCE, among=SETTLED, generation=it.generation
         )
-        return [] if command is None else [command]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from aperag_common.work.summaries import CONTENTS, EMPTY_HASH
+from aperag_work.summaries import CONTENTS, EMPTY_HASH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,15 +18,18 @@ _WANTED = """(c.status = 'ACTIVE' AND c.config @> '{"enable_summary": true}')"""
 
 _PAGE = text(
     f"""
-    SELECT c.id, {_WANTED} AS wanted, s.status, s.generation, s.documents_hash AS summarized,
-        extract(epoch FROM clock_timestamp() - s.settled_at)::float AS settled_ago
+    SELECT c.id, {_WANTED} AS wanted, j.status, j.generation, s.documents_hash AS summarized,
+        extract(epoch FROM clock_timestamp() - j.settled_at)::float AS settled_ago
     FROM collection c LEFT JOIN collection_summary s ON s.id = c.id
+    LEFT JOIN job j ON j.subject_id = s.id AND j.kind = 'collection.summary'
     WHERE c.id > :after AND (s.id IS NOT NULL OR {_WANTED})
     ORDER BY c.id LIMIT :limit
     """
 )
 
-_CONTENTS = text(f"WITH contents AS ({CONTENTS}) SELECT collection_id, documents || '-' || hash AS hash FROM contents")
+_CONTENTS = text(
+    f"WITH contents AS ({CONTENTS.format(collections=':collections')}) SELECT collection_id, documents || '-' || hash AS hash FROM contents"
+)
 
 # Tombstones count: a delete is a change like any other.
 _CHANGED = text(

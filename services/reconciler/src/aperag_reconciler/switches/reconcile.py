@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import structlog
 
 from aperag_common.db.models import StepKind, WorkflowKind
-from aperag_common.work import switching
-from aperag_common.work.documents import lock_all
-from aperag_common.work.opening import begin
 from aperag_reconciler.switches import repository
+from aperag_work import switching
+from aperag_work.document_rows import lock_all
+from aperag_work.opening import begin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_common.work.change import Change
-    from aperag_common.work.courier import Courier
-    from aperag_common.work.opening import Pace
-    from aperag_common.work.switching import Switching
+    from aperag_work.change import Change
+    from aperag_work.dispatcher import Dispatcher
+    from aperag_work.opening import Pace
+    from aperag_work.switching import Switching
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +41,7 @@ class Switches:
     """
 
     engine: AsyncEngine
-    courier: Courier
+    dispatcher: Dispatcher
     pace: Pace
     grace: timedelta
 
@@ -71,7 +71,7 @@ class Switches:
         begun = 0
         for at in range(0, len(found), BATCH):
             changed = await self._begin(collection_id, found[at : at + BATCH])
-            self.courier.deliver(*changed)
+            self.dispatcher.deliver(*changed)
             begun += len(changed)
         return begun
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from aperag_common.work.switching import MODELS
+from aperag_work.switching import MODELS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,9 +27,9 @@ _REMOVE = text("DELETE FROM chunk_vector WHERE document_id = ANY(:documents) AND
 
 _FORGET = text(
     f"""
-    UPDATE document_step v SET data = v.data || jsonb_build_object('models', (
+    UPDATE document_index i SET data = i.data || jsonb_build_object('models', (
         SELECT coalesce(jsonb_agg(m), '[]') FROM jsonb_array_elements({MODELS}) m WHERE m = to_jsonb(CAST(:model AS text))))
-    WHERE v.document_id = ANY(:documents) AND v.kind = 'vector'
+    WHERE i.document_id = ANY(:documents) AND i.kind = 'vector'
     """
 )
 
@@ -41,7 +41,7 @@ async def leftovers(conn: AsyncConnection, collection_id: str, model: str, *, li
 
 
 async def remove_leftovers(conn: AsyncConnection, documents: Sequence[str], model: str) -> int:
-    """How many rows were not of ``model``; the caller holds the documents, for what their steps say changes with them."""
+    """How many rows were not of ``model``; the caller holds the documents, for what is said of them changes with them."""
     values = {"documents": list(documents), "model": model}
     removed = (await conn.execute(_REMOVE, values)).rowcount
     await conn.execute(_FORGET, values)

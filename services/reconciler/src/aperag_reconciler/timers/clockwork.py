@@ -9,13 +9,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from aperag_common import errors
 from aperag_common.bus.delivery import Ack, Settled
 from aperag_common.db.session import autocommit
-from aperag_common.work.failures import storable
 from aperag_reconciler.timers import repository
+from aperag_work.database import FAILURES
+from aperag_work.failures import storable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -83,7 +83,7 @@ class Clockwork:
         failure: Exception | None = None
         try:
             await timer.job()
-        except (SQLAlchemyError, OSError, errors.ApeRAGError) as err:
+        except (*FAILURES, errors.ApeRAGError) as err:
             log.warning("timer.failed", timer=timer.name, error=repr(err))
             failure = err
         except Exception as err:  # what nobody foresaw is told in the timer's row too
@@ -100,7 +100,7 @@ class Clockwork:
             async with autocommit(self._engine) as conn:
                 period = timer.period.total_seconds()
                 await repository.start(conn, timer.name, period=period, worker=self._instance, lateness=lateness)
-        except (SQLAlchemyError, OSError) as err:
+        except FAILURES as err:
             log.warning("timer.unrecorded", timer=timer.name, error=repr(err))
 
     async def _ended(self, timer: Timer, failure: Exception | None) -> None:
@@ -108,5 +108,5 @@ class Clockwork:
         try:
             async with autocommit(self._engine) as conn:
                 await repository.end(conn, timer.name, outcome=OK if failure is None else FAILED, error=error)
-        except (SQLAlchemyError, OSError) as err:
+        except FAILURES as err:
             log.warning("timer.unrecorded", timer=timer.name, error=repr(err))

@@ -10,9 +10,10 @@ import structlog
 from nats import errors as nats_errors
 from nats.js import errors as js_errors
 from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
 
 from aperag_common.bus import subjects, topology
+from aperag_work.database import FAILURES
+from aperag_work.redrive import mark_wiped
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from aperag_common.bus.connection import Bus
-    from aperag_common.work.courier import Courier
+    from aperag_work.dispatcher import Dispatcher
+    from aperag_work.redrive import Redrive
 
 log = structlog.get_logger(__name__)
 
@@ -39,14 +41,19 @@ _RAISE_EPOCH = text(
 class TopologyKeeper:
     """Driven by a *local* timer: a tick could not arrive while its stream is missing."""
 
-    def __init__(self, bus: Bus, engine: AsyncEngine, courier: Courier, *, period: float) -> None:
+    def __init__(
+        self, bus: Bus, engine: AsyncEngine, dispatcher: Dispatcher, redrive: Redrive, *, period: float
+    ) -> None:
         self._bus = bus
         self._engine = engine
-        self._courier = courier
+        self._dispatcher = dispatcher
+        self._redrive = redrive
         self._period = period
         self._again = asyncio.Event()
         self.applied = asyncio.Event()
         self._problem: str | None = "the topology has not been applied yet"
+        self._unchangeable: tuple[str, ...] = ()
+        self._retired = False
         bus.reconnected.append(self.request)
 
     async def request(self) -> None:
@@ -55,6 +62,10 @@ class TopologyKeeper:
 
     async def problem(self) -> str | None:
         return self._problem
+
+    async def difference(self) -> str | None:
+        """What of a stream is not as it should be and needs a person: it is recreated, or the setting is taken back."""
+        return "; ".join(self._unchangeable) or None
 
     async def run(self) -> None:
         while True:
@@ -67,19 +78,34 @@ class TopologyKeeper:
 
     async def apply(self) -> bool:
         try:
-            created = await topology.apply(self._bus.js)
-            await self._note_epoch(created[subjects.EVENTS])
-        except (nats_errors.Error, js_errors.Error, SQLAlchemyError, OSError) as err:
+            if not self._retired:
+                await topology.retire_consumers(self._bus.js)
+                self._retired = True
+            applied = await topology.apply(self._bus.js)
+            await self._note_epochs(applied.created)
+        except (nats_errors.Error, js_errors.Error, *FAILURES) as err:
             self._problem = f"the topology could not be applied: {err!r}"
+            self._retired = False  # an older replica may have brought a consumer back that blocks its successor
             log.warning("topology.unapplied", error=repr(err))
             return False
+        if applied.unchangeable != self._unchangeable:
+            self._unchangeable = applied.unchangeable
+            log.warning("topology.differs", differences=list(applied.unchangeable))
         self._problem = None
         self.applied.set()
         return True
 
-    async def _note_epoch(self, created: datetime) -> None:
-        async with self._engine.begin() as conn:
-            epoch = (await conn.execute(_RAISE_EPOCH, {"stream": subjects.EVENTS, "created": created})).scalar()
-        if epoch is not None:
-            log.warning("stream.new_epoch", stream=subjects.EVENTS, epoch=epoch)
-        await self._courier.epoch(refresh=True)
+    async def _note_epochs(self, created: dict[str, datetime]) -> None:
+        """A stream that began anew has lost its messages: events are relayed again, commands published again."""
+        for stream in (subjects.EVENTS, subjects.COMMANDS, subjects.TURNS):
+            lost = 0
+            async with self._engine.begin() as conn:
+                epoch = (await conn.execute(_RAISE_EPOCH, {"stream": stream, "created": created[stream]})).scalar()
+                if epoch is not None and epoch > 1:
+                    # With the epoch or not at all: nobody looks again at one that is known.
+                    lost = await mark_wiped(conn, stream)
+            if epoch is not None:
+                log.warning("stream.new_epoch", stream=stream, epoch=epoch, jobs=lost)
+            if lost:
+                await self._redrive.run()
+        await self._dispatcher.epoch(refresh=True)

@@ -2,22 +2,22 @@
 
 from aperag_common.db.models.api_key import ApiKey
 from aperag_common.db.models.audit_log import AuditLog
-from aperag_common.db.models.base import Base, DrivenMixin, Lane, StepStatus
+from aperag_common.db.models.base import Base, JobStatus, Lane
 from aperag_common.db.models.bot import Bot
 from aperag_common.db.models.chat import Chat
 from aperag_common.db.models.chunk import Chunk
 from aperag_common.db.models.chunk_term import ChunkTerm
 from aperag_common.db.models.chunk_vector import ChunkVector
 from aperag_common.db.models.collection import Collection, CollectionStatus
-from aperag_common.db.models.collection_purge import CollectionPurge
 from aperag_common.db.models.collection_sharing import CollectionSharing, CollectionSubscription
 from aperag_common.db.models.collection_summary import CollectionSummary
 from aperag_common.db.models.dead_letter import DeadLetter
 from aperag_common.db.models.document import Document, DocumentStatus
-from aperag_common.db.models.document_step import DocumentStep, StepKind
+from aperag_common.db.models.document_index import DocumentIndex, StepKind
 from aperag_common.db.models.evaluation import Evaluation, EvaluationItem, EvaluationStatus
 from aperag_common.db.models.idempotency_record import IdempotencyRecord
 from aperag_common.db.models.invitation import Invitation
+from aperag_common.db.models.job import Job
 from aperag_common.db.models.llm_provider import DefaultModel, LlmModel, LlmProvider, ProviderSlot
 from aperag_common.db.models.login_throttle import LoginThrottle
 from aperag_common.db.models.oauth_account import OAuthAccount
@@ -31,7 +31,6 @@ from aperag_common.db.models.setting import Setting
 from aperag_common.db.models.timer import Timer
 from aperag_common.db.models.turn import Turn, TurnOutcome
 from aperag_common.db.models.user import User
-from aperag_common.db.models.user_purge import UserPurge
 from aperag_common.db.models.workflow import Outcome, Workflow, WorkflowKind, WorkflowStatus, WorkflowStep
 
 __all__ = [
@@ -44,7 +43,6 @@ __all__ = [
     "ChunkTerm",
     "ChunkVector",
     "Collection",
-    "CollectionPurge",
     "CollectionSharing",
     "CollectionStatus",
     "CollectionSubscription",
@@ -52,14 +50,15 @@ __all__ = [
     "DeadLetter",
     "DefaultModel",
     "Document",
+    "DocumentIndex",
     "DocumentStatus",
-    "DocumentStep",
-    "DrivenMixin",
     "Evaluation",
     "EvaluationItem",
     "EvaluationStatus",
     "IdempotencyRecord",
     "Invitation",
+    "Job",
+    "JobStatus",
     "Lane",
     "LlmModel",
     "LlmProvider",
@@ -75,13 +74,11 @@ __all__ = [
     "Session",
     "Setting",
     "StepKind",
-    "StepStatus",
     "StreamEpoch",
     "Timer",
     "Turn",
     "TurnOutcome",
     "User",
-    "UserPurge",
     "UserQuota",
     "Workflow",
     "WorkflowKind",

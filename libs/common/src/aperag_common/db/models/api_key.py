@@ -17,7 +17,7 @@ class ApiKey(Base):
     ``scope`` is ``all`` (whatever its owner may do) or ``read``. ``collection_ids``, where there are any, are the only
     collections that the key reaches.
 
-    Written by the gateway only.
+    Written by the gateway; the reconciler removes deleted ones after a time.
     """
 
     __tablename__ = "api_key"

@@ -1,4 +1,4 @@
-"""What every table shares: the declarative base and the columns of a driven row."""
+"""What every table shares: the declarative base, and the words for the state of work."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from sqlalchemy import DateTime, Index, Integer, MetaData, SmallInteger, String, Text, func, text
+from sqlalchemy import DateTime, MetaData
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase
 
 OPEN_STATUSES = ("PENDING", "CREATING", "DELETING", "DELETION_IN_PROGRESS")
 OPEN_SQL = "(" + ", ".join(f"'{status}'" for status in OPEN_STATUSES) + ")"
@@ -34,15 +34,21 @@ class Base(DeclarativeBase):
     }
 
 
-class StepStatus(StrEnum):
-    """States of a driven row, in the contract's words."""
+class JobStatus(StrEnum):
+    """States of a job, in the contract's words; ``DELETED``: what it was to remove is gone."""
 
     PENDING = "PENDING"
     CREATING = "CREATING"
     ACTIVE = "ACTIVE"
     DELETING = "DELETING"
     DELETION_IN_PROGRESS = "DELETION_IN_PROGRESS"
+    DELETED = "DELETED"
     FAILED = "FAILED"
+
+
+def is_open(status: str) -> bool:
+    """Whether somebody still has to work on it."""
+    return status in OPEN_STATUSES
 
 
 class Lane(StrEnum):
@@ -50,42 +56,3 @@ class Lane(StrEnum):
 
     INTERACTIVE = "interactive"
     BULK = "bulk"
-
-
-class DrivenMixin:
-    """Columns by which any row is driven to its wanted state (see ``aperag_common.work``).
-
-    ``generation`` is what is wanted, ``observed_generation`` what is settled. ``dispatch`` counts the
-    publishes of the current generation's command and is 0 while the row waits for its fair release.
-    ``attempt`` counts claims, ``failures`` reported errors. ``due_at`` is when the row counts as lost:
-    ``infinity`` while it waits for another row to settle. All times are the database's clock.
-
-    ``worker`` is who claimed it last and stays when the lease is gone. ``failed_attempts`` are those of the current
-    generation, oldest first: ``{attempt, worker, ended, code, message, next_try_at}``.
-    """
-
-    status: Mapped[str] = mapped_column(String(24), default=StepStatus.PENDING)
-    generation: Mapped[int] = mapped_column(Integer, default=1)
-    observed_generation: Mapped[int] = mapped_column(Integer, default=0)
-    dispatch: Mapped[int] = mapped_column(Integer, default=0)
-    attempt: Mapped[int] = mapped_column(Integer, default=0)
-    failures: Mapped[int] = mapped_column(SmallInteger, default=0)
-    due_at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
-    lane: Mapped[str] = mapped_column(String(12), default=Lane.INTERACTIVE)
-    lease_token: Mapped[str | None] = mapped_column(String(32))
-    lease_owner: Mapped[str | None] = mapped_column(String(64))
-    lease_until: Mapped[datetime | None]
-    worker: Mapped[str | None] = mapped_column(String(64))
-    failed_attempts: Mapped[list[dict[str, Any]]] = mapped_column(default=list, server_default=text("'[]'"))
-    started_at: Mapped[datetime | None]
-    settled_at: Mapped[datetime | None]
-    error_code: Mapped[str | None] = mapped_column(String(64))
-    error_message: Mapped[str | None] = mapped_column(Text)
-    traceparent: Mapped[str | None] = mapped_column(String(64))
-    created: Mapped[datetime] = mapped_column(server_default=func.now())
-    updated: Mapped[datetime] = mapped_column(server_default=func.now())
-
-
-def due_index(table: str) -> Index:
-    """The partial index that the re-drive scans; its predicate must equal the query's."""
-    return Index(f"ix_{table}_due", "due_at", postgresql_where=text(f"status IN {OPEN_SQL}"))

@@ -11,7 +11,7 @@ from aperag_common.db.models.base import Base
 
 
 class Chat(Base):
-    """Written by the gateway only. A deleted chat is gone, with its turns: whoever runs one of them is fenced off.
+    """Written by the gateway; the reconciler removes those nobody has used for long. A deleted chat is gone, with its turns: whoever runs one of them is fenced off.
 
     ``peer_id`` says what a chat is for that no person opened; a bot has one of each.
     """

@@ -1,4 +1,4 @@
-"""The driven row that keeps a collection's description in step with its documents."""
+"""A collection's summary, and the documents that it was made of."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Integer, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from aperag_common.db.models.base import Base, DrivenMixin, due_index
+from aperag_common.db.models.base import Base
 
 
-class CollectionSummary(DrivenMixin, Base):
+class CollectionSummary(Base):
     """There is one while the collection's config enables summaries; ``id`` is the collection's.
 
-    Generations are raised by the gateway (a person asks) and by the reconciler (documents changed); claimed and
-    settled by the indexer. ``documents_hash`` stands for the documents that ``summary`` was made of.
+    Its job is wanted again by the gateway (a person asks) and by the reconciler (documents changed); the indexer writes
+    it. ``documents_hash`` stands for the documents that ``summary`` was made of.
     """
 
     __tablename__ = "collection_summary"
@@ -25,5 +25,3 @@ class CollectionSummary(DrivenMixin, Base):
     documents: Mapped[int | None] = mapped_column(Integer)
     documents_hash: Mapped[str | None] = mapped_column(String(64))
     collection_updated: Mapped[datetime | None]
-
-    __table_args__ = (due_index("collection_summary"),)

@@ -16,7 +16,7 @@ class DeadLetter(Base):
     """Inserted by the transaction that fails the row, or by the reconciler where the NATS server gave a message up;
     never changed after, but for the two columns of its redrive, which are the gateway's.
 
-    ``kind`` is the step's, or names the driven row's table; null for a message that was no command at all.
+    ``kind`` is what people call the job kind; null for a message that was no command at all.
     ``redriven_workflow_id`` is the task of the redrive, where the row is a document's step.
     """
 

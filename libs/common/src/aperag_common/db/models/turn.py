@@ -1,4 +1,4 @@
-"""The driven row of one question and its answer."""
+"""One question and its answer."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, Integer, String, Text, UniqueConstraint, text
+from sqlalchemy import ForeignKey, Index, Integer, String, Text, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from aperag_common.db.models.base import Base, DrivenMixin, due_index
+from aperag_common.db.models.base import Base
 
 
 class TurnOutcome(StrEnum):
-    """How a turn that ran to its end ended; a row that the driver gave up is FAILED and has none."""
+    """How a turn that ran to its end ended; one whose job was given up has none."""
 
     ANSWERED = "answered"
     FAILED = "failed"
     CANCELLED = "cancelled"
 
 
-class Turn(DrivenMixin, Base):
-    """Inserted by the gateway, claimed and ended by the agent service; ``ordinal`` counts within the chat, from 0.
+class Turn(Base):
+    """Inserted by the gateway, ended by the agent; ``ordinal`` counts within the chat, from 0. Its job runs it.
 
-    ``run`` counts the runs that were begun, also those that were given back and count as no attempt. ``message_id`` is
-    the client's name for it. ``request`` is what was asked and with which model, collections and language; ``rights`` is
+    ``credential`` is what the agent shows the gateway while it works for the asker: minted by the gateway, valid while
+    the turn's job is leased (ADR 0019). ``run`` counts the runs that were begun, also those that were given back and
+    count as no attempt. ``message_id`` is the client's name for it. ``request`` is what was asked and with which model, collections and language; ``rights`` is
     what the caller's credential reaches: the agent acts with no more (see ``aperag_api.turns.credentials``). ``parts``
-    are the stored messages, in order. A request to cancel stands in ``cancel_requested_at`` until the turn's holder has
-    ended it.
+    are the stored messages, in order. A request to cancel stands in ``cancel_requested_at`` until the agent has ended it.
     """
 
     __tablename__ = "turn"
@@ -47,12 +47,13 @@ class Turn(DrivenMixin, Base):
     outcome: Mapped[str | None] = mapped_column(String(12))
     cancel_requested_at: Mapped[datetime | None]
     trace_id: Mapped[str | None] = mapped_column(String(32))
+    credential: Mapped[str] = mapped_column(String(32))
     run: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     feedback: Mapped[dict[str, Any] | None]
+    created: Mapped[datetime] = mapped_column(server_default=func.now())
 
     __table_args__ = (
         UniqueConstraint("chat_id", "ordinal"),
         UniqueConstraint("chat_id", "message_id"),
-        due_index("turn"),
-        Index("ix_turn_failed", "status", postgresql_where=text("status = 'FAILED'")),
+        Index("ix_turn_trace", "trace_id", "owner"),
     )

@@ -1,0 +1,95 @@
+"""The kinds of work that there are."""
+
+from __future__ import annotations
+
+from aperag_common.bus import subjects
+from aperag_common.db.models.document_index import StepKind
+from aperag_common.events import commands
+from aperag_common.jobs.kind import REMOVED_AT_ONCE, JobKind, OnChange, Work, register
+from aperag_common.services import Service
+
+DOCUMENT = "document"
+DOCUMENTS = "documents"
+"""The group that fair release counts by document."""
+
+TURN_ACK_WAIT = 12.0
+"""Somebody waits for the answer: a turn whose agent died comes back soon after its lease has ended."""
+
+REMOVAL = "indexer-remove"
+
+BUILT: tuple[StepKind, ...] = (StepKind.VECTOR, StepKind.FULLTEXT)
+"""Index kinds that have a worker; a job is only ever made for these."""
+
+PARSE = JobKind(
+    StepKind.PARSE.job,
+    Service.INDEXER,
+    DOCUMENT,
+    present=Work(subjects.PARSE_DOCUMENT, commands.ParseDocument, "indexer-parse", retry="parse", slots=8),
+    absent=Work(subjects.REMOVE_DOCUMENT, commands.RemoveDocument, REMOVAL, retry="remove"),
+    group=DOCUMENTS,
+    on_delete="document",
+)
+
+
+def index(kind: StepKind) -> JobKind:
+    """The job kind that builds and removes one kind of index."""
+    return JobKind(
+        kind.job,
+        Service.INDEXER,
+        DOCUMENT,
+        present=Work(
+            subjects.build_index(kind), commands.BuildIndex, f"indexer-{kind.value}", retry=kind.value, slots=8
+        ),
+        absent=Work(subjects.remove_index(kind), commands.RemoveIndex, REMOVAL, retry="remove"),
+        after=(PARSE.name,),
+        group=DOCUMENTS,
+        on_delete="document",
+        label=kind.value,
+    )
+
+
+INDEXES: dict[StepKind, JobKind] = {kind: index(kind) for kind in BUILT}
+
+COLLECTION_PURGE = JobKind(
+    "collection.purge",
+    Service.RECONCILER,
+    "collection",
+    absent=Work(subjects.PURGE_COLLECTION, commands.PurgeCollection, "reconciler-purge", retry="purge", slots=2),
+    retention=REMOVED_AT_ONCE,
+)
+USER_PURGE = JobKind(
+    "user.purge",
+    Service.RECONCILER,
+    "user",
+    absent=Work(subjects.PURGE_USER, commands.PurgeUser, "reconciler-user-purge", retry="purge", slots=1),
+    retention=REMOVED_AT_ONCE,
+)
+COLLECTION_SUMMARY = JobKind(
+    "collection.summary",
+    Service.INDEXER,
+    "collection",
+    present=Work(
+        subjects.SUMMARIZE_COLLECTION, commands.SummarizeCollection, "indexer-summarize", retry="summarize", slots=2
+    ),
+    on_change=OnChange.RUN_AGAIN,
+    on_delete="collection_summary",
+)
+TURN = JobKind(
+    "turn",
+    Service.AGENT,
+    "turn",
+    # Somebody waits for the answer: it is run once more, then it is over.
+    present=Work(
+        subjects.RUN_TURN,
+        commands.RunTurn,
+        "agent-turn",
+        retry="turn",
+        slots=32,
+        ack_wait=TURN_ACK_WAIT,
+        max_failures=2,
+        max_attempts=2,
+    ),
+    on_delete="turn",
+)
+
+register(PARSE, *INDEXES.values(), COLLECTION_PURGE, USER_PURGE, COLLECTION_SUMMARY, TURN)

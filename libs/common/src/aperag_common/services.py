@@ -1,0 +1,12 @@
+"""The services that have an identity of their own at NATS and in PostgreSQL."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Service(StrEnum):
+    AGENT = "agent"
+    API = "api"
+    INDEXER = "indexer"
+    RECONCILER = "reconciler"

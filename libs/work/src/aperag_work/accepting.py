@@ -1,0 +1,135 @@
+"""Accepting new documents: rows, jobs, workflows and events of a whole request in one statement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aperag_common import ids
+from aperag_common.db.models.document import DocumentStatus
+from aperag_common.db.models.document_index import StepKind
+from aperag_common.events import facts
+from aperag_common.jobs.declared import DOCUMENTS
+from aperag_common.jobs.kind import kinds_in
+from aperag_common.telemetry import propagate
+from aperag_work import outbox
+from aperag_work.change import Change
+from aperag_work.concluding import Draft, message_of
+from aperag_work.database import Statement, columns, driver
+from aperag_work.document_rows import LockedDocument
+from aperag_work.rows import OPEN, Dispatch, JobRow, columns_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from aperag_work.database import Connection
+    from aperag_work.opening import Pace
+
+SOURCE = "api"
+FIRST_REVISION = 1
+
+IN_FLIGHT = f"""
+    SELECT count(DISTINCT subject_id) FROM job
+    WHERE owner = {{owner}} AND dispatch > 0 AND {OPEN} AND kind = ANY({{kinds}}) AND NOT (failures > 0 AND lease_token IS NULL)
+"""
+"""Subjects of one owner that are being worked on; those that wait for a retry hold up nobody."""
+
+# Nothing can be known of these documents before, so there is nothing to lock, to supersede or to derive.
+_ACCEPT = Statement(
+    "accept documents",
+    f"""
+    WITH flight AS MATERIALIZED (SELECT ({IN_FLIGHT.format(owner="$1::text", kinds="$2::text[]")}) AS documents), new AS (
+        SELECT * FROM unnest($3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::text[])
+            WITH ORDINALITY AS n(id, name, size, sha256, object_path, workflow_id, position)
+    ), stored AS (
+        INSERT INTO document (id, collection_id, chat_id, owner, name, status, size, sha256, object_path, revision,
+            details)
+        SELECT id, $10::text, $11::text, $1::text, name, 'PENDING', size, sha256, object_path, {FIRST_REVISION}, '{{}}' FROM new
+    ), opened AS (
+        INSERT INTO workflow (id, document_id, collection_id, owner, kind, status, traceparent)
+        SELECT workflow_id, id, $10::text, $1::text, 'upload', 'RUNNING', $12::text FROM new
+    ), expected AS (
+        INSERT INTO workflow_step (workflow_id, kind, generation, outcome)
+        SELECT new.workflow_id, k.step, 1, 'open' FROM new CROSS JOIN unnest($9::text[]) AS k(step)
+    ), announced AS (
+        {outbox.INSERTED.format(ids="$13", subjects="$14", payloads="$15", traceparents="$16")}
+    )
+    INSERT INTO job AS j (id, kind, subject_id, collection_id, owner, workflow_id, wanted, status, lane, dispatch,
+        due_at, traceparent)
+    SELECT s.job_id, s.kind, s.document_id, $10::text, $1::text, new.workflow_id, 'present', 'PENDING', $17::text,
+        s.first::int * (new.position <= $18::int - flight.documents)::int,
+        CASE WHEN NOT s.first THEN 'infinity'
+             WHEN new.position <= $18::int - flight.documents THEN clock_timestamp() + $19::interval
+             ELSE clock_timestamp() END, $12::text
+    FROM unnest($20::text[], $21::text[], $22::text[], $23::bool[]) AS s(job_id, document_id, kind, first)
+        JOIN new ON new.id = s.document_id CROSS JOIN flight
+    RETURNING {columns_of("j")}
+    """,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NewDocument:
+    """A document whose bytes already lie at ``object_path``; ``chat_id`` of a chat's file."""
+
+    id: str
+    collection_id: str
+    owner: str
+    name: str
+    size: int
+    sha256: str
+    object_path: str
+    chat_id: str | None = None
+
+
+async def accept(
+    conn: AsyncConnection | Connection, documents: Sequence[NewDocument], kinds: Iterable[StepKind], pace: Pace
+) -> list[Change]:
+    """One change per document, in the order given; all of one collection, or one chat, which the caller keeps from being
+    deleted.
+    """
+    traceparent = propagate.current_traceparent()
+    wanted = (StepKind.PARSE, *(kind for kind in kinds if kind is not StepKind.PARSE))
+    workflows = [str(ids.new_workflow_id()) for _ in documents]
+    events = [_uploaded(d, w, traceparent) for d, w in zip(documents, workflows, strict=True)]
+    pairs = [(document.id, kind) for document in documents for kind in wanted]
+    rows = await _ACCEPT.fetch(
+        await driver(conn),
+        documents[0].owner,
+        kinds_in(DOCUMENTS),
+        *columns(documents, "id", "name", "size", "sha256", "object_path"),
+        workflows,
+        [kind.value for kind in wanted],
+        documents[0].collection_id,
+        documents[0].chat_id,
+        traceparent,
+        *outbox.arguments(events),
+        pace.lane.value,
+        pace.in_flight_per_owner,
+        pace.first_due,
+        [str(ids.new_job_id()) for _ in pairs],
+        [document_id for document_id, _ in pairs],
+        [kind.job for _, kind in pairs],
+        [kind is StepKind.PARSE for _, kind in pairs],
+    )
+    parses = {row["subject_id"]: JobRow(*row) for row in rows if row["dispatch"] > 0}
+    return [
+        Change((Dispatch(parses[d.id], SOURCE),) if d.id in parses else (), (event,), d.id, workflow_id)
+        for d, event, workflow_id in zip(documents, events, workflows, strict=True)
+    ]
+
+
+def _uploaded(document: NewDocument, workflow_id: str, traceparent: str | None) -> outbox.OutboxEvent:
+    stored = LockedDocument(
+        document.id,
+        document.collection_id,
+        document.owner,
+        document.name,
+        DocumentStatus.PENDING.value,
+        FIRST_REVISION,
+        deleted=False,
+    )
+    draft = Draft(facts.DocumentUploaded, {"workflow_id": workflow_id})
+    return outbox.event(message_of(draft, stored, SOURCE), traceparent)

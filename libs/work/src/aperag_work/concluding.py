@@ -1,0 +1,205 @@
+"""What follows from the jobs of a document: its state, its workflows' ends, the events that tell of both.
+
+Whoever ends a job holds its document's lock, which makes "the last open job" well defined: the workflow is closed, and
+``document.indexed`` published, exactly once.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from aperag_common.db.models.document import DocumentStatus
+from aperag_common.db.models.document_index import StepKind
+from aperag_common.db.models.workflow import Outcome, WorkflowStatus
+from aperag_common.events import facts
+from aperag_common.telemetry import propagate
+from aperag_work import derive, outbox
+from aperag_work.database import Statement, driver
+from aperag_work.rows import JobRow, unindexed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from aperag_common.events.envelope import Message
+    from aperag_work.database import Connection
+from aperag_work.document_rows import LockedDocument, details_of
+
+# The update's own effect is not visible to the selects beside it; ``_ended`` lays it over what they read.
+_CLOSE_AND_READ = Statement(
+    "close workflow steps",
+    f"""
+    WITH closing AS (
+        SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) AS c(workflow_id, kind, outcome)
+    ), closed AS (
+        UPDATE workflow_step s SET outcome = c.outcome, finished = clock_timestamp()
+        FROM closing c WHERE s.workflow_id = c.workflow_id AND s.kind = c.kind AND s.outcome = 'open'
+    )
+    SELECT
+        (SELECT coalesce(jsonb_agg(jsonb_build_array(subject_id, kind, status, generation, observed_generation)), '[]')
+         FROM job WHERE subject_id = ANY($4::text[])) AS jobs,
+        (SELECT coalesce(jsonb_agg(jsonb_build_array(s.workflow_id, s.kind, s.outcome)), '[]')
+         FROM workflow_step s JOIN workflow w ON w.id = s.workflow_id
+         WHERE {unindexed("w.status = 'RUNNING'")} AND s.workflow_id = ANY($1::text[])) AS outcomes
+    """,
+)
+
+
+_INSERT_EVENTS = outbox.INSERTED.format(ids="$6", subjects="$7", payloads="$8", traceparents="$9")
+
+
+_WRITE = Statement(
+    "write documents and workflows",
+    f"""
+    WITH stated AS (
+        UPDATE document d SET status = n.status, revision = n.revision, updated = clock_timestamp()
+        FROM unnest($1::text[], $2::text[], $3::int[]) AS n(id, status, revision) WHERE d.id = n.id
+    ), ended AS (
+        UPDATE workflow w SET status = e.status, finished = clock_timestamp()
+        FROM unnest($4::text[], $5::text[]) AS e(id, status) WHERE w.id = e.id
+        RETURNING w.document_id, w.kind, w.status, extract(epoch FROM clock_timestamp() - w.created)::float AS seconds
+    ), told AS ({_INSERT_EVENTS})
+    SELECT document_id, seconds FROM ended WHERE status = 'SUCCESS' AND kind <> 'delete'
+    """,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """One step of a workflow that ends with this transaction."""
+
+    workflow_id: str
+    kind: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An event that waits for the document's new status and revision; ``details`` are ``DocumentData``'s own fields."""
+
+    fact: type[facts.DocumentFact]
+    details: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """What a transaction did to one locked document besides its jobs."""
+
+    document: LockedDocument
+    closings: Sequence[Closing]
+    drafts: Sequence[Draft]
+    traceparent: str | None = None
+    """Of the span that the change belongs to, where that is not the current one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Concluded:
+    """``events`` wait for their relay; ``ended`` says that a workflow has; ``ended_after`` as in ``Change``."""
+
+    events: tuple[outbox.OutboxEvent, ...]
+    ended: bool
+    ended_after: tuple[float, ...]
+
+
+def failed_draft(row: JobRow, *, code: str, message: str) -> Draft:
+    fact = facts.DocumentParseFailed if row.kind == StepKind.PARSE.job else facts.IndexFailed
+    return Draft(fact, {**details_of(row), "error_code": code, "error_message": message})
+
+
+def message_of(draft: Draft, document: LockedDocument, source: str) -> Message:
+    """``document`` as it is after the change."""
+    data = facts.DocumentData(
+        document_id=document.id,
+        collection_id=document.collection_id,
+        revision=document.revision,
+        status=document.status,
+        name=document.name,
+        **draft.details,
+    )
+    return draft.fact(
+        source=source,
+        type=draft.fact.type_name,
+        subject=document.id,
+        owner=document.owner,
+        cause_id=data.workflow_id,
+        data=data,
+    )
+
+
+async def conclude(conn: AsyncConnection | Connection, *conclusions: Conclusion, source: str) -> list[Concluded]:
+    """After the jobs have been written: states, workflows and events, in the same transaction.
+
+    Two statements, however many documents there are; the answers are in their order.
+    """
+    raw = await driver(conn)
+    closings = [closing for c in conclusions for closing in c.closings]
+    read = await _CLOSE_AND_READ.row(
+        raw,
+        [c.workflow_id for c in closings],
+        [c.kind for c in closings],
+        [c.outcome.value for c in closings],
+        [c.document.id for c in conclusions],
+    )
+    assert read is not None  # noqa: S101  # a select without a table answers one row
+    jobs: dict[str, list[derive.JobState]] = defaultdict(list)
+    for document_id, *state in read["jobs"]:
+        jobs[document_id].append(derive.JobState(*state))
+    after = [_after(c.document, jobs[c.document.id]) for c in conclusions]
+    ended = [_ended(read["outcomes"], c.closings) for c in conclusions]
+    events = [_events(c, a, e, source) for c, a, e in zip(conclusions, after, ended, strict=True)]
+    written = await _write(raw, after, ended, [it for of_document in events for it in of_document])
+    return [
+        Concluded(told, bool(over), tuple(seconds for document_id, seconds in written if document_id == document.id))
+        for told, over, document in zip(events, ended, after, strict=True)
+    ]
+
+
+async def _write(
+    conn: Connection,
+    documents: Sequence[LockedDocument],
+    ended: Sequence[dict[str, WorkflowStatus]],
+    events: Sequence[outbox.OutboxEvent],
+) -> list[tuple[str, float]]:
+    """(document, seconds since the request) of each workflow that ended well."""
+    statuses = {workflow_id: status for of_document in ended for workflow_id, status in of_document.items()}
+    rows = await _WRITE.fetch(
+        conn,
+        [d.id for d in documents],
+        [d.status for d in documents],
+        [d.revision for d in documents],
+        list(statuses),
+        [status.value for status in statuses.values()],
+        *outbox.arguments(events),
+    )
+    return [(row["document_id"], row["seconds"]) for row in rows]
+
+
+def _after(document: LockedDocument, jobs: Sequence[derive.JobState]) -> LockedDocument:
+    """The document as it is once this transaction has ended."""
+    status = DocumentStatus.DELETED if document.deleted else derive.document_status(jobs)
+    return replace(document, status=status.value, revision=document.revision + 1)
+
+
+def _events(
+    conclusion: Conclusion, after: LockedDocument, ended: dict[str, WorkflowStatus], source: str
+) -> tuple[outbox.OutboxEvent, ...]:
+    ends = (Draft(facts.DocumentIndexed, {"workflow_id": w, "outcome": o.value}) for w, o in ended.items())
+    traceparent = conclusion.traceparent or propagate.current_traceparent()
+    return tuple(outbox.event(message_of(draft, after, source), traceparent) for draft in (*conclusion.drafts, *ends))
+
+
+def _ended(outcomes: Sequence[list[str]], closings: Sequence[Closing]) -> dict[str, WorkflowStatus]:
+    now = {(c.workflow_id, c.kind): c.outcome for c in closings}
+    ended: dict[str, WorkflowStatus] = {}
+    for workflow_id in sorted({c.workflow_id for c in closings}):
+        of_workflow = {kind: outcome for of, kind, outcome in outcomes if of == workflow_id}
+        for kind, outcome in of_workflow.items():
+            if outcome == Outcome.OPEN and (workflow_id, kind) in now:
+                of_workflow[kind] = now[workflow_id, kind]
+        status = derive.workflow_status(of_workflow) if of_workflow else WorkflowStatus.RUNNING
+        if status is not WorkflowStatus.RUNNING:
+            ended[workflow_id] = status
+    return ended

@@ -1,0 +1,188 @@
+"""Documents as the aggregate of their jobs: how many jobs of many documents end in one transaction."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from aperag_common.db.models.document_index import StepKind
+from aperag_common.db.models.workflow import Outcome
+from aperag_common.events import facts
+from aperag_common.jobs.declared import DOCUMENT
+from aperag_work import settling
+from aperag_work.change import Change
+from aperag_work.database import Statement
+from aperag_work.rows import UNLEASED, Dispatch, JobRow, unindexed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import timedelta
+
+    from aperag_work.aggregate import Ending, Failing
+    from aperag_work.database import Connection, Record
+from aperag_work.concluding import Closing, Conclusion, Draft, conclude, failed_draft
+from aperag_work.document_rows import STEP_OF, LockedDocument, details_of, lock_all, step_of
+from aperag_work.waiting import fail_waiting, release_waiting
+
+_COMPLETE = Statement(
+    "complete jobs of documents",
+    f"""
+    WITH done AS (
+        SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::int[], $5::text[])
+            AS e(id, generation, token, served, data)
+    ), fenced AS (
+        UPDATE job j SET status = CASE WHEN j.wanted = 'present' THEN 'ACTIVE' ELSE 'DELETED' END,
+            observed_generation = j.generation, {UNLEASED}, due_at = 'infinity',
+            error_code = NULL, error_message = NULL, settled_at = clock_timestamp(), updated = clock_timestamp()
+        FROM done e WHERE j.id = e.id AND j.generation = e.generation AND j.lease_token = e.token
+        RETURNING j.subject_id, {STEP_OF.format(kind="j.kind")} AS step, j.wanted, j.generation, e.served, e.data,
+            e.token
+    ), serving AS (
+        INSERT INTO document_index (document_id, kind, served_generation, data)
+        SELECT subject_id, step, coalesce(served, generation), data::jsonb FROM fenced WHERE wanted = 'present'
+        ON CONFLICT (document_id, kind) DO UPDATE
+            SET served_generation = excluded.served_generation, data = excluded.data
+    ), gone AS (
+        DELETE FROM document_index i USING fenced f
+        WHERE f.wanted = 'absent' AND i.document_id = f.subject_id AND i.kind = f.step
+    )
+    SELECT token FROM fenced
+    """,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a document's job works on: facts of document and collection at the time of the claim.
+
+    ``wanted_model`` is the embedding model that vectors are made for beside the active one's. ``served_generation`` is
+    what searches see now, None while the job has never succeeded; ``served`` what the last success left about it.
+    """
+
+    name: str
+    object_path: str
+    sha256: str
+    analyzer: str
+    active_model: str
+    wanted_model: str | None
+    served_generation: int | None
+    served: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Completed:
+    """A job that is settled once the open transaction commits."""
+
+    row: JobRow
+    document: LockedDocument
+    traceparent: str | None
+
+
+class Documents:
+    """The aggregate: see ``aperag_work.aggregate``."""
+
+    name = DOCUMENT
+    relevant = """EXISTS (
+        SELECT FROM document d WHERE d.id = j.subject_id AND (j.wanted = 'absent' OR d.deleted_at IS NULL))"""
+    # A document turns RUNNING with its first claim. One that is locked stays PENDING until its next claim or end.
+    begun = f"""waiting AS (
+            SELECT d.id FROM taken CROSS JOIN LATERAL (
+                SELECT id FROM document
+                WHERE id = taken.subject_id AND {unindexed("status = 'PENDING' AND deleted_at IS NULL")}
+                FOR UPDATE SKIP LOCKED
+            ) d WHERE taken.status = 'CREATING'
+        ), running AS (
+            UPDATE document d SET status = 'RUNNING', updated = clock_timestamp()
+            FROM waiting WHERE d.id = waiting.id
+        )"""
+    context_columns = """d.name, d.object_path, d.sha256, c.analyzer, c.active_model, c.wanted_model,
+        i.served_generation, coalesce(i.data, '{}') AS served"""
+    context_joins = f"""
+        JOIN document d ON d.id = taken.subject_id JOIN collection c ON c.id = d.collection_id
+        LEFT JOIN document_index i ON i.document_id = d.id AND i.kind = {STEP_OF.format(kind="taken.kind")}"""
+
+    def context(self, row: Record) -> Subject:
+        return Subject(*[row[name] for name in Subject.__dataclass_fields__])
+
+    async def lock(self, conn: Connection, subjects: Sequence[str], *, wait: bool) -> Mapping[str, LockedDocument]:
+        return await lock_all(conn, subjects, wait=wait)
+
+    async def complete(
+        self, conn: Connection, endings: Sequence[Ending], locked: Mapping[str, LockedDocument]
+    ) -> list[_Completed | None]:
+        """At most one kind of job per call, so that no document is concluded twice in one transaction."""
+        living = [e for e in endings if e.row.removing or not locked[e.row.subject_id].deleted]
+        rows = await _COMPLETE.fetch(
+            conn,
+            [e.row.id for e in living],
+            [e.row.generation for e in living],
+            [e.token for e in living],
+            [e.served.generation for e in living],
+            [json.dumps(dict(e.served.data)) for e in living],
+        )
+        fenced = {row[0] for row in rows}
+        return [
+            _Completed(e.row, locked[e.row.subject_id], e.traceparent) if e.token in fenced else None for e in endings
+        ]
+
+    async def conclude(
+        self, conn: Connection, completed: Sequence[_Completed], *, source: str, first_due: timedelta
+    ) -> list[Change]:
+        released: dict[str, list[JobRow]] = defaultdict(list)
+        for kind in {it.row.kind for it in completed}:
+            done = [it.row.subject_id for it in completed if it.row.kind == kind and not it.row.removing]
+            for row in await release_waiting(conn, done, kind, first_due=first_due):
+                released[row.subject_id].append(row)
+        conclusions = [
+            Conclusion(
+                it.document,
+                [Closing(it.row.workflow_id or "", step_of(it.row), Outcome.DONE)],
+                [Draft(_fact_of(it.row), details_of(it.row))],
+                it.traceparent,
+            )
+            for it in completed
+        ]
+        concluded = await conclude(conn, *conclusions, source=source)
+        return [
+            Change(
+                tuple(Dispatch(row, source) for row in released[it.row.subject_id]),
+                done.events,
+                it.row.subject_id,
+                it.row.workflow_id or "",
+                settled=done.ended,
+                ended_after=done.ended_after,
+            )
+            for it, done in zip(completed, concluded, strict=True)
+        ]
+
+    async def fail(
+        self,
+        conn: Connection,
+        failing: Failing,
+        locked: Mapping[str, LockedDocument],
+        *,
+        source: str,
+        first_due: timedelta,
+    ) -> tuple[Change, str | None] | None:
+        row, failure = failing.row, failing.failure
+        document = locked.get(row.subject_id)
+        ended = None if document is None else await settling.give_up(conn, row.declared, failing, first_due=first_due)
+        if document is None or ended is None:
+            return None
+        reason = {"code": failure.error_code, "message": failure.message}
+        fallen = [] if row.removing else await fail_waiting(conn, [row.subject_id], row.kind, **reason)
+        failed = [row, *fallen]
+        closings = [Closing(it.workflow_id or "", step_of(it), Outcome.FAILED) for it in failed]
+        # Of a removal the dead letter and the task's end tell: nothing was to be parsed or built.
+        drafts = [failed_draft(it, **reason) for it in failed if not it.removing]
+        [concluded] = await conclude(conn, Conclusion(document, closings, drafts, failing.traceparent), source=source)
+        change = Change((), concluded.events, row.subject_id, row.workflow_id or "", settled=True)
+        return change, ended.worker
+
+
+def _fact_of(row: JobRow) -> type[facts.DocumentFact]:
+    if row.removing:
+        return facts.IndexRemoved
+    return facts.DocumentParsed if row.kind == StepKind.PARSE.job else facts.IndexActivated

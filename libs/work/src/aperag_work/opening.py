@@ -1,0 +1,166 @@
+"""Opening a workflow: jobs are raised to a new generation, older workflows let go, the first commands made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aperag_common import ids
+from aperag_common.db.models.document_index import StepKind
+from aperag_common.db.models.workflow import Outcome, WorkflowKind
+from aperag_common.events import facts
+from aperag_common.jobs.declared import DOCUMENTS, PARSE
+from aperag_common.jobs.kind import Wanted, kinds_in
+from aperag_common.telemetry import propagate
+from aperag_work import settling
+from aperag_work.accepting import IN_FLIGHT
+from aperag_work.change import Change
+from aperag_work.concluding import Closing, Conclusion, Draft, conclude
+from aperag_work.database import Statement, columns, driver
+from aperag_work.document_rows import LockedDocument, step_of
+from aperag_work.rows import Dispatch, JobRow
+from aperag_work.settling import Wish
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import timedelta
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from aperag_common.db.models.base import Lane
+    from aperag_work.database import Connection
+
+SOURCE = "api"
+
+_IN_FLIGHT = Statement("count subjects in flight", IN_FLIGHT.format(owner="$1::text", kinds="$2::text[]"))
+
+_OPEN_OF_DOCUMENT = Statement(
+    "read open workflow steps",
+    """
+    SELECT s.workflow_id, s.kind
+    FROM workflow w CROSS JOIN LATERAL (
+        SELECT workflow_id, kind FROM workflow_step
+        WHERE workflow_id = w.id AND outcome = 'open' AND kind = ANY($2::text[]) OFFSET 0
+    ) s
+    WHERE w.document_id = $1 AND w.status = 'RUNNING'
+    ORDER BY s.workflow_id, s.kind
+    """,
+)
+
+_INSERT_WORKFLOWS = Statement(
+    "insert workflows",
+    """
+    WITH opened AS (
+        INSERT INTO workflow (id, document_id, collection_id, owner, kind, status, traceparent)
+        SELECT w.id, w.document_id, w.collection_id, w.owner, $5::text, 'RUNNING', $6::text
+        FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS w(id, document_id, collection_id, owner)
+    )
+    INSERT INTO workflow_step (workflow_id, kind, generation, outcome)
+    SELECT s.workflow_id, s.kind, s.generation, 'open'
+    FROM unnest($7::text[], $8::text[], $9::int[]) AS s(workflow_id, kind, generation)
+    RETURNING workflow_id
+    """,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a change enters the queue: its lane, the owner's share of slots, when its command counts as lost."""
+
+    lane: Lane
+    in_flight_per_owner: int
+    first_due: timedelta
+
+
+async def begin(
+    conn: AsyncConnection | Connection,
+    documents: Sequence[LockedDocument],
+    kind: WorkflowKind,
+    kinds: Sequence[StepKind],
+    pace: Pace,
+) -> list[Change]:
+    """Open one workflow per document over ``parse`` and ``kinds``, and send the parses that have a free slot."""
+    raw = await driver(conn)
+    traceparent = propagate.current_traceparent()
+    taken = await _IN_FLIGHT.value(raw, documents[0].owner, kinds_in(DOCUMENTS))
+    free = pace.in_flight_per_owner - int(taken)
+    workflows = {d.id: str(ids.new_workflow_id()) for d in documents}
+    released = {d.id: int(position < free) for position, d in enumerate(documents)}
+    wanted = (StepKind.PARSE, *(k for k in kinds if k is not StepKind.PARSE))
+    superseded: dict[str, list[Closing]] = {}
+    if kind is not WorkflowKind.UPLOAD:
+        for document in documents:
+            superseded[document.id] = await superseded_closings(raw, document.id, [k.value for k in wanted])
+    jobs = await want_jobs(raw, documents, wanted, workflows, released, pace, traceparent)
+    await insert_workflows(raw, documents, workflows, kind, jobs, traceparent)
+    conclusions = [
+        Conclusion(d, superseded.get(d.id, []), _opened(kind, workflow_id=workflows[d.id])) for d in documents
+    ]
+    concluded = await conclude(raw, *conclusions, source=SOURCE)
+    parses = {it.subject_id: it for it in jobs if it.kind == PARSE.name and it.dispatch > 0}
+    return [
+        Change((Dispatch(parses[d.id], SOURCE),) if d.id in parses else (), done.events, d.id, workflows[d.id])
+        for d, done in zip(documents, concluded, strict=True)
+    ]
+
+
+def _opened(kind: WorkflowKind, *, workflow_id: str) -> list[Draft]:
+    return [Draft(facts.DocumentUploaded, {"workflow_id": workflow_id})] if kind is WorkflowKind.UPLOAD else []
+
+
+async def want_jobs(
+    conn: Connection,
+    documents: Sequence[LockedDocument],
+    kinds: Sequence[StepKind],
+    workflows: Mapping[str, str],
+    released: Mapping[str, int],
+    pace: Pace,
+    traceparent: str | None,
+    *,
+    wanted: Wanted = Wanted.PRESENT,
+) -> list[JobRow]:
+    """Jobs that come after another one wait for it; a removal waits for nobody."""
+    wishes = [
+        Wish(
+            kind.job,
+            document.id,
+            document.owner,
+            document.collection_id,
+            workflows[document.id],
+            dispatch=1 if wanted is Wanted.ABSENT else released[document.id] if kind is StepKind.PARSE else 0,
+            waits=wanted is Wanted.PRESENT and kind is not StepKind.PARSE,
+        )
+        for document in documents
+        for kind in kinds
+    ]
+    made = await settling.want(
+        conn, PARSE, wishes, wanted=wanted, lane=pace.lane, first_due=pace.first_due, traceparent=traceparent
+    )
+    return [row for row, _ in made]
+
+
+async def superseded_closings(
+    conn: AsyncConnection | Connection, document_id: str, kinds: Iterable[str]
+) -> list[Closing]:
+    rows = await _OPEN_OF_DOCUMENT.fetch(await driver(conn), document_id, list(kinds))
+    return [Closing(row["workflow_id"], row["kind"], Outcome.SUPERSEDED) for row in rows]
+
+
+async def insert_workflows(
+    conn: Connection,
+    documents: Sequence[LockedDocument],
+    workflows: Mapping[str, str],
+    kind: WorkflowKind,
+    jobs: Sequence[JobRow],
+    traceparent: str | None,
+) -> None:
+    await _INSERT_WORKFLOWS.fetch(
+        conn,
+        [workflows[d.id] for d in documents],
+        *columns(documents, "id", "collection_id", "owner"),
+        kind.value,
+        traceparent,
+        [job.workflow_id for job in jobs],
+        [step_of(job) for job in jobs],
+        [job.generation for job in jobs],
+    )

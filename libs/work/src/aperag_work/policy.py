@@ -1,0 +1,112 @@
+"""Numbers of jobs as values: when a command counts as lost, when a failure is tried again."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from aperag_common.jobs import declared as _declared  # noqa: F401  registers the kinds
+from aperag_common.jobs.kind import kinds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aperag_common.jobs.kind import Work
+    from aperag_common.settings import RetrySettings, WorkSettings
+
+NAK_UP_TO = timedelta(seconds=5)
+"""A longer delay is left to the redrive: delayed naks fill max_ack_pending and starve everyone."""
+
+LEASE_SLACK = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkPolicy:
+    """``jitter`` is the largest share of a retry delay that is added at random.
+
+    ``retries`` holds whole policies of work that differs in its retries; leases and due times are everybody's.
+    """
+
+    lease: timedelta = timedelta(seconds=30)
+    beat: timedelta = timedelta(seconds=10)
+    first_due: timedelta = timedelta(seconds=60)
+    max_due: timedelta = timedelta(minutes=10)
+    retry_base: timedelta = timedelta(seconds=1)
+    retry_cap: timedelta = timedelta(seconds=60)
+    jitter: float = 0.2
+    max_failures: int = 4
+    max_attempts: int = 12
+
+    retries: Mapping[str, WorkPolicy] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, settings: WorkSettings) -> WorkPolicy:
+        """Raises ``ValueError`` for settings of work that nobody declares."""
+        common = cls(
+            lease=settings.lease,
+            beat=settings.beat,
+            first_due=settings.first_due,
+            max_due=settings.max_due,
+            retry_base=settings.retry_base,
+            retry_cap=settings.retry_cap,
+            jitter=settings.retry_jitter,
+            max_failures=settings.max_failures,
+            max_attempts=settings.max_attempts,
+        )
+        retries = {work.retry: _declared_for(common, work) for kind in kinds() for work in kind.works}
+        if unknown := settings.steps.keys() - retries.keys():
+            message = (
+                f"APERAG_WORK__STEPS names {', '.join(sorted(unknown))}: there is only {', '.join(sorted(retries))}"
+            )
+            raise ValueError(message)
+        retries |= {name: _with(retries[name], own) for name, own in settings.steps.items()}
+        return replace(common, retries={name: own for name, own in retries.items() if own != common})
+
+    def of_work(self, retry: str) -> WorkPolicy:
+        """``retry`` is the name that ``Work`` gives its retries; the common policy where they do not differ."""
+        return self.retries.get(retry, self)
+
+    @property
+    def latest_due(self) -> timedelta:
+        """No job is ever due later than this after it was written, unless it waits for another one."""
+        policies = (self, *self.retries.values())
+        waits = [self.max_due, self.lease, *(p.retry_cap * (1 + p.jitter) for p in policies)]
+        return max(waits) + LEASE_SLACK
+
+    def due_after(self, dispatch: int) -> timedelta:
+        """How long after its ``dispatch``-th publish (from 1) an unclaimed command counts as lost."""
+        return _doubled(self.first_due, dispatch, self.max_due)
+
+    def retry_delay(self, failures: int, *, luck: float | None = None) -> timedelta:
+        """Delay before the attempt after the ``failures``-th failure (from 1); ``luck`` in 0..1 fixes the jitter."""
+        plain = _doubled(self.retry_base, failures, self.retry_cap)
+        share = random.random() if luck is None else luck  # noqa: S311  # spreads load, guards nothing
+        return plain * (1 + self.jitter * share)
+
+
+def _declared_for(common: WorkPolicy, work: Work) -> WorkPolicy:
+    """Settings for all work lower what a declaration allows, and never raise it."""
+    return replace(
+        common,
+        max_failures=min(work.max_failures or common.max_failures, common.max_failures),
+        max_attempts=min(work.max_attempts or common.max_attempts, common.max_attempts),
+    )
+
+
+def _with(policy: WorkPolicy, own: RetrySettings) -> WorkPolicy:
+    return replace(
+        policy,
+        retry_base=policy.retry_base if own.retry_base is None else own.retry_base,
+        retry_cap=policy.retry_cap if own.retry_cap is None else own.retry_cap,
+        jitter=policy.jitter if own.retry_jitter is None else own.retry_jitter,
+        max_failures=own.max_failures or policy.max_failures,
+        max_attempts=own.max_attempts or policy.max_attempts,
+    )
+
+
+def _doubled(first: timedelta, count: int, largest: timedelta) -> timedelta:
+    """``first`` for a count of 1, twice as much for every further one."""
+    factor: int = 1 << min(max(count - 1, 0), 16)
+    return min(first * factor, largest)

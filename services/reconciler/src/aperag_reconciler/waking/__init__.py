@@ -1,0 +1,1 @@
+"""What the reconciler does as soon as somebody wakes it, instead of at its next tick."""
