@@ -164,10 +164,10 @@ def _running(state: StackState) -> Iterator[Finding]:
         restarts = f", {unit.restarts} restarts" if unit.restarts else ""
         yield Finding(f"  {unit.name}", f"{unit.status}{restarts}", remedy)
         if unit.port is not None and unit.name not in SERVERS:
-            yield from _checks(unit.name, unit.port)
+            yield from findings_of_service(unit.name, unit.port)
 
 
-def _checks(name: str, port: int) -> Iterator[Finding]:
+def findings_of_service(name: str, port: int) -> Iterator[Finding]:
     """What of the service is not as it should be, by its own account."""
     try:
         answer = httpx.get(f"http://{ports.LOOPBACK}:{port}/readyz", timeout=CHECK_SECONDS, trust_env=False).json()
