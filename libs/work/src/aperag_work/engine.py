@@ -27,7 +27,7 @@ from aperag_common.tasks import end_tasks
 from aperag_work import leases
 from aperag_work.claiming import Claims
 from aperag_work.database import FAILURES
-from aperag_work.endings import Endings
+from aperag_work.endings import SUPERSEDED, Endings
 from aperag_work.handling import AGGREGATES, Handling
 from aperag_work.job import Job
 from aperag_work.rows import parse_message_id
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 SOON = timedelta(seconds=1)
-SUPERSEDED = Ack(outcome="superseded")
 
 
 class Engine:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from aperag_common.bus.delivery import Ack, Nak, Settled, current_delivery
 from aperag_work.database import Statement
 from aperag_work.policy import LEASE_SLACK, NAK_UP_TO
+from aperag_work.rows import UNLEASED, UNSTARTED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,9 +34,8 @@ _HOLD = Statement(
 )
 _PUT_OFF = Statement(
     "put off a job",
-    """
-    UPDATE job SET lease_token = NULL, lease_owner = NULL, lease_until = NULL, attempt = attempt - 1,
-        status = CASE WHEN wanted = 'present' THEN 'PENDING' ELSE 'DELETING' END,
+    f"""
+    UPDATE job SET {UNLEASED}, attempt = attempt - 1, status = {UNSTARTED},
         due_at = clock_timestamp() + $3::interval, updated = clock_timestamp()
     WHERE id = $1 AND lease_token = $2 RETURNING id
     """,

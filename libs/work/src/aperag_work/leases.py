@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from aperag_work.database import Statement, columns
 from aperag_work.policy import LEASE_SLACK
-from aperag_work.rows import FREE, NAMES, OPEN, UNLEASED, JobRow, columns_of, unindexed
+from aperag_work.rows import FREE, NAMES, OPEN, UNLEASED, UNSTARTED, JobRow, columns_of, unindexed
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -26,8 +26,6 @@ LOST_MESSAGE = "The worker ended, or could not renew its lease, while it worked 
 _UNREPORTED = f"""jsonb_build_object('attempt', j.attempt, 'worker', j.lease_owner, 'ended', j.lease_until,
     'code', 'WORKER_LOST', 'message', '{LOST_MESSAGE}', 'next_try_at', NULL)"""
 
-_UNSTARTED = "CASE WHEN wanted = 'present' THEN 'PENDING' ELSE 'DELETING' END"
-
 _RENEW = Statement(
     "renew jobs",
     """
@@ -41,7 +39,7 @@ _RENEW = Statement(
 _RELEASE = Statement(
     "release jobs",
     f"""
-    UPDATE job SET {UNLEASED}, status = {_UNSTARTED}, attempt = attempt - 1,
+    UPDATE job SET {UNLEASED}, status = {UNSTARTED}, attempt = attempt - 1,
         due_at = clock_timestamp() + $3::interval, updated = clock_timestamp()
     WHERE id = $1 AND lease_token = $2 RETURNING id
     """,
@@ -51,7 +49,7 @@ _RELEASE = Statement(
 _RELEASE_INCARNATION = Statement(
     "release jobs of a dead process",
     f"""
-    UPDATE job j SET failed_attempts = failed_attempts || {_UNREPORTED}, {UNLEASED}, status = {_UNSTARTED},
+    UPDATE job j SET failed_attempts = failed_attempts || {_UNREPORTED}, {UNLEASED}, status = {UNSTARTED},
         due_at = clock_timestamp(), updated = clock_timestamp()
     WHERE {OPEN} AND dispatch > 0 AND lease_token LIKE $1 || '%' RETURNING id
     """,

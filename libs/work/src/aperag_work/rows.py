@@ -10,11 +10,11 @@ from aperag_common.db.models.base import OPEN_SQL
 from aperag_common.jobs.kind import JobKind, Wanted, Work, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from aperag_common.events.commands import JobCommand
 
 OPEN = f"status IN {OPEN_SQL}"
+UNSTARTED = "CASE WHEN wanted = 'present' THEN 'PENDING' ELSE 'DELETING' END"
+"""The status of an open job that nobody works on."""
 UNLEASED = "lease_token = NULL, lease_owner = NULL, lease_until = NULL"
 
 
@@ -46,10 +46,6 @@ class JobRow:
     dispatch: int
     workflow_id: str | None
     traceparent: str | None
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> JobRow:
-        return cls(*[values[name] for name in NAMES])
 
     @property
     def declared(self) -> JobKind:

@@ -121,7 +121,7 @@ async def guarded(delivery: Delivery, work: Awaitable[Settlement]) -> Settlement
     """An error that nobody foresaw is this message's own: it comes again, and others of its batch go on."""
     try:
         return await work
-    except Exception:
+    except Exception:  # the settle point: nothing above it would bring the message back
         log.exception("message.failed", consumer=delivery.consumer, subject=delivery.subject)
         return Nak(unexpected_delay(delivery.number), outcome="error")
 
