@@ -107,7 +107,7 @@ async def test_while_one_is_made_no_other_is_begun_and_one_more_is_made_after_it
     worker.handle(COLLECTION_SUMMARY, run)
     async with engine.connect() as conn:
         row = (await conn.execute(text(f"SELECT {columns_of('job')} FROM job"))).one()
-    await worker.attempt(Dispatch(JobRow.of(row._mapping), "tests").message)
+    await worker.attempt(Dispatch(JobRow(*row), "tests").message)
     [told] = asked
     assert (told["success"], told["summary_status"]) == (False, "GENERATING")
     assert "already" in told["message"]
