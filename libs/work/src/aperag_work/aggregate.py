@@ -51,6 +51,17 @@ class Failing:
     delivery: Delivery | None = None
 
 
+class CompletedJobs(Protocol):
+    """Those whose fence held: neither generation nor lease had changed."""
+
+    @property
+    def tokens(self) -> frozenset[str]: ...
+
+    async def conclude(self, conn: Connection, *, source: str) -> dict[str, Change]:
+        """By token, after the kind's own rows are written: states, workflows, events, the jobs that follow."""
+        ...
+
+
 class Aggregate(Protocol):
     """``relevant`` is a condition on the job ``j``, ``begun`` further parts of a claim's statement."""
 
@@ -78,15 +89,9 @@ class Aggregate(Protocol):
         ...
 
     async def complete(
-        self, conn: Connection, endings: Sequence[Ending], locked: Mapping[str, Any]
-    ) -> list[Any | None]:
-        """Settle under the fence; None where generation or lease are not the ending's any more."""
-        ...
-
-    async def conclude(
-        self, conn: Connection, completed: Sequence[Any], *, source: str, first_due: timedelta
-    ) -> list[Change]:
-        """After the kind's own rows are written: states, workflows, events, the jobs that follow."""
+        self, conn: Connection, endings: Sequence[Ending], locked: Mapping[str, Any], *, first_due: timedelta
+    ) -> CompletedJobs:
+        """Settle jobs of one kind and direction, of locked subjects, under the fence."""
         ...
 
     async def fail(

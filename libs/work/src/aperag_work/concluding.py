@@ -20,7 +20,7 @@ from aperag_work.database import Statement, driver
 from aperag_work.rows import JobRow, unindexed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -28,22 +28,25 @@ if TYPE_CHECKING:
     from aperag_work.database import Connection
 from aperag_work.document_rows import LockedDocument, details_of
 
-# The update's own effect is not visible to the selects beside it; ``_ended`` lays it over what they read.
+JOBS_OF = """(SELECT coalesce(jsonb_agg(jsonb_build_array(
+        j.subject_id, j.kind, j.status, j.generation, j.observed_generation)), '[]') FROM job j WHERE {of})"""
+OUTCOMES_OF = f"""(SELECT coalesce(jsonb_agg(jsonb_build_array(s.workflow_id, s.kind, s.outcome)), '[]')
+        FROM workflow_step s JOIN workflow w ON w.id = s.workflow_id
+        WHERE {unindexed("w.status = 'RUNNING'")} AND {{of}})"""
+"""Columns of a select whose statement also changes these rows: the changes are not visible to it. ``_ended`` lays
+the closed steps over what was read; a job's end is for the caller to lay over.
+"""
+
 _CLOSE_AND_READ = Statement(
     "close workflow steps",
     f"""
-    WITH closing AS (
-        SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) AS c(workflow_id, kind, outcome)
-    ), closed AS (
+    WITH closed AS (
         UPDATE workflow_step s SET outcome = c.outcome, finished = clock_timestamp()
-        FROM closing c WHERE s.workflow_id = c.workflow_id AND s.kind = c.kind AND s.outcome = 'open'
+        FROM unnest($1::text[], $2::text[], $3::text[]) AS c(workflow_id, kind, outcome)
+        WHERE s.workflow_id = c.workflow_id AND s.kind = c.kind AND s.outcome = 'open'
     )
-    SELECT
-        (SELECT coalesce(jsonb_agg(jsonb_build_array(subject_id, kind, status, generation, observed_generation)), '[]')
-         FROM job WHERE subject_id = ANY($4::text[])) AS jobs,
-        (SELECT coalesce(jsonb_agg(jsonb_build_array(s.workflow_id, s.kind, s.outcome)), '[]')
-         FROM workflow_step s JOIN workflow w ON w.id = s.workflow_id
-         WHERE {unindexed("w.status = 'RUNNING'")} AND s.workflow_id = ANY($1::text[])) AS outcomes
+    SELECT {JOBS_OF.format(of="j.subject_id = ANY($4::text[])")} AS jobs,
+        {OUTCOMES_OF.format(of="s.workflow_id = ANY($1::text[])")} AS outcomes
     """,
 )
 
@@ -147,10 +150,24 @@ async def conclude(conn: AsyncConnection | Connection, *conclusions: Conclusion,
     jobs: dict[str, list[derive.JobState]] = defaultdict(list)
     for document_id, *state in read["jobs"]:
         jobs[document_id].append(derive.JobState(*state))
-    after = [_after(c.document, jobs[c.document.id]) for c in conclusions]
-    ended = [_ended(read["outcomes"], c.closings) for c in conclusions]
+    return await write(raw, conclusions, jobs, read["outcomes"], source=source)
+
+
+async def write(
+    conn: Connection,
+    conclusions: Sequence[Conclusion],
+    jobs: Mapping[str, Sequence[derive.JobState]],
+    outcomes: Sequence[Sequence[str]],
+    *,
+    source: str,
+) -> list[Concluded]:
+    """Where the steps are closed already. ``jobs`` are all jobs of each document as they are now; ``outcomes`` are the
+    steps of the running workflows (workflow, kind, outcome) as they were before the closings.
+    """
+    after = [_after(c.document, jobs.get(c.document.id, ())) for c in conclusions]
+    ended = [_ended(outcomes, c.closings) for c in conclusions]
     events = [_events(c, a, e, source) for c, a, e in zip(conclusions, after, ended, strict=True)]
-    written = await _write(raw, after, ended, [it for of_document in events for it in of_document])
+    written = await _write(conn, after, ended, [it for of_document in events for it in of_document])
     return [
         Concluded(told, bool(over), tuple(seconds for document_id, seconds in written if document_id == document.id))
         for told, over, document in zip(events, ended, after, strict=True)
@@ -191,7 +208,7 @@ def _events(
     return tuple(outbox.event(message_of(draft, after, source), traceparent) for draft in (*conclusion.drafts, *ends))
 
 
-def _ended(outcomes: Sequence[list[str]], closings: Sequence[Closing]) -> dict[str, WorkflowStatus]:
+def _ended(outcomes: Sequence[Sequence[str]], closings: Sequence[Closing]) -> dict[str, WorkflowStatus]:
     now = {(c.workflow_id, c.kind): c.outcome for c in closings}
     ended: dict[str, WorkflowStatus] = {}
     for workflow_id in sorted({c.workflow_id for c in closings}):

@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from aperag_common.db.models.base import JobStatus
 from aperag_common.db.models.document_index import StepKind
 from aperag_common.db.models.workflow import Outcome
 from aperag_common.events import facts
@@ -14,7 +15,8 @@ from aperag_common.jobs.declared import DOCUMENT
 from aperag_work import settling
 from aperag_work.change import Change
 from aperag_work.database import Statement
-from aperag_work.rows import UNLEASED, Dispatch, JobRow, unindexed
+from aperag_work.derive import JobState
+from aperag_work.rows import UNLEASED, Dispatch, JobRow, columns_of, unindexed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,10 +24,20 @@ if TYPE_CHECKING:
 
     from aperag_work.aggregate import Ending, Failing
     from aperag_work.database import Connection, Record
-from aperag_work.concluding import Closing, Conclusion, Draft, conclude, failed_draft
+from aperag_work.concluding import (
+    JOBS_OF,
+    OUTCOMES_OF,
+    Closing,
+    Conclusion,
+    Draft,
+    conclude,
+    failed_draft,
+    write,
+)
 from aperag_work.document_rows import STEP_OF, LockedDocument, details_of, lock_all, step_of
-from aperag_work.waiting import fail_waiting, release_waiting
+from aperag_work.waiting import RELEASED, WAITS, fail_waiting, followers
 
+# All of one kind and direction. What it changes is not visible to its selects: jobs are read but those it completes.
 _COMPLETE = Statement(
     "complete jobs of documents",
     f"""
@@ -37,8 +49,8 @@ _COMPLETE = Statement(
             observed_generation = j.generation, {UNLEASED}, due_at = 'infinity',
             error_code = NULL, error_message = NULL, settled_at = clock_timestamp(), updated = clock_timestamp()
         FROM done e WHERE j.id = e.id AND j.generation = e.generation AND j.lease_token = e.token
-        RETURNING j.subject_id, {STEP_OF.format(kind="j.kind")} AS step, j.wanted, j.generation, e.served, e.data,
-            e.token
+        RETURNING j.id, j.subject_id, {STEP_OF.format(kind="j.kind")} AS step, j.wanted, j.generation, j.workflow_id,
+            e.served, e.data, e.token
     ), serving AS (
         INSERT INTO document_index (document_id, kind, served_generation, data)
         SELECT subject_id, step, coalesce(served, generation), data::jsonb FROM fenced WHERE wanted = 'present'
@@ -47,8 +59,18 @@ _COMPLETE = Statement(
     ), gone AS (
         DELETE FROM document_index i USING fenced f
         WHERE f.wanted = 'absent' AND i.document_id = f.subject_id AND i.kind = f.step
+    ), released AS (
+        UPDATE job j SET {RELEASED.format(first_due="$6")} FROM fenced f
+        WHERE f.wanted = 'present' AND j.subject_id = f.subject_id AND j.kind = ANY($7::text[]) AND {WAITS}
+        RETURNING {columns_of("j")}
+    ), closed AS (
+        UPDATE workflow_step s SET outcome = 'done', finished = clock_timestamp() FROM fenced f
+        WHERE s.workflow_id = f.workflow_id AND s.kind = f.step AND s.outcome = 'open'
     )
-    SELECT token FROM fenced
+    SELECT (SELECT coalesce(array_agg(token), '{{}}') FROM fenced) AS tokens,
+        (SELECT coalesce(jsonb_agg(jsonb_build_array({columns_of("released")})), '[]') FROM released) AS released,
+        {JOBS_OF.format(of="j.subject_id = ANY($8::text[]) AND j.id <> ALL(SELECT id FROM fenced)")} AS others,
+        {OUTCOMES_OF.format(of="s.workflow_id IN (SELECT workflow_id FROM fenced)")} AS outcomes
     """,
 )
 
@@ -73,11 +95,50 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class _Completed:
-    """A job that is settled once the open transaction commits."""
+    """The endings whose fence held, with what the statement that settled their jobs has released and read."""
 
-    row: JobRow
-    document: LockedDocument
-    traceparent: str | None
+    endings: Sequence[Ending]
+    locked: Mapping[str, LockedDocument]
+    read: Record
+
+    @property
+    def tokens(self) -> frozenset[str]:
+        return frozenset(self.read["tokens"])
+
+    async def conclude(self, conn: Connection, *, source: str) -> dict[str, Change]:
+        conclusions = [
+            Conclusion(
+                self.locked[it.row.subject_id],
+                [Closing(it.row.workflow_id or "", step_of(it.row), Outcome.DONE)],
+                [Draft(_fact_of(it.row), details_of(it.row))],
+                it.traceparent,
+            )
+            for it in self.endings
+        ]
+        concluded = await write(conn, conclusions, self._jobs(), self.read["outcomes"], source=source)
+        released: dict[str, list[Dispatch]] = defaultdict(list)
+        for row in (JobRow(*values) for values in self.read["released"]):
+            released[row.subject_id].append(Dispatch(row, source))
+        return {
+            it.token: Change(
+                tuple(released[it.row.subject_id]),
+                done.events,
+                it.row.subject_id,
+                it.row.workflow_id or "",
+                settled=done.ended,
+                ended_after=done.ended_after,
+            )
+            for it, done in zip(self.endings, concluded, strict=True)
+        }
+
+    def _jobs(self) -> Mapping[str, Sequence[JobState]]:
+        jobs: dict[str, list[JobState]] = defaultdict(list)
+        for document_id, *state in self.read["others"]:
+            jobs[document_id].append(JobState(*state))
+        for row in (it.row for it in self.endings):
+            status = JobStatus.DELETED if row.removing else JobStatus.ACTIVE
+            jobs[row.subject_id].append(JobState(row.kind, status, row.generation, row.generation))
+        return jobs
 
 
 class Documents:
@@ -110,52 +171,28 @@ class Documents:
         return await lock_all(conn, subjects, wait=wait)
 
     async def complete(
-        self, conn: Connection, endings: Sequence[Ending], locked: Mapping[str, LockedDocument]
-    ) -> list[_Completed | None]:
-        """At most one kind of job per call, so that no document is concluded twice in one transaction."""
+        self,
+        conn: Connection,
+        endings: Sequence[Ending],
+        locked: Mapping[str, LockedDocument],
+        *,
+        first_due: timedelta,
+    ) -> _Completed:
         living = [e for e in endings if e.row.removing or not locked[e.row.subject_id].deleted]
-        rows = await _COMPLETE.fetch(
+        read = await _COMPLETE.row(
             conn,
             [e.row.id for e in living],
             [e.row.generation for e in living],
             [e.token for e in living],
             [e.served.generation for e in living],
             [json.dumps(dict(e.served.data)) for e in living],
+            first_due,
+            followers(living[0].row.kind) if living else [],
+            [e.row.subject_id for e in living],
         )
-        fenced = {row[0] for row in rows}
-        return [
-            _Completed(e.row, locked[e.row.subject_id], e.traceparent) if e.token in fenced else None for e in endings
-        ]
-
-    async def conclude(
-        self, conn: Connection, completed: Sequence[_Completed], *, source: str, first_due: timedelta
-    ) -> list[Change]:
-        released: dict[str, list[JobRow]] = defaultdict(list)
-        for kind in {it.row.kind for it in completed}:
-            done = [it.row.subject_id for it in completed if it.row.kind == kind and not it.row.removing]
-            for row in await release_waiting(conn, done, kind, first_due=first_due):
-                released[row.subject_id].append(row)
-        conclusions = [
-            Conclusion(
-                it.document,
-                [Closing(it.row.workflow_id or "", step_of(it.row), Outcome.DONE)],
-                [Draft(_fact_of(it.row), details_of(it.row))],
-                it.traceparent,
-            )
-            for it in completed
-        ]
-        concluded = await conclude(conn, *conclusions, source=source)
-        return [
-            Change(
-                tuple(Dispatch(row, source) for row in released[it.row.subject_id]),
-                done.events,
-                it.row.subject_id,
-                it.row.workflow_id or "",
-                settled=done.ended,
-                ended_after=done.ended_after,
-            )
-            for it, done in zip(completed, concluded, strict=True)
-        ]
+        assert read is not None  # noqa: S101  # a select without a table answers one row
+        tokens = frozenset(read["tokens"])
+        return _Completed([e for e in living if e.token in tokens], locked, read)
 
     async def fail(
         self,

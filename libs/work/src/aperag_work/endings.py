@@ -181,19 +181,12 @@ class Endings:
         alone = len(asked) == 1
         locked = await aggregate.lock(conn, [it.ending.row.subject_id for it in asked], wait=alone)
         free = [it for it in asked if it.ending.row.subject_id in locked]
-        completed = await aggregate.complete(conn, [it.ending for it in free], locked)
-        fenced = [it for it, found in zip(free, completed, strict=True) if found is not None]
-        extra = await self._extra(conn, fenced)
-        concluded = await aggregate.conclude(
-            conn,
-            [found for found in completed if found is not None],
-            source=self._engine.source,
-            first_due=self._engine.policy.first_due,
+        completed = await aggregate.complete(
+            conn, [it.ending for it in free], locked, first_due=self._engine.policy.first_due
         )
-        changes = {
-            it.ending.token: _joined(change, extra[it.ending.token])
-            for it, change in zip(fenced, concluded, strict=True)
-        }
+        extra = await self._extra(conn, [it for it in free if it.ending.token in completed.tokens])
+        concluded = await completed.conclude(conn, source=self._engine.source)
+        changes = {token: _joined(change, extra[token]) for token, change in concluded.items()}
         missing = None if alone else HELD
         return [changes.get(it.ending.token) if it.ending.row.subject_id in locked else missing for it in asked]
 

@@ -17,14 +17,16 @@ if TYPE_CHECKING:
     from aperag_work.database import Connection
 
 
-_WAITS = unindexed("j.status = 'PENDING' AND j.due_at = 'infinity'")
+WAITS = unindexed("j.status = 'PENDING' AND j.due_at = 'infinity'")
+RELEASED = "dispatch = j.dispatch + 1, due_at = clock_timestamp() + {first_due}::interval, updated = clock_timestamp()"
+"""What becomes of a job ``j`` that waits, once what it waited for is settled."""
 
 
 _RELEASE_WAITING = Statement(
     "publish waiting jobs",
     f"""
-    UPDATE job j SET dispatch = j.dispatch + 1, due_at = clock_timestamp() + $2::interval, updated = clock_timestamp()
-    WHERE j.subject_id = ANY($1::text[]) AND j.kind = ANY($3::text[]) AND {_WAITS}
+    UPDATE job j SET {RELEASED.format(first_due="$2")}
+    WHERE j.subject_id = ANY($1::text[]) AND j.kind = ANY($3::text[]) AND {WAITS}
     RETURNING {columns_of("j")}
     """,
 )
@@ -36,7 +38,7 @@ _FAIL_WAITING = Statement(
     f"""
     UPDATE job j SET status = 'FAILED', observed_generation = j.generation, due_at = 'infinity', error_code = $3::text,
         error_message = $4::text, settled_at = clock_timestamp(), updated = clock_timestamp()
-    WHERE j.subject_id = ANY($1::text[]) AND j.kind = ANY($2::text[]) AND {_WAITS}
+    WHERE j.subject_id = ANY($1::text[]) AND j.kind = ANY($2::text[]) AND {WAITS}
     RETURNING {columns_of("j")}
     """,
 )

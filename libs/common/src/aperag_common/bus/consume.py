@@ -173,7 +173,7 @@ class ConsumeLoop:
             self._freed.clear()
             await _at_most(PULL_SECONDS, self._freed)
             return
-        if not pull.under_way and self._free * 4 < self._slots:
+        if not pull.under_way and self._free * 2 < self._slots:
             await asyncio.sleep(GATHER_SECONDS)
         try:
             raws = await pull.next(min(self._free, MOST))

@@ -27,6 +27,8 @@ PULL_SECONDS = 1.0
 """How long a request waits at the server."""
 GRACE_SECONDS = 0.5
 """How long its end may take to get here: until then a new request could bring more than was asked for."""
+READING = 2
+"""Turns of the event loop from the socket to the subscription: the client reads in one task and hands out in another."""
 ENDED = {api.StatusCode.NO_MESSAGES, api.StatusCode.REQUEST_TIMEOUT, api.StatusCode.CONFLICT}
 NANOSECONDS = 1_000_000_000
 
@@ -62,6 +64,7 @@ class Pull:
             await self._ask(most)
         if not self._arrived:
             await self._wait()
+        await self._read_on()
         messages: list[Msg] = []
         while self._arrived:
             message = self._arrived.popleft()
@@ -94,6 +97,14 @@ class Pull:
         except TimeoutError:
             self._owed = 0
             raise
+
+    async def _read_on(self) -> None:
+        """What the socket has already received comes along; nothing is waited for."""
+        before = -1
+        while before < len(self._arrived) < self._owed:
+            before = len(self._arrived)
+            for _ in range(READING):
+                await asyncio.sleep(0)
 
     @property
     def _reply(self) -> str:

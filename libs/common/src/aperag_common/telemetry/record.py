@@ -8,8 +8,6 @@ from opentelemetry import trace
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from opentelemetry.sdk.trace import ReadableSpan
 
 SERVICE = "aperag.service"
@@ -89,8 +87,8 @@ def _sql_attributes(span: ReadableSpan) -> dict[str, Any]:
 
 
 def _attributes(span: ReadableSpan) -> dict[str, Any]:
-    own: Mapping[str, Any] = span.attributes or {}
-    return {**_error_type(span), **own}
+    own = dict(span.attributes or {})
+    return {**_error_type(span), **own} if span.events else own
 
 
 def _error_type(span: ReadableSpan) -> dict[str, Any]:
