@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import text
 
 from aperag_common import errors
 from aperag_common.bus.delivery import Ack, Nak
+from aperag_common.db.models.base import is_open
 from aperag_common.events import facts
 from aperag_common.jobs.declared import PARSE, TURN, USER_PURGE
 from aperag_common.jobs.kind import REMOVED_AT_ONCE, Wanted
@@ -17,6 +20,7 @@ from aperag_testing.factories import make_collection, make_upload
 from aperag_testing.jobs import order
 from aperag_testing.steps import Gate, until_blocked
 from aperag_testing.waiting import until
+from aperag_work import endings
 from aperag_work.completion import Completion, FollowUp
 from aperag_work.document_rows import lock_all
 from aperag_work.engine import Engine
@@ -24,7 +28,7 @@ from aperag_work.policy import WorkPolicy
 from aperag_work.settling import Wish
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
     from aperag_work.rows import Dispatch
 
 SUPERSEDED = Ack(outcome="superseded")
+LOCK = text("SELECT id FROM job WHERE id = :id FOR UPDATE NOWAIT")
 FORGET = """
     UPDATE job SET status = :status, attempt = 0, worker = NULL, started_at = NULL, lease_token = NULL,
         lease_owner = NULL, lease_until = NULL, due_at = clock_timestamp() + interval '60 s' WHERE id = :id
@@ -346,3 +351,63 @@ async def test_a_locked_document_holds_up_neither_the_claims_nor_the_ends_of_oth
             assert await asyncio.gather(*tasks[1:]) == [Ack(), Ack()]
         assert not tasks[0].done()
     assert await tasks[0] == Ack()
+
+
+async def test_work_that_is_done_is_not_done_again_because_the_database_restarts(
+    steps: Steps, ordered: Dispatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool, left, worked = steps.worker.database.durable, [1, 2], []
+    transaction = pool.transaction
+
+    @asynccontextmanager
+    async def away() -> AsyncIterator[Connection]:
+        if left:
+            left.pop()
+            raise ConnectionResetError
+        async with transaction() as conn:
+            yield conn
+
+    async def work(job: Job) -> None:
+        worked.append(job)
+
+    monkeypatch.setattr(pool, "transaction", away)
+    monkeypatch.setattr(endings, "OUTAGE_SECONDS", (0.0, 0.0, 0.0))
+    assert await steps.work(ordered.message, during=work) == Ack()
+    assert (len(worked), left) == (1, [])
+
+
+async def test_a_cancellation_that_escapes_a_handler_fails_its_attempt_and_stops_nothing_else(
+    steps: Steps, ordered: Dispatch
+) -> None:
+    async def work(_: Job) -> None:
+        raise asyncio.CancelledError
+
+    settlement = await steps.work(ordered.message, during=work)
+    assert isinstance(settlement, Nak)
+    job: Any = await steps.job(ordered.row.id)
+    assert is_open(job.status)
+    assert (job.failures, job.lease_token) == (1, None)
+
+
+@pytest.mark.parametrize("change", ["renew", "release"])
+async def test_changes_of_many_jobs_lock_them_in_one_order(engine: AsyncEngine, steps: Steps, change: str) -> None:
+    worker = steps.worker
+    commands = sorted(await parses(engine, 2), key=lambda it: it.data.row_id, reverse=True)
+    gates = [Gate() for _ in commands]
+    tasks = []
+    for command, gate in zip(commands, gates, strict=True):  # the later id is held, and so renewed, first
+        tasks.append(asyncio.create_task(steps.work(command, during=gate)))
+        await gate.until_reached()
+    later, earlier = (command.data.row_id for command in commands)
+    async with engine.begin() as conn:
+        await conn.execute(LOCK, {"id": earlier})
+        changing = asyncio.create_task(
+            worker.renew() if change == "renew" else worker.release_predecessor(worker.claims.incarnation)
+        )
+        await until_blocked(engine)
+        async with engine.begin() as other:
+            await other.execute(LOCK, {"id": later})  # raises where the change has it already
+    await changing
+    for gate in gates:
+        gate.open()
+    await asyncio.gather(*tasks)

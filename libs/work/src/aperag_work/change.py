@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aperag_work.outbox import OutboxEvent
 from aperag_work.rows import Dispatch
@@ -20,3 +20,7 @@ class Change:
     """True when a slot of the owner has become free, so that the reconciler may release the next document."""
     ended_after: tuple[float, ...] = ()
     """Seconds from the request to the end of each workflow that this transaction ended well."""
+
+    def joined(self, extra: Change) -> Change:
+        """With the commands and events of ``extra``."""
+        return replace(self, commands=(*self.commands, *extra.commands), events=(*self.events, *extra.events))

@@ -178,7 +178,7 @@ class Documents:
         *,
         first_due: timedelta,
     ) -> _Completed:
-        living = [e for e in endings if e.row.removing or not locked[e.row.subject_id].deleted]
+        living = [e for e in settling.in_order(endings) if e.row.removing or not locked[e.row.subject_id].deleted]
         read = await _COMPLETE.row(
             conn,
             [e.row.id for e in living],

@@ -39,6 +39,9 @@ log = structlog.get_logger(__name__)
 MOST_ROWS = 2000
 """Of a shared transaction: every document in it stays locked until all of them are written."""
 
+OUTAGE_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
+"""Between tries to complete a job while the database is away: about as long as a lease."""
+
 SUPERSEDED = Ack(outcome="superseded")
 """The work was in vain, and may have failed for that very reason: a delete takes a document's bytes from under it."""
 
@@ -70,9 +73,7 @@ class Endings:
         """What the message is told. Nothing is written where a newer generation or another worker has taken over."""
         job.ending_begun = True
         asked = _Asked(Ending(job.row, job.token, completion.served, propagate.current_traceparent()), completion)
-        change = await self._deliver(self._completing.submit(asked))
-        if change is None and await self._engine.claims.reclaim(job):
-            change = await self._deliver(self._completing.submit(asked))
+        change = await self._completed(job, asked)
         if change is None:
             raise job.superseded()
         if completion.after is not None:
@@ -81,6 +82,24 @@ class Endings:
             except Exception:  # the job is completed, whatever comes of this
                 log.exception("job.after_failed", job_id=job.row.id)
         return Ack(outcome=completion.outcome)
+
+    async def _completed(self, job: Job, asked: _Asked) -> Change | None:
+        """Work that is done is not done again because PostgreSQL restarts meanwhile: its end is written when it is back,
+        unless another worker has taken the job over by then.
+        """
+        for seconds in OUTAGE_SECONDS:
+            try:
+                return await self._complete_once(job, asked)
+            except AWAY as err:
+                log.warning("job.completion_delayed", job_id=job.row.id, error=repr(err))
+                await asyncio.sleep(seconds)
+        return await self._complete_once(job, asked)
+
+    async def _complete_once(self, job: Job, asked: _Asked) -> Change | None:
+        change = await self._deliver(self._completing.submit(asked))
+        if change is None and await self._engine.claims.reclaim(job):
+            change = await self._deliver(self._completing.submit(asked))
+        return change
 
     async def fail(self, job: Job, err: Exception) -> Settlement:
         """Record the failure and say what becomes of the message; if it cannot be written, the lease will run out."""
@@ -186,7 +205,7 @@ class Endings:
         )
         extra = await self._extra(conn, [it for it in free if it.ending.token in completed.tokens])
         concluded = await completed.conclude(conn, source=self._engine.source)
-        changes = {token: _joined(change, extra[token]) for token, change in concluded.items()}
+        changes = {token: change.joined(extra[token]) for token, change in concluded.items()}
         missing = None if alone else HELD
         return [changes.get(it.ending.token) if it.ending.row.subject_id in locked else missing for it in asked]
 
@@ -265,20 +284,9 @@ class Endings:
             traceparent=failing.traceparent,
         )
         told = await dead_letters.add_and_tell(conn, letter, source=source)
-        return _joined(change, Change((), (told,)))
+        return change.joined(Change((), (told,)))
 
 
 def _change(ended: settling.Ended, extra: Change, source: str) -> Change:
     commands = (Dispatch(ended.row, source),) if ended.again else ()
-    return _joined(Change(commands, settled=True), extra)
-
-
-def _joined(change: Change, extra: Change) -> Change:
-    return Change(
-        (*change.commands, *extra.commands),
-        (*change.events, *extra.events),
-        change.document_id,
-        change.workflow_id,
-        settled=change.settled,
-        ended_after=change.ended_after,
-    )
+    return Change(commands, settled=True).joined(extra)

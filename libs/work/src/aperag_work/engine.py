@@ -234,6 +234,9 @@ class Engine:
             if job.lost:
                 job.task.uncancel()
                 return SUPERSEDED
+            if not job.task.cancelling():
+                job.ending_begun = True  # this worker goes on: something inside the handler let its cancellation out
+                return await handling.endings.fail(job, RuntimeError("the work was cancelled from inside"))
             job.ending_begun = True  # a renewal must not take again what is given back
             await asyncio.shield(self.claims.give_back(job.row.id, job.token))
             raise

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from aperag_work.database import Statement, columns
 from aperag_work.policy import LEASE_SLACK
-from aperag_work.rows import FREE, NAMES, OPEN, UNLEASED, UNSTARTED, JobRow, columns_of, unindexed
+from aperag_work.rows import FREE, NAMES, OPEN, UNLEASED, UNSTARTED, JobRow, columns_of, locked, unindexed
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -51,7 +51,7 @@ _RELEASE_INCARNATION = Statement(
     f"""
     UPDATE job j SET failed_attempts = failed_attempts || {_UNREPORTED}, {UNLEASED}, status = {UNSTARTED},
         due_at = clock_timestamp(), updated = clock_timestamp()
-    WHERE {OPEN} AND dispatch > 0 AND lease_token LIKE $1 || '%' RETURNING id
+    WHERE {locked(f"{OPEN} AND dispatch > 0 AND lease_token LIKE $1 || '%'")} RETURNING id
     """,
 )
 
@@ -59,8 +59,11 @@ _RELEASE_INCARNATION = Statement(
 _REPEAT_LAST = Statement(
     "publish again what was made ready just now",
     f"""
-    UPDATE job SET due_at = clock_timestamp() WHERE {OPEN} AND dispatch > 0 AND attempt = 0 AND lease_token IS NULL
-        AND due_at < 'infinity' AND updated > clock_timestamp() - $1::interval
+    UPDATE job SET due_at = clock_timestamp()
+    WHERE {
+        locked(f'''{OPEN} AND dispatch > 0 AND attempt = 0 AND lease_token IS NULL
+        AND due_at < 'infinity' AND updated > clock_timestamp() - $1::interval''')
+    }
     RETURNING id
     """,
 )
@@ -175,6 +178,7 @@ async def find(conn: Connection, ids: Sequence[str]) -> dict[str, Found]:
 
 async def renew(conn: Connection, leases: Sequence[Lease], policy: WorkPolicy) -> set[str]:
     """The tokens that still hold."""
+    leases = sorted(leases, key=lambda it: it.row.id)
     ids = [it.row.id for it in leases]
     rows = await _RENEW.fetch(conn, [it.token for it in leases], policy.lease, LEASE_SLACK, ids)
     return {row[0] for row in rows}

@@ -13,7 +13,7 @@ from aperag_common.jobs.kind import kinds
 from aperag_common.telemetry import propagate
 from aperag_work.database import Statement, driver
 from aperag_work.policy import LEASE_SLACK
-from aperag_work.rows import OPEN, Dispatch, JobRow, columns_of
+from aperag_work.rows import OPEN, Dispatch, JobRow, columns_of, locked
 from aperag_work.waiting import release_waiting
 
 if TYPE_CHECKING:
@@ -78,8 +78,11 @@ _LOST_WITH_STREAM = Statement(
     "mark jobs of a wiped stream as due",
     f"""
     UPDATE job SET due_at = clock_timestamp()
-    WHERE {OPEN} AND dispatch > 0 AND lease_token IS NULL AND due_at < 'infinity' AND kind = ANY($1::text[])
-        AND coalesce((failed_attempts -> -1 ->> 'next_try_at')::timestamptz, '-infinity') <= clock_timestamp()
+    WHERE {
+        locked(f'''{OPEN} AND dispatch > 0 AND lease_token IS NULL AND due_at < 'infinity'
+        AND kind = ANY($1::text[])
+        AND coalesce((failed_attempts -> -1 ->> 'next_try_at')::timestamptz, '-infinity') <= clock_timestamp()''')
+    }
     RETURNING id
     """,
 )

@@ -25,6 +25,13 @@ def unindexed(condition: str) -> str:
     return f"CASE WHEN {condition} THEN true ELSE false END"
 
 
+def locked(condition: str) -> str:
+    """Jobs of which ``condition`` holds, locked in the order of their ids: as a batch of ends and of renewals is, so
+    that no two of them wait for each other.
+    """
+    return f"id IN (SELECT id FROM job WHERE {condition} ORDER BY id FOR UPDATE)"
+
+
 FREE = "(lease_until IS NULL OR lease_until <= clock_timestamp())"
 """A lease that ends later than any policy sets it was taken before the database's clock was set back. It counts as held
 all the same: the redrive makes it short again, and whoever lives renews it before it ends.

@@ -7,7 +7,7 @@ anew, with a budget of its own.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from aperag_common import ids
 from aperag_common.db.models.base import JobStatus, Lane
@@ -17,12 +17,14 @@ from aperag_work.database import Statement, columns
 from aperag_work.rows import FREE, NAMES, OPEN, UNLEASED, JobRow, columns_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import timedelta
 
     from aperag_common.jobs.kind import JobKind
     from aperag_work.aggregate import Ending, Failing
     from aperag_work.database import Connection
+
+_E = TypeVar("_E", "Ending", "Failing")
 
 ANY_STATUS = tuple(JobStatus)
 SETTLED = (JobStatus.ACTIVE, JobStatus.DELETED, JobStatus.FAILED)
@@ -218,7 +220,7 @@ async def complete(
     conn: Connection, kind: JobKind, endings: Sequence[Ending], *, first_due: timedelta
 ) -> list[Ended | None]:
     """In the order of ``endings``; None where generation or lease are not the ending's any more."""
-    rows = await _COMPLETE.fetch(conn, *_fence(endings), kind.on_change is OnChange.RUN_AGAIN, first_due)
+    rows = await _COMPLETE.fetch(conn, *_fence(in_order(endings)), kind.on_change is OnChange.RUN_AGAIN, first_due)
     ended = {row["token"]: Ended(JobRow(*row[: len(NAMES)]), row["again"]) for row in rows}
     if kind.retention == REMOVED_AT_ONCE and ended:
         await _REMOVE.fetch(conn, [it.row.id for it in ended.values()])
@@ -234,16 +236,18 @@ async def retry(
     first_due: timedelta,
 ) -> list[Ended | None]:
     """``delays`` are those until the next attempt, and until the job counts as lost."""
+    delay_of = {it.token: delay for it, delay in zip(failing, delays, strict=True)}
+    ordered = in_order(failing)
     rows = await _RETRY.fetch(
         conn,
-        *_fence(failing),
+        *_fence(ordered),
         kind.on_change is OnChange.RUN_AGAIN,
         first_due,
-        [it.failures for it in failing],
-        [due for _, due in delays],
-        [delay for delay, _ in delays],
-        [it.failure.error_code for it in failing],
-        [it.failure.message for it in failing],
+        [it.failures for it in ordered],
+        [delay_of[it.token][1] for it in ordered],
+        [delay_of[it.token][0] for it in ordered],
+        [it.failure.error_code for it in ordered],
+        [it.failure.message for it in ordered],
     )
     ended = {row["token"]: Ended(JobRow(*row[: len(NAMES)]), row["again"]) for row in rows}
     return [ended.get(it.token or "") for it in failing]
@@ -263,6 +267,11 @@ async def give_up(conn: Connection, kind: JobKind, failing: Failing, *, first_du
         failing.attempt,
     )
     return None if row is None else Ended(JobRow(*row[: len(NAMES)]), row["again"], row["worker"])
+
+
+def in_order(endings: Iterable[_E]) -> list[_E]:
+    """In which a batch locks its jobs; see ``rows.locked``."""
+    return sorted(endings, key=lambda it: it.row.id)
 
 
 def _fence(endings: Sequence[Ending] | Sequence[Failing]) -> tuple[list[str], list[int], list[str | None]]:
