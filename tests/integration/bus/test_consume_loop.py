@@ -327,6 +327,20 @@ async def test_a_shutdown_gives_back_what_it_could_not_finish(bus: Bus, metrics:
         await seen.until(lambda: set(seen.numbers[2:]) == set(range(5)), within=5)
 
 
+async def test_a_shutdown_does_not_wait_for_slots_that_never_become_free(
+    bus: Bus, metrics: Metrics, seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def handle(job: Job) -> None:
+        await seen.add(job.number)
+        await asyncio.Event().wait()
+
+    async with asyncio.timeout(15), working(bus, metrics, seen, handle, slots=1) as worker:
+        worker.loops[0]._grace = 0.1
+        await publish(bus, 1)
+        await seen.until(lambda: seen.numbers == [1])
+        monkeypatch.setattr(Pull, "under_way", True)  # as where the client hands out more than was asked for
+
+
 async def test_a_nak_brings_the_message_back_after_its_delay(bus: Bus, metrics: Metrics, seen: Seen) -> None:
     times: list[float] = []
 

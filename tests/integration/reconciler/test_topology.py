@@ -126,6 +126,20 @@ async def test_the_first_sight_of_a_stream_is_no_wipe(
     assert await stored(bus, subjects.COMMANDS) == []
 
 
+async def test_a_stream_that_the_server_refuses_keeps_no_other_from_its_own(
+    bus: Bus, keeper: TopologyKeeper, steps: Steps
+) -> None:
+    for stream in (subjects.TICKS, subjects.EVENTS):
+        await bus.js.delete_stream(stream)
+    await bus.js.add_stream(name="OTHER", subjects=[f"{subjects.ROOT}.tick.>"])
+    assert not await keeper.apply()
+    assert subjects.TICKS in (await keeper.problem() or "")
+    assert (await epochs(steps))[subjects.EVENTS] == 2
+    await bus.js.delete_stream("OTHER")
+    assert await keeper.apply()
+    assert await keeper.problem() is None
+
+
 async def test_a_wiped_store_gets_its_commands_and_all_retained_events_again(
     bus: Bus,
     dispatcher: Dispatcher,

@@ -103,10 +103,13 @@ class ConsumeLoop:
     async def stop(self) -> None:
         """Fetch no more, let running messages end within the grace period, give the rest back."""
         self.request_stop()
+        deadline = time.monotonic() + self._grace
         if self._task is not None:
-            await self._task
+            # It takes what it has asked for, which needs free slots; what it cannot take comes again.
+            await asyncio.wait([self._task], timeout=self._grace)
+            await end_tasks(self._task)
         if self._running:
-            _, late = await asyncio.wait(self._running, timeout=self._grace)
+            _, late = await asyncio.wait(self._running, timeout=max(deadline - time.monotonic(), 0.0))
             for task in late:
                 task.cancel()
             if late:

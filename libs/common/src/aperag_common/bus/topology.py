@@ -152,23 +152,29 @@ def consumer(name: str) -> ConsumerSpec:
 class Applied:
     """``created`` maps a stream to its creation time, which changes only when the store was wiped.
 
-    ``unchangeable`` says in words what of an existing stream differs and cannot be changed in place.
+    ``unchangeable`` says in words what of an existing stream differs and cannot be changed in place, ``refused`` which
+    streams the server would neither create nor change.
     """
 
     created: dict[str, datetime]
     unchangeable: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
 
 
 async def apply(js: JetStreamContext) -> Applied:
     """Make the server's streams and consumers agree with ``streams()``; safe to repeat and to run twice at once."""
     created: dict[str, datetime] = {}
     unchangeable: list[str] = []
+    refused: list[str] = []
     for spec in streams():
-        created[spec.name], differences = await _apply_stream(js, spec)
-        unchangeable += differences
-        for wanted in spec.consumers:
-            await js.add_consumer(spec.name, wanted.config())
-    return Applied(created, tuple(unchangeable))
+        try:
+            created[spec.name], differences = await _apply_stream(js, spec)
+            unchangeable += differences
+            for wanted in spec.consumers:
+                await js.add_consumer(spec.name, wanted.config())
+        except APIError as err:  # what the server will not do for one stream keeps no other from its own
+            refused.append(f"{spec.name}: {err.description}")
+    return Applied(created, tuple(unchangeable), tuple(refused))
 
 
 async def retire_consumers(js: JetStreamContext) -> list[str]:

@@ -84,10 +84,9 @@ class TopologyKeeper:
             applied = await topology.apply(self._bus.js)
             await self._note_epochs(applied.created)
         except (nats_errors.Error, js_errors.Error, *FAILURES) as err:
-            self._problem = f"the topology could not be applied: {err!r}"
-            self._retired = False  # an older replica may have brought a consumer back that blocks its successor
-            log.warning("topology.unapplied", error=repr(err))
-            return False
+            return self._unapplied(repr(err))
+        if applied.refused:
+            return self._unapplied("; ".join(applied.refused))
         if applied.unchangeable != self._unchangeable:
             self._unchangeable = applied.unchangeable
             log.warning("topology.differs", differences=list(applied.unchangeable))
@@ -95,9 +94,17 @@ class TopologyKeeper:
         self.applied.set()
         return True
 
+    def _unapplied(self, error: str) -> bool:
+        self._problem = f"the topology could not be applied: {error}"
+        self._retired = False  # an older replica may have brought a consumer back that blocks its successor
+        log.warning("topology.unapplied", error=error)
+        return False
+
     async def _note_epochs(self, created: dict[str, datetime]) -> None:
         """A stream that began anew has lost its messages: events are relayed again, commands published again."""
         for stream in (subjects.EVENTS, subjects.COMMANDS, subjects.TURNS):
+            if stream not in created:
+                continue
             lost = 0
             async with self._engine.begin() as conn:
                 epoch = (await conn.execute(_RAISE_EPOCH, {"stream": stream, "created": created[stream]})).scalar()
