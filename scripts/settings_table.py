@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings
 
 TARGET = Path(__file__).parents[1] / "docs" / "settings.md"
 SERVICES = ("agent", "api", "indexer", "mcp", "reconciler")
+MODULES = {"api": "aperag_api.edge.settings"}
 HEAD = """\
 # Settings
 
@@ -102,7 +103,7 @@ def _default(field: FieldInfo, value: Any) -> str:
 
 
 def settings_of(service: str) -> type[BaseSettings]:
-    found: type[BaseSettings] = importlib.import_module(f"aperag_{service}.settings").Settings
+    found: type[BaseSettings] = importlib.import_module(MODULES.get(service, f"aperag_{service}.settings")).Settings
     return found
 
 

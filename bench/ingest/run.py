@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aperag_api.uploads.names import SUFFIXES
+from aperag_api.knowledge.uploads.names import SUFFIXES
 from aperag_common.db.models.workflow import WorkflowStatus
 from aperag_indexer.settings import PoolSettings
 from aperag_testing.client import Client

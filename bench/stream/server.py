@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
-from aperag_api.turns.stream import frame_of
+from aperag_api.conversation.turns.stream import frame_of
 from aperag_common.health import HttpServer
 from aperag_common.live.events import TERMINAL, TurnEvent, TurnEventKind
 from aperag_common.settings import HttpSettings

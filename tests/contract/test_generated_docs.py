@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from aperag_agent.settings import Settings as AgentSettings
-from aperag_api.settings import Settings as ApiSettings
+from aperag_api.edge.settings import Settings as ApiSettings
 from aperag_indexer.settings import Settings as IndexerSettings
 from aperag_mcp.settings import Settings as McpSettings
 from aperag_reconciler.settings import Settings as ReconcilerSettings

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 SOURCES = sorted(path for part in ("libs", "services") for path in (ROOT / part).glob("*/src/**/*.py"))
 HOME = ROOT / "libs/common/src/aperag_common/telemetry/instrumentation.py"
 COMPOSITION = {
-    "init_fastapi_instrumentation": ROOT / "services/api/src/aperag_api/app.py",
+    "init_fastapi_instrumentation": ROOT / "services/api/src/aperag_api/edge/app.py",
     "init_sqlalchemy_instrumentation": ROOT / "libs/work/src/aperag_work/runtime.py",
 }
 

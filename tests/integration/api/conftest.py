@@ -13,9 +13,9 @@ import structlog
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from aperag_api.apikeys.service import issue
-from aperag_api.app import make_app, open_gateway
-from aperag_api.settings import Settings
+from aperag_api.edge.app import make_app, open_gateway
+from aperag_api.edge.settings import Settings
+from aperag_api.identity.apikeys.service import issue
 from aperag_common import ids
 from aperag_common.auth.keys import KeyHasher
 from aperag_common.auth.passwords import PasswordSettings
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_api.gateway import Gateway
+    from aperag_api.edge.gateway import Gateway
     from aperag_common.bus.connection import Bus
     from aperag_common.metrics import Metrics
     from aperag_work.database import Connection, Database

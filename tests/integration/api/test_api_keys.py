@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_api.settings import Settings
+    from aperag_api.edge.settings import Settings
 
 Person = Any
 

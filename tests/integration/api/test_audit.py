@@ -10,9 +10,10 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import text
 
-from aperag_api.audit import repository
-from aperag_api.audit.decide import is_audited, resource_of
-from aperag_api.http.settings import RateSettings
+from aperag_api.identity.audit import repository
+from aperag_api.identity.audit.decide import is_audited, resource_of
+from aperag_api.kernel.http.settings import RateSettings
+from aperag_api.knowledge.collections.service import CollectionService
 from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ async def test_an_unforeseen_failure_is_on_record_as_such(
     async def fail(*_: object, **__: object) -> None:
         raise RuntimeError(SECRET)
 
-    monkeypatch.setattr(type(app.state.gateway.collections), "create", fail)
+    monkeypatch.setattr(CollectionService, "create", fail)
     assert (await alice.http.post("/collections", json={"title": "t"})).status_code == 500
     [row] = await logged_calls()
     assert (row["status_code"], row["user_id"], row["api_name"]) == (500, alice.id, "create_collection")
@@ -216,7 +217,7 @@ async def test_secrets_are_masked_in_what_is_asked_and_what_is_answered(alice: P
 async def test_what_is_meant_is_on_record_before_it_is_done(
     alice: Person, app: FastAPI, logged_calls: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    collections = type(app.state.gateway.collections)
+    collections = CollectionService
     create, seen = collections.create, []
 
     async def watched(*arguments: Any) -> Any:
@@ -242,7 +243,7 @@ async def test_a_gateway_that_dies_on_the_way_leaves_what_was_meant(
         begun.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(type(app.state.gateway.collections), "create", never)
+    monkeypatch.setattr(CollectionService, "create", never)
     call = asyncio.create_task(alice.http.post("/collections", json={"title": "Tea"}))
     await begun.wait()
     call.cancel()
@@ -365,4 +366,4 @@ def test_every_route_that_changes_something_says_what_it_is_about(app: FastAPI) 
             audited = path.startswith((ROOT, "/v1/")) and is_audited(method.upper(), template)
             if audited and resource_of(template, {})[0] is None:
                 unknown.append(f"{method.upper()} {template}")
-    assert unknown == [], "add the noun to aperag_api.audit.decide, or the question to its READS_BY_POST"
+    assert unknown == [], "add the noun to aperag_api.identity.audit.decide, or the question to its READS_BY_POST"

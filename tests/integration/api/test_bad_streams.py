@@ -15,7 +15,7 @@ from aperag_testing.waiting import until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from aperag_api.settings import Settings
+    from aperag_api.edge.settings import Settings
 
 Person = Any
 Victim = Any

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import text
 
-from aperag_api.tasks import service
+from aperag_api.knowledge.cancellation import service
 from aperag_common.bus import subjects
 from aperag_common.bus.delivery import Ack
 from aperag_common.settings import WorkSettings

@@ -12,8 +12,8 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import text
 
-from aperag_api.app import open_gateway
-from aperag_api.searches import reranking
+from aperag_api.edge.app import open_gateway
+from aperag_api.knowledge.searches import reranking
 from aperag_common import errors
 from aperag_common.db.models import Lane
 from aperag_reconciler.switches.reconcile import Switches
@@ -24,8 +24,8 @@ from aperag_work.opening import Pace
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_api.gateway import Gateway
-    from aperag_api.settings import Settings
+    from aperag_api.edge.gateway import Gateway
+    from aperag_api.edge.settings import Settings
     from aperag_work.runtime import Runtime
 
 Person = Any

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import text
 
-from aperag_api.dead_letters import service
+from aperag_api.operations.dead_letters import service
 from aperag_common import errors
 from aperag_common.bus import subjects
 from aperag_testing.refusals import DETAIL, Attack, unrefused

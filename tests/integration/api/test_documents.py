@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from aperag_api.settings import Settings
+    from aperag_api.edge.settings import Settings
 
 Person = Any
 Indexer = Any

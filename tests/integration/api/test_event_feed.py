@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aperag_api.events.fanout import Fanout, Signal
-from aperag_api.events.feed import Feed
+from aperag_api.kernel.streaming.fanout import Fanout, Signal
+from aperag_api.operations.events.feed import Feed
 from aperag_common import errors
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
-    from aperag_api.gateway import Gateway
+    from aperag_api.edge.gateway import Gateway
     from aperag_common.bus.connection import Bus
     from aperag_standalone.nats import NatsServer
 
@@ -80,7 +80,7 @@ async def base(app: FastAPI, gateway: Gateway) -> AsyncIterator[str]:
     server = HttpServer(HttpSettings(port=0), app)
     await server.start()
     yield f"http://127.0.0.1:{server.port}/api/v1"
-    await gateway.feed.close()
+    await gateway.operations.feed.close()
     await server.stop()
 
 
@@ -212,5 +212,5 @@ async def test_a_stream_that_began_anew_resets_its_readers_and_goes_on(
 async def test_closing_the_gateway_ends_open_streams(base: str, alice: Person, gateway: Gateway) -> None:
     async with listening(base, alice) as stream:
         await stream.frame()
-        await gateway.feed.close()
+        await gateway.operations.feed.close()
         assert await stream.ended()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_api.gateway import Gateway
+    from aperag_api.edge.gateway import Gateway
     from aperag_common.bus.connection import Bus
 
 Person = Any
@@ -64,7 +64,7 @@ async def test_an_unexpected_failure_shows_no_stack(
         message = "secret detail"
         raise RuntimeError(message)
 
-    monkeypatch.setattr(type(gateway.collections), "get", broken)
+    monkeypatch.setattr(type(gateway.knowledge.collections), "get", broken)
     answer = await alice.http.get("/collections/col1")
     assert (answer.status_code, answer.json()["error_code"], answer.json()["code"]) == (500, "INTERNAL_ERROR", 1000)
     assert "secret detail" not in answer.text

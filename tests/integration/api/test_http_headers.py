@@ -8,12 +8,12 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from aperag_api.http.settings import CorsSettings
+from aperag_api.kernel.http.settings import CorsSettings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from aperag_api.gateway import Gateway
+    from aperag_api.edge.gateway import Gateway
 
 Person = Any
 Victim = Any
@@ -41,7 +41,7 @@ async def fail(*_: object, **__: object) -> None:
 async def test_every_answer_carries_the_headers_failures_of_ours_included(
     app: FastAPI, alice: Person, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(type(gateway.collections), "get", fail)
+    monkeypatch.setattr(type(gateway.knowledge.collections), "get", fail)
     async with over(app, "http") as anyone:
         answers = [
             await alice.http.get("/collections"),
@@ -113,7 +113,7 @@ async def test_log_lines_of_a_request_carry_its_id(
 ) -> None:
     import structlog
 
-    monkeypatch.setattr(type(gateway.collections), "get", fail)
+    monkeypatch.setattr(type(gateway.knowledge.collections), "get", fail)
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
         await alice.http.get("/collections/col1", headers={"X-Request-ID": "mine"})
         await alice.http.get("/collections", headers={"X-Request-ID": "other"})
@@ -140,7 +140,7 @@ async def test_a_named_origin_may(alice: Person, gateway: Gateway, monkeypatch: 
     )
     assert (asked.status_code, asked.headers["access-control-allow-origin"]) == (200, CONSOLE)
     assert "access-control-allow-credentials" not in asked.headers
-    monkeypatch.setattr(type(gateway.collections), "get", fail)
+    monkeypatch.setattr(type(gateway.knowledge.collections), "get", fail)
     for path in ("/collections", "/collections/colunknown"):
         answer = await alice.http.get(path, headers={"Origin": CONSOLE})
         assert answer.headers["access-control-allow-origin"] == CONSOLE, path

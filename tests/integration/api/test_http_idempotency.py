@@ -12,9 +12,9 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from aperag_api.app import make_app, open_gateway
-from aperag_api.idempotency import repository
-from aperag_api.idempotency.middleware import TELLS_SECRETS
+from aperag_api.edge.app import make_app, open_gateway
+from aperag_api.kernel.idempotency import repository
+from aperag_api.kernel.idempotency.middleware import TELLS_SECRETS
 from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_api.gateway import Gateway
-    from aperag_api.settings import Settings
+    from aperag_api.edge.gateway import Gateway
+    from aperag_api.edge.settings import Settings
     from aperag_work.runtime import Runtime
 
 Person = Any
@@ -155,7 +155,7 @@ async def test_a_failure_of_ours_may_be_tried_again(
         raise RuntimeError(message)
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(gateway.collections), "create", broken)
+        patch.setattr(type(gateway.knowledge.collections), "create", broken)
         assert (await alice.http.post("/collections", json=TEA, headers=KEY)).status_code == 500
     assert await records(engine) == []
     again = await alice.http.post("/collections", json=TEA, headers=KEY)
@@ -256,14 +256,14 @@ async def test_a_lock_from_before_the_clock_was_set_back_holds_nobody_up(alice: 
 async def test_what_takes_long_keeps_its_claim(
     alice: Person, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    create = type(gateway.collections).create
+    create = type(gateway.knowledge.collections).create
     go_on = asyncio.Event()
 
     async def slow(*arguments: Any, **named: Any) -> Any:
         await go_on.wait()
         return await create(*arguments, **named)
 
-    monkeypatch.setattr(type(gateway.collections), "create", slow)
+    monkeypatch.setattr(type(gateway.knowledge.collections), "create", slow)
     first = asyncio.create_task(alice.http.post("/collections", json=TEA, headers=KEY))
     seen = []
     clock = asyncio.get_running_loop().time

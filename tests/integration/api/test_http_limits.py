@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from aperag_api.uploads.multipart import MOST_PARTS
+from aperag_api.kernel.multipart import MOST_PARTS
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

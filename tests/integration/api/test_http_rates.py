@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from aperag_api.http.rates import Kind, kind_of
+from aperag_api.kernel.http.rates import Kind, kind_of
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

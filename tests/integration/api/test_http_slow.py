@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
-    from aperag_api.gateway import Gateway
-    from aperag_api.settings import Settings
+    from aperag_api.edge.gateway import Gateway
+    from aperag_api.edge.settings import Settings
 
 Person = Any
 
@@ -151,7 +151,7 @@ async def test_one_user_has_a_share_of_what_may_arrive_at_a_time(
     collection, other = await alice.collection(), await mallory.collection()
 
     async def counted() -> bool:
-        return gateway.uploads.arrivals._arriving[mallory.id] == 3
+        return gateway.knowledge.uploads.arrivals._arriving[mallory.id] == 3
 
     async with serving(app) as port:
         slow = Slow(port, mallory, other, first=10)

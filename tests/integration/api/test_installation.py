@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_api.settings import Settings
+    from aperag_api.edge.settings import Settings
     from aperag_testing.site import Site
 
 Person = Any

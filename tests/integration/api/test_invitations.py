@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import text
 
-from aperag_api.users.settings import RegisterMode
+from aperag_api.identity.settings import RegisterMode
 from aperag_testing.refusals import DETAIL, Attack, unrefused
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import text
 
-from aperag_api.app import make_app, open_gateway
-from aperag_api.auth import Caller, Credential, CredentialKind, Role
-from aperag_api.traces import repository as traces
+from aperag_api.edge.app import make_app, open_gateway
+from aperag_api.kernel.auth import Caller, Credential, CredentialKind, Role
+from aperag_api.operations.traces import repository as traces
 from aperag_common.health import Health, HttpServer
 from aperag_common.settings import HttpSettings
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_api.gateway import Gateway
-    from aperag_api.settings import Settings
+    from aperag_api.edge.gateway import Gateway
+    from aperag_api.edge.settings import Settings
     from aperag_work.runtime import Runtime
 
 Person = Any
@@ -205,7 +205,7 @@ async def base(app: FastAPI, gateway: Gateway) -> AsyncIterator[str]:
     server = HttpServer(HttpSettings(port=0), app)
     await server.start()
     yield f"http://127.0.0.1:{server.port}/api/v1"
-    await gateway.feed.close()
+    await gateway.operations.feed.close()
     await server.stop()
 
 

@@ -11,8 +11,8 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import text
 
-from aperag_api.settings import GatewayHttp
-from aperag_api.users.settings import LoginSettings
+from aperag_api.edge.settings import GatewayHttp
+from aperag_api.identity.settings import LoginSettings
 from aperag_testing.refusals import DETAIL, misshapen
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ import pytest_asyncio
 from joserfc.jwk import RSAKey
 from sqlalchemy import text
 
-from aperag_api.app import make_app, open_gateway
-from aperag_api.oauth.settings import GithubAddresses, OAuthSettings, ProviderSettings
-from aperag_api.users.settings import RegisterMode
+from aperag_api.edge.app import make_app, open_gateway
+from aperag_api.identity.oauth.settings import GithubAddresses, OAuthSettings, ProviderSettings
+from aperag_api.identity.settings import RegisterMode
 from aperag_common.health import Health
 from aperag_common.outbound.settings import OutboundSettings
 from aperag_testing.issuer import CLIENT_ID, CLIENT_SECRET, Issuer, open_issuer, returned
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_api.settings import Settings
+    from aperag_api.edge.settings import Settings
     from aperag_work.runtime import Runtime
 
 Visitor = httpx.AsyncClient
@@ -293,7 +293,7 @@ async def test_a_provider_that_refuses_makes_nobody(browser: Visitor, engine: As
 async def test_keys_that_the_provider_changed_are_fetched_again(
     browser: Visitor, make_visitor: MakeVisitor, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from aperag_api.oauth import discovery
+    from aperag_api.identity.oauth import discovery
 
     assert (await sign_in(browser)).status_code == 204
     issuer.rotate()

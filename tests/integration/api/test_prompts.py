@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
-from aperag_api.prompts.builtin import BUILT_IN, PromptType
+from aperag_api.models.prompts.builtin import BUILT_IN, PromptType
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -168,7 +168,7 @@ async def test_what_collections_are_searched_with_stays(alice: Any, engine: Asyn
 
 
 async def test_nobody_keeps_providers_without_end(alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aperag_api.providers.service.MOST_PROVIDERS", 2)
+    monkeypatch.setattr("aperag_api.models.providers.service.MOST_PROVIDERS", 2)
     statuses = [
         (await alice.http.post("/llm_providers", json={**BODY, "name": f"p{number}"})).status_code
         for number in range(3)

@@ -13,8 +13,8 @@ from sqlalchemy import text
 from tests.integration.api.access_table import CALLERS, ROUTES, TABLE, expected
 from tests.integration.api.test_bad_ids import VALID, own_ids
 
-from aperag_api.sessions.service import Visitor
-from aperag_api.users import repository as users
+from aperag_api.identity.accounts import repository as users
+from aperag_api.identity.sessions.service import Visitor
 from aperag_common.health import HttpServer
 from aperag_common.settings import HttpSettings
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_api.gateway import Gateway
+    from aperag_api.edge.gateway import Gateway
 
 Person = Any
 Victim = Any

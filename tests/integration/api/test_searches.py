@@ -10,7 +10,7 @@ import pytest
 if TYPE_CHECKING:
     import httpx
 
-    from aperag_api.gateway import Gateway
+    from aperag_api.edge.gateway import Gateway
 
 Person = Any
 Indexer = Any
@@ -114,7 +114,7 @@ async def test_a_search_waits_for_what_was_just_uploaded(alice: Person, indexer:
 
 
 async def test_a_search_waits_without_events_too(alice: Person, indexer: Indexer, gateway: Gateway) -> None:
-    await gateway.feed.close()
+    await gateway.operations.feed.close()
     collection = await alice.collection()
     document = await alice.uploaded(collection, "tea.txt", TEA)
     waiting = asyncio.create_task(search(alice, collection, wait_for=[document["id"]], wait_ms=10_000, **FULLTEXT))

@@ -13,7 +13,7 @@ from joserfc import jwt
 from joserfc.jwk import OctKey
 from sqlalchemy import text
 
-from aperag_api.settings import GatewayHttp
+from aperag_api.edge.settings import GatewayHttp
 from aperag_common.auth.passwords import PasswordSettings
 from aperag_common.auth.tokens import AUDIENCE
 

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import text
 
-from aperag_api.users.newcomers import furnish
+from aperag_api.knowledge.chat_documents.home import provide_home
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -68,8 +68,7 @@ async def test_only_the_owner_publishes(mallory: Person, victim: Victim, alice: 
 
 async def test_documents_of_chats_stay_private(alice: Person, engine: AsyncEngine) -> None:
     async with engine.begin() as conn:
-        await furnish(conn, alice.id)
-        chats = (await conn.execute(text("SELECT id FROM collection WHERE type = 'CHAT'"))).scalar_one()
+        chats = await provide_home(conn, alice.id)
     answer = await alice.http.post(f"/collections/{chats}/sharing")
     assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER")
 

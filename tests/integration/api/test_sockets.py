@@ -14,8 +14,8 @@ from sqlalchemy import text
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from aperag_api.sessions.service import Visitor
-from aperag_api.users import repository as users
+from aperag_api.identity.accounts import repository as users
+from aperag_api.identity.sessions.service import Visitor
 from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_api.gateway import Gateway
+    from aperag_api.edge.gateway import Gateway
     from aperag_testing.hand_agent import HandAgent
 
 Person = Any

@@ -18,9 +18,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from pydantic import SecretStr, ValidationError
 from sqlalchemy import text
 
-from aperag_api.app import make_app
-from aperag_api.settings import Settings
-from aperag_api.traces.otlp import MAX_BODY, MAX_SPANS
+from aperag_api.edge.app import make_app
+from aperag_api.edge.settings import Settings
+from aperag_api.operations.traces.otlp import MAX_BODY, MAX_SPANS
 from aperag_common.health import HttpServer
 from aperag_common.settings import HttpSettings, ProcessSettings, TelemetrySettings
 from aperag_common.telemetry import Gateway as SpanGateway
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_api.gateway import Gateway
+    from aperag_api.edge.gateway import Gateway
     from aperag_common.bus.connection import Bus
     from aperag_common.telemetry.record import SpanRecord
     from aperag_work.runtime import Runtime

@@ -448,6 +448,8 @@ async def test_a_stream_that_nobody_reads_any_more_leaves_nothing(
         await readers[0].ended()
 
         async def closed() -> bool:
-            return all(relay.readers == 1 for relay in gateway.turns.relays._open.values())  # who began it listens on
+            return all(
+                relay.readers == 1 for relay in gateway.conversation.turns.relays._open.values()
+            )  # who began it listens on
 
         await until(closed, within=30)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_api.settings import Settings
+    from aperag_api.edge.settings import Settings
     from aperag_common.bus.connection import Bus
 
 Person = Any

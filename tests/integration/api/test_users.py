@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import text
 
+from aperag_api.identity.services import Identity
 from aperag_testing.refusals import DETAIL, Attack, unrefused
 
 if TYPE_CHECKING:
@@ -92,13 +93,13 @@ async def test_a_newcomer_has_a_key_that_works_quotas_a_bot_and_a_chat_collectio
 async def test_a_user_that_cannot_be_made_whole_is_not_made_at_all(
     visitor: Visitor, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from aperag_api.users import newcomers
+    from aperag_api.identity.accounts import admission
 
     async def fails(*_: Any) -> None:
         raise ConnectionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(newcomers, "issue", fails)
+        patch.setattr(admission, "issue", fails)
         answer = await visitor.post("/register", json={"username": "half", "password": PASSWORD})
     assert answer.status_code == 500
     for table in ("users", "bot", "collection", "user_quota", "api_key"):
@@ -309,7 +310,7 @@ async def test_the_last_administrator_stays(
     visitor: Visitor, admin: dict[str, Any], make_person: Callable[..., Awaitable[Person]], engine: AsyncEngine
 ) -> None:
     """An administrator whose role was taken away while their request was under way deletes nobody's last one."""
-    from aperag_api.auth import Caller, Credential, CredentialKind, Role
+    from aperag_api.kernel.auth import Caller, Credential, CredentialKind, Role
 
     stale = await make_person("rw")
     caller = Caller(
@@ -322,7 +323,7 @@ async def test_the_last_administrator_stays(
     from starlette.exceptions import HTTPException
 
     with pytest.raises(HTTPException, match="last administrator"):
-        await app.state.gateway.identity.users.delete(caller, admin["id"])
+        await app.state.services[Identity].users.delete(caller, admin["id"])
     assert len(await rows(engine, "SELECT 1 FROM job WHERE kind = 'user.purge'")) == 0
 
 

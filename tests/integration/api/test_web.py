@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
-from aperag_api.web.settings import WebSettings
+from aperag_api.knowledge.web.settings import WebSettings
 from aperag_common.outbound.settings import OutboundSettings
 from aperag_testing.refusals import PROBLEM, misshapen
 from aperag_testing.site import open_site
@@ -15,7 +15,7 @@ from aperag_testing.site import open_site
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from aperag_api.settings import Settings
+    from aperag_api.edge.settings import Settings
     from aperag_testing.site import Site
 
 Person = Any

@@ -12,7 +12,7 @@ import nats
 import pytest
 import pytest_asyncio
 
-from aperag_api.events.reader import OrderedReader
+from aperag_api.operations.events.reader import OrderedReader
 from aperag_common.bus import specs, subjects, topology
 from aperag_common.bus.connection import Bus, connect, connect_options
 from aperag_common.bus.permissions import inbox_prefix

@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from aperag_api.apikeys.service import issue
+from aperag_api.identity.apikeys.service import issue
 from aperag_common import ids
 from aperag_common.auth.keys import KeyHasher
 from aperag_common.db.session import make_engine

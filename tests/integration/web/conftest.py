@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
-from aperag_api.web.assembly import Web, open_web
-from aperag_api.web.settings import WebSettings
+from aperag_api.knowledge.web.assembly import Web, open_web
+from aperag_api.knowledge.web.settings import WebSettings
 from aperag_common.outbound.settings import OutboundSettings
 from aperag_testing.site import open_site
 

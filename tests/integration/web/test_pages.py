@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aperag_api.web.assembly import open_web
-from aperag_api.web.schemas import PageOut, WebReadIn
-from aperag_api.web.settings import WebSettings
+from aperag_api.knowledge.web.assembly import open_web
+from aperag_api.knowledge.web.schemas import PageOut, WebReadIn
+from aperag_api.knowledge.web.settings import WebSettings
 from aperag_common import errors
 from aperag_common.outbound.settings import OutboundSettings
 from aperag_testing.site import Asked, head, open_site
 from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
-    from aperag_api.web.assembly import Web
+    from aperag_api.knowledge.web.assembly import Web
     from aperag_testing.site import Site
 
 ARTICLE = "<article><h1>Tea</h1><p>{}</p></article>".format("Green tea takes two minutes, no longer. " * 5)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aperag_api.web.pages import robots
-from aperag_api.web.pages.robots import Robots, RobotsDisallowed
+from aperag_api.knowledge.web.pages import robots
+from aperag_api.knowledge.web.pages.robots import Robots, RobotsDisallowed
 from aperag_testing.site import Asked, head
 
 if TYPE_CHECKING:
-    from aperag_api.web.assembly import Web
+    from aperag_api.knowledge.web.assembly import Web
     from aperag_testing.site import Site
 
 CLOSED = "User-agent: *\nDisallow: /"

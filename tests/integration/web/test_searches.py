@@ -8,12 +8,12 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
-from aperag_api.web.schemas import WebSearchIn, WebSearchOut
+from aperag_api.knowledge.web.schemas import WebSearchIn, WebSearchOut
 from aperag_common import errors
 from aperag_testing.site import Asked
 
 if TYPE_CHECKING:
-    from aperag_api.web.assembly import Web
+    from aperag_api.knowledge.web.assembly import Web
     from aperag_testing.site import Site
 
 JINA = {"jina_api_key": "jina-secret"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aperag_api.access.decide import Right, Standing, Verdict, decide
-from aperag_api.auth import Caller, Credential, CredentialKind, Role, Scope, effective_role, keep_within
+from aperag_api.kernel.auth import Caller, Credential, CredentialKind, Role, Scope, effective_role, keep_within
 from aperag_common import errors
 
 STRANGER, USER = Standing(known=False), Standing()

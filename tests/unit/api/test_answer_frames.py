@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aperag_api.answers.frames import AgentFrames, FlowFrames
-from aperag_api.answers.schemas import Body
-from aperag_api.openai.chunks import DONE, Chunks
-from aperag_api.sockets.inbound import Cancel, NotUnderstood, read
-from aperag_api.sockets.texts import Problem, text_of
-from aperag_api.turns.schemas import AgentMessage
+from aperag_api.conversation.answers.frames import AgentFrames, FlowFrames
+from aperag_api.conversation.answers.schemas import Body
+from aperag_api.conversation.openai.chunks import DONE, Chunks
+from aperag_api.conversation.sockets.inbound import Cancel, NotUnderstood, read
+from aperag_api.conversation.sockets.texts import Problem, text_of
+from aperag_api.conversation.turns.schemas import AgentMessage
 from aperag_common.live.events import TurnEvent, TurnEventKind
 
 if TYPE_CHECKING:

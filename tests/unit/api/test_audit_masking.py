@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aperag_api.audit.decide import (
+from aperag_api.identity.audit.decide import (
     ResourceType,
     complaint_of,
     created_in,
@@ -17,7 +17,7 @@ from aperag_api.audit.decide import (
     never_audited,
     resource_of,
 )
-from aperag_api.audit.masking import CUT, LONGEST, MASK, MOST_CHARACTERS, MOST_ENTRIES, clean, masked
+from aperag_api.kernel.masking import CUT, LONGEST, MASK, MOST_CHARACTERS, MOST_ENTRIES, clean, masked
 
 SECRET = "planted-7f3a9c"
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from aperag_api.collections import credentials
-from aperag_api.collections.credentials import FIELDS, MASK
-from aperag_api.collections.schemas import CollectionConfig
+from aperag_api.knowledge.collections import credentials
+from aperag_api.knowledge.collections.credentials import FIELDS, MASK
+from aperag_api.knowledge.collections.schemas import CollectionConfig
 from aperag_common.auth.encrypted import COLLECTION_CREDENTIALS
 from aperag_common.auth.vault import Vault
 

@@ -8,9 +8,9 @@ import json
 
 import pytest
 
-from aperag_api.events.fanout import Event, Fanout, Position, Signal
-from aperag_api.events.reader import Delivered
-from aperag_api.events.sse import event_frame, reset_frame
+from aperag_api.kernel.streaming.fanout import Event, Fanout, Position, Signal
+from aperag_api.kernel.streaming.sse import event_frame, reset_frame
+from aperag_api.operations.events.reader import Delivered
 
 
 def message(seq: int, owner: str = "user1", document_id: str = "doc1") -> Delivered:

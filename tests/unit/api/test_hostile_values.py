@@ -12,12 +12,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from aperag_api.contents.ranges import RangeNotSatisfiable, content_disposition, parse_range
-from aperag_api.events.fanout import Position
-from aperag_api.http.request_ids import named
-from aperag_api.paging import Paged
-from aperag_api.uploads.names import MAX_NAME, SUFFIXES, clean_name, suffix_of
-from aperag_api.validation import MAX_DEPTH, check, shown
+from aperag_api.kernel.http.request_ids import named
+from aperag_api.kernel.paging import Paged
+from aperag_api.kernel.streaming.fanout import Position
+from aperag_api.kernel.validation import MAX_DEPTH, check, shown
+from aperag_api.knowledge.contents.ranges import RangeNotSatisfiable, content_disposition, parse_range
+from aperag_api.knowledge.uploads.names import MAX_NAME, SUFFIXES, clean_name, suffix_of
 from aperag_common import errors
 from aperag_common.objects import InvalidObjectPath, LocalObjectStore
 

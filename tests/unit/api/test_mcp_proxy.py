@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -15,13 +14,14 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
-from aperag_api import errors
-from aperag_api.http.rates import Rates
-from aperag_api.http.settings import RateSettings
-from aperag_api.limits import BodyLimit
-from aperag_api.mcp import endpoints
-from aperag_api.mcp.proxy import McpProxy
-from aperag_api.proxies import Proxies
+from aperag_api.edge.mcp import endpoints
+from aperag_api.edge.mcp.proxy import McpProxy
+from aperag_api.kernel import errors
+from aperag_api.kernel.auth import Authentication
+from aperag_api.kernel.http.rates import Rates
+from aperag_api.kernel.http.settings import RateSettings
+from aperag_api.kernel.limits import BodyLimit
+from aperag_api.kernel.proxies import Proxies
 from aperag_common.health import HttpServer
 from aperag_common.settings import HttpSettings
 from aperag_testing.waiting import until
@@ -83,7 +83,8 @@ async def service(upstream: Upstream) -> AsyncIterator[HttpServer]:
 async def gateway(mcp_url: str) -> tuple[HttpServer, McpProxy]:
     app = FastAPI()
     proxy = McpProxy(mcp_url)
-    app.state.gateway = SimpleNamespace(mcp=proxy, authenticator=Nobody(), identity=SimpleNamespace(sessions=Nobody()))
+    app.state.services = {McpProxy: proxy}
+    app.state.authentication = Authentication(Nobody(), (Nobody(),), frozenset())
     app.state.rates = Rates(RateSettings(), Proxies.of(()))
     app.add_middleware(BodyLimit, limit=LIMIT)
     errors.install(app)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from aperag_api.uploads.multipart import MultipartBody
+from aperag_api.kernel.multipart import MultipartBody
 from aperag_common import errors
 
 if TYPE_CHECKING:

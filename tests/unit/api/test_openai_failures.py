@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from aperag_api.openai.failures import invalid_body
-from aperag_api.openai.schemas import CompletionRequest
+from aperag_api.conversation.openai.schemas import CompletionRequest
+from aperag_api.kernel.openai_failures import invalid_body
 
 
 def test_a_body_that_is_no_json_names_the_character_and_no_parameter() -> None:

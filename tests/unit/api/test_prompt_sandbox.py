@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
-from aperag_api.prompts.builtin import BUILT_IN, PromptType
-from aperag_api.prompts.decide import judged, prompt_of
+from aperag_api.models.prompts.builtin import BUILT_IN, PromptType
+from aperag_api.models.prompts.decide import judged, prompt_of
 from aperag_common.templates.rendering import Templates
 from aperag_common.templates.sandbox import MOST_OUTPUT
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from starlette.requests import HTTPConnection
 
-from aperag_api.proxies import Proxies, place
+from aperag_api.kernel.proxies import Proxies, place
 
 TRUSTED = Proxies.of(("10.0.0.0/8", "2001:db8::1"))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aperag_api.quotas.decide import BUILT_IN, Use, exceeded, limits
+from aperag_api.access.quotas.decide import BUILT_IN, Use, exceeded, limits
 from aperag_common.db.models import QuotaType
 
 DOCUMENTS, HERE = QuotaType.DOCUMENTS, QuotaType.DOCUMENTS_PER_COLLECTION

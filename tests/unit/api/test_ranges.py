@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aperag_api.contents.ranges import ByteRange, RangeNotSatisfiable, content_disposition, parse_range
+from aperag_api.knowledge.contents.ranges import ByteRange, RangeNotSatisfiable, content_disposition, parse_range
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from aperag_api.uploads.decide import sort_received
-from aperag_api.uploads.repository import NamedDocument
+from aperag_api.knowledge.uploads.decide import sort_received
+from aperag_api.knowledge.uploads.repository import NamedDocument
 from aperag_common import errors
 from aperag_work.changes import NewDocument
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aperag_api.idempotency.fingerprint import Fingerprint
+from aperag_api.kernel.idempotency.fingerprint import Fingerprint
 
 PLAIN = ("POST", "/api/v1/collections")
 

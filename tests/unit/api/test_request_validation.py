@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from aperag_api.audit.masking import MASK
-from aperag_api.validation import MAX_DEPTH, MAX_VALUES, SHOWN_CHARACTERS, SHOWN_ERRORS, check, shown
+from aperag_api.kernel.masking import MASK
+from aperag_api.kernel.validation import MAX_DEPTH, MAX_VALUES, SHOWN_CHARACTERS, SHOWN_ERRORS, check, shown
 from aperag_common import errors
 
 

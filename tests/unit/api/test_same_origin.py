@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aperag_api.sessions.origins import same_origin
+from aperag_api.kernel.origins import same_origin
 
 HOST = {"host": "aperag.example.org:8000"}
 

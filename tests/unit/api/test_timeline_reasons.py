@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from aperag_api.timelines.decide import DocumentFacts, Reason, decide, moment, next_try, summary
-from aperag_api.timelines.facts import REMOVED, Queue, StepFacts, Turn
-from aperag_api.timelines.words import ordinal, span
+from aperag_api.operations.timelines.decide import DocumentFacts, Reason, decide, moment, next_try, summary
+from aperag_api.operations.timelines.facts import REMOVED, Queue, StepFacts, Turn
+from aperag_api.operations.timelines.words import ordinal, span
 from aperag_common.db.models.base import OPEN_STATUSES, JobStatus
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aperag_api.turns.stream import RETRY, batches, frames
+from aperag_api.conversation.turns.stream import RETRY, batches, frames
 from aperag_common.live.queue import AgentMessageQueue, Message
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import httpx
 import pytest
 from starlette.requests import ClientDisconnect
 
-from aperag_api.uploads.intake import Intake, Limits
-from aperag_api.uploads.multipart import MultipartBody
+from aperag_api.kernel.multipart import MultipartBody
+from aperag_api.knowledge.uploads.intake import Intake, Limits
 from aperag_common import errors
 from aperag_common.objects import LocalObjectStore
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aperag_api.uploads.names import MAX_NAME, clean_name, suffix_of
+from aperag_api.knowledge.uploads.names import MAX_NAME, clean_name, suffix_of
 from aperag_common import errors
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aperag_api.users.names import LONGEST_NAME, email_of, name_key, name_of
+from aperag_api.identity.accounts.names import LONGEST_NAME, email_of, name_key, name_of
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from aperag_api.web.adapters.extraction import extract
-from aperag_api.web.pages.charsets import decoded
-from aperag_api.web.pages.measure import PIECE, measure
-from aperag_api.web.pages.media import charset_of, require_readable
+from aperag_api.knowledge.web.adapters.extraction import extract
+from aperag_api.knowledge.web.pages.charsets import decoded
+from aperag_api.knowledge.web.pages.measure import PIECE, measure
+from aperag_api.knowledge.web.pages.media import charset_of, require_readable
 from aperag_common import errors
 from aperag_common.outbound.client import Head
 

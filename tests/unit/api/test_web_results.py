@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from aperag_api.web.adapters.results import Results, results_of
-from aperag_api.web.searching import decide
-from aperag_api.web.searching.llms_txt import candidates, links_of
-from aperag_api.web.searching.ports import Found
+from aperag_api.knowledge.web.adapters.results import Results, results_of
+from aperag_api.knowledge.web.searching import decide
+from aperag_api.knowledge.web.searching.llms_txt import candidates, links_of
+from aperag_api.knowledge.web.searching.ports import Found
 from aperag_common import errors
 
 

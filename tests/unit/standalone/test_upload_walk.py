@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aperag_api.uploads import names
+from aperag_api.knowledge.uploads import names
 from aperag_standalone.cli.uploads import walk as walking
 from aperag_standalone.cli.uploads.plan import batches
 from aperag_standalone.cli.uploads.walk import Source, clean, walk

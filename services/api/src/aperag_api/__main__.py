@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from aperag_api.app import make_app, open_gateway
-from aperag_api.settings import Settings
+from aperag_api.edge.app import make_app, open_gateway
+from aperag_api.edge.settings import Settings
 from aperag_common.health import HttpServer
 from aperag_common.process import run_process, until_stopped
 from aperag_retrieval.embedding import InProcessEmbedder
@@ -27,7 +27,7 @@ async def serve(settings: Settings) -> None:
             await until_stopped()
         warming.cancel()
         # Event streams are endless: the server could not drain with them open.
-        await gateway.feed.close()
+        await gateway.operations.feed.close()
         await server.stop()
 
 

@@ -12,14 +12,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aperag_api.apikeys import repository
-from aperag_api.apikeys.service import issue
-from aperag_api.auth import Role
-from aperag_api.sessions.repository import revoke_all
-from aperag_api.settings import Settings
-from aperag_api.users import repository as users
-from aperag_api.users.names import name_key
-from aperag_api.users.newcomers import FIRST_KEY, Newcomer, admit, furnish
+from aperag_api.edge.identity import EVERYBODY_HAS
+from aperag_api.edge.settings import Settings
+from aperag_api.identity.accounts import repository as users
+from aperag_api.identity.accounts.admission import FIRST_KEY, Admission, Newcomer
+from aperag_api.identity.accounts.names import name_key
+from aperag_api.identity.apikeys import repository
+from aperag_api.identity.apikeys.service import issue
+from aperag_api.identity.sessions.repository import revoke_all
+from aperag_api.kernel.auth import Role
 from aperag_common.auth.installation import InstallationSecret
 from aperag_common.auth.keys import KeyHasher, is_api_key
 from aperag_common.auth.passwords import Passwords
@@ -43,13 +44,13 @@ async def bootstrap(settings: Settings, username: str, key_file: Path, password_
     A user of an earlier release gets what newcomers have since then.
     """
     secret = InstallationSecret.of(settings.secret_key, settings.secret_key_previous)
-    hasher = KeyHasher.of(secret.current, secret.previous)
+    admission = Admission(KeyHasher.of(secret.current, secret.previous), EVERYBODY_HAS)
     wanted = password_file is not None and not _read_secret(password_file)
     password = await _new_password(settings) if wanted else None
     engine = make_engine(settings.postgres, name="aperag-bootstrap")
     try:
         async with engine.begin() as conn:
-            key = await _provide(conn, hasher, username, _read_secret(key_file), password)
+            key = await _provide(conn, admission, username, _read_secret(key_file), password)
             # Before the commit: a file with a secret that does not work is replaced by the next run, but one that
             # works and stands nowhere could be used and revoked by nobody.
             if key is not None:
@@ -62,21 +63,21 @@ async def bootstrap(settings: Settings, username: str, key_file: Path, password_
 
 
 async def _provide(
-    conn: AsyncConnection, hasher: KeyHasher, username: str, key: str, password: _NewPassword | None
+    conn: AsyncConnection, admission: Admission, username: str, key: str, password: _NewPassword | None
 ) -> str | None:
     """The new key, where ``key`` does not work."""
     await users.lock_first(conn)
     user = await users.by_key(conn, name_key(username))
     encoded = None if password is None else password.encoded
     if user is None:
-        return (await admit(conn, hasher, Newcomer(username, Role.ADMIN, password_hash=encoded))).api_key
-    await furnish(conn, user.id)
+        return (await admission.admit(conn, Newcomer(username, Role.ADMIN, password_hash=encoded))).api_key
+    await admission.provide(conn, user.id)
     if encoded is not None:
         await users.set_password(conn, user.id, old=user.password_hash, new=encoded)
         await revoke_all(conn, user.id)
-    if await _works(conn, hasher, key):
+    if await _works(conn, admission.hasher, key):
         return None
-    return (await issue(conn, hasher, user.id, FIRST_KEY)).key
+    return (await issue(conn, admission.hasher, user.id, FIRST_KEY)).key
 
 
 async def _new_password(settings: Settings) -> _NewPassword:

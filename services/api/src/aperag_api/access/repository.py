@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
 from aperag_api.access.conditions import SUBSCRIBED
 from aperag_api.access.decide import Standing
-from aperag_api.collections.repository import COLUMNS, CollectionRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncConnection
+
+COLUMNS = """
+    c.id, c.owner, c.title, c.description, c.type, c.status, c.config, c.analyzer, c.active_model,
+    c.wanted_model, c.created, c.updated,
+    (SELECT published_at FROM collection_sharing WHERE collection_id = c.id) AS published_at
+"""
+"""Of ``collection c``."""
 
 _STANDING = text(
     f"""
@@ -27,11 +34,31 @@ _STANDING = text(
 )
 _READABLE = text(
     f"""
-    SELECT c.id FROM collection c
+    SELECT c.id, c.title FROM collection c
     WHERE c.id = ANY(:ids) AND c.status <> 'DELETED'
         AND (c.owner = :user OR {SUBSCRIBED.format(collection="c.id", user=":user")})
     """
 )
+_DOCUMENT = text(
+    "SELECT 1 FROM document WHERE id = :id AND collection_id = :collection AND owner = :owner AND deleted_at IS NULL"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionRow:
+    id: str
+    owner: str
+    title: str
+    description: str
+    type: str
+    status: str
+    config: dict[str, Any]
+    analyzer: str
+    active_model: str
+    wanted_model: str | None
+    created: datetime
+    updated: datetime
+    published_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +78,13 @@ async def find(conn: AsyncConnection, collection_id: str, user_id: str | None) -
     return Found(CollectionRow(**values), Standing(user_id is not None, owner, published, subscribed))
 
 
-async def readable_ids(conn: AsyncConnection, collection_ids: Sequence[str], user_id: str) -> set[str]:
-    """Those of ``collection_ids`` that are the user's, or that the user has subscribed to."""
-    values = {"ids": list(collection_ids), "user": user_id}
-    return set((await conn.execute(_READABLE, values)).scalars())
+async def readable_titles(conn: AsyncConnection, collection_ids: Sequence[str], user_id: str) -> dict[str, str]:
+    """By id, of those that are the user's, or that the user has subscribed to."""
+    rows = await conn.execute(_READABLE, {"ids": list(collection_ids), "user": user_id})
+    return {row.id: row.title for row in rows}
+
+
+async def owns_document(conn: AsyncConnection, collection_id: str, document_id: str, user_id: str) -> bool:
+    """A deleted one is nobody's."""
+    values = {"collection": collection_id, "id": document_id, "owner": user_id}
+    return (await conn.execute(_DOCUMENT, values)).one_or_none() is not None

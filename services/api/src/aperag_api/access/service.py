@@ -9,9 +9,11 @@ from aperag_api.access.decide import Right, Verdict, decide
 from aperag_common import errors
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from aperag_api.collections.repository import CollectionRow
+    from aperag_api.access.repository import CollectionRow
 
 
 async def collection_for(conn: AsyncConnection, user_id: str | None, collection_id: str, right: Right) -> CollectionRow:
@@ -29,6 +31,22 @@ async def collection_for(conn: AsyncConnection, user_id: str | None, collection_
 async def living(conn: AsyncConnection, collection_id: str, user_id: str) -> CollectionRow:
     """The user's own collection, to change it or what is in it."""
     return await collection_for(conn, user_id, collection_id, Right.CHANGE)
+
+
+async def require_readable(conn: AsyncConnection, user_id: str, collection_ids: Sequence[str]) -> dict[str, str]:
+    """Their titles by id; raises ``CollectionNotFound`` for the first that the user may not read."""
+    readable = await repository.readable_titles(conn, collection_ids, user_id) if collection_ids else {}
+    for collection_id in collection_ids:
+        if collection_id not in readable:
+            raise refusal(collection_id, Verdict.HIDDEN)
+    return readable
+
+
+async def require_document(conn: AsyncConnection, user_id: str, collection_id: str, document_id: str) -> None:
+    """Raises ``DocumentNotFound`` where it is not the user's, or deleted."""
+    if not await repository.owns_document(conn, collection_id, document_id, user_id):
+        message = f"Document {document_id} not found"
+        raise errors.DocumentNotFound(message)
 
 
 def refusal(collection_id: str, verdict: Verdict) -> errors.ClientError:

@@ -1,1 +1,1 @@
-"""Models that providers offer, which of them can be used, and which are used where nobody chose."""
+"""Providers of models, what they offer, and the prompts that models are given."""

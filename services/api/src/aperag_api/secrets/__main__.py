@@ -9,8 +9,8 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from aperag_api.edge.settings import Settings
 from aperag_api.secrets.rotation import rotate
-from aperag_api.settings import Settings
 from aperag_common import logs
 from aperag_common.auth.installation import InstallationSecret, SecretRefused
 from aperag_common.auth.vault import Vault

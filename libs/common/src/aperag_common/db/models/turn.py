@@ -26,7 +26,7 @@ class Turn(Base):
     ``credential`` is what the agent shows the gateway while it works for the asker: minted by the gateway, valid while
     the turn's job is leased (ADR 0019). ``run`` counts the runs that were begun, also those that were given back and
     count as no attempt. ``message_id`` is the client's name for it. ``request`` is what was asked and with which model, collections and language; ``rights`` is
-    what the caller's credential reaches: the agent acts with no more (see ``aperag_api.turns.credentials``). ``parts``
+    what the caller's credential reaches: the agent acts with no more (see ``aperag_api.conversation.turns.credentials``). ``parts``
     are the stored messages, in order. A request to cancel stands in ``cancel_requested_at`` until the agent has ended it.
     """
 

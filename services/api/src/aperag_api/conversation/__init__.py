@@ -1,0 +1,1 @@
+"""Bots, their chats, and every way to ask them."""

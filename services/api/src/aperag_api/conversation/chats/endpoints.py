@@ -1,0 +1,53 @@
+"""Routes of chats (contract 1.8)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from aperag_api.conversation.chats.schemas import ChatCreate, ChatDetails, ChatOut, ChatUpdate
+from aperag_api.conversation.services import Services
+from aperag_api.kernel.auth import Reader, Writer
+from aperag_api.kernel.paging import Paged
+
+router = APIRouter(prefix="/bots/{bot_id}/chats", tags=["chats"])
+
+
+@router.post("")
+async def create_chat(bot_id: str, caller: Writer, services: Services, body: ChatCreate | None = None) -> ChatOut:
+    return await services.chats.create(caller.user_id, bot_id, None if body is None else body.title)
+
+
+@router.get("")
+async def list_chats(
+    bot_id: str,
+    caller: Reader,
+    services: Services,
+    page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
+    page_size: Annotated[int, Query(ge=1, le=100)] = 50,
+) -> Paged[ChatOut]:
+    return await services.chats.page(caller.user_id, bot_id, page=page, page_size=page_size)
+
+
+@router.get("/{chat_id}")
+async def get_chat(
+    bot_id: str,
+    chat_id: str,
+    caller: Reader,
+    services: Services,
+    before: Annotated[int | None, Query(ge=0, le=2**31 - 1, description="only turns before this one")] = None,
+    turns: Annotated[int, Query(ge=1, le=1000, description="most turns of the history, the newest ones")] = 100,
+) -> ChatDetails:
+    return await services.chats.get(caller.user_id, bot_id, chat_id, before=before, limit=turns)
+
+
+@router.put("/{chat_id}")
+async def update_chat(bot_id: str, chat_id: str, body: ChatUpdate, caller: Writer, services: Services) -> ChatOut:
+    return await services.chats.rename(caller.user_id, bot_id, chat_id, body.title)
+
+
+@router.delete("/{chat_id}", status_code=204)
+async def delete_chat(bot_id: str, chat_id: str, caller: Writer, services: Services) -> None:
+    """With its turns; a second time is no error."""
+    await services.chats.delete(caller.user_id, bot_id, chat_id)

@@ -1,0 +1,20 @@
+"""What a chat is to be named by (contract 1.8)."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+from aperag_api.conversation.turns.schemas import Language
+from aperag_api.kernel.validation import RequestBody
+
+
+class TitleRequest(RequestBody):
+    """``max_length`` is in characters; ``turns`` of the chat's first ones are looked at."""
+
+    max_length: int = Field(20, ge=6, le=50)
+    language: Language = "zh-CN"
+    turns: int = Field(1, ge=1, le=100)
+
+
+class TitleOut(BaseModel):
+    title: str

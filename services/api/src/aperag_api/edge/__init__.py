@@ -1,0 +1,1 @@
+"""The application: settings, services put together, routes."""

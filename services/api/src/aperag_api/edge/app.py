@@ -1,0 +1,157 @@
+"""Composition root of the gateway: the only place that names concrete classes."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from aperag_api.conversation.turns.credentials import TurnCredentials
+from aperag_api.edge.conversation import open_conversation
+from aperag_api.edge.gateway import Gateway
+from aperag_api.edge.identity import open_identity
+from aperag_api.edge.knowledge import open_knowledge
+from aperag_api.edge.mcp.proxy import McpProxy
+from aperag_api.edge.operations import open_operations
+from aperag_api.edge.routers import routes_of
+from aperag_api.identity.apikeys.credentials import ApiKeyCredentials
+from aperag_api.identity.audit.middleware import Audit
+from aperag_api.kernel import errors
+from aperag_api.kernel.auth import Authentication
+from aperag_api.kernel.http.application import Application
+from aperag_api.kernel.http.head_limits import HeadLimits
+from aperag_api.kernel.http.rates import Rates
+from aperag_api.kernel.idempotency.middleware import Idempotency
+from aperag_api.kernel.limits import BodyLimit
+from aperag_api.kernel.streaming.fanout import Fanout
+from aperag_api.knowledge.web.assembly import open_web
+from aperag_api.models.catalog.service import ModelService
+from aperag_api.models.inference.service import InferenceService
+from aperag_api.models.prompts.service import PromptService
+from aperag_api.models.providers.service import ProviderService
+from aperag_api.models.services import Models as ModelServices
+from aperag_common.auth.installation import InstallationSecret
+from aperag_common.auth.keys import KeyHasher
+from aperag_common.auth.vault import Vault
+from aperag_common.health import routes
+from aperag_common.telemetry import init_fastapi_instrumentation
+from aperag_common.templates.rendering import Templates
+from aperag_models.catalog import Models
+from aperag_models.keys import vault_of
+from aperag_retrieval.embedding import EmbeddersBesideLocal, InProcessEmbedder
+from aperag_work.scheduler import JobScheduler
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from fastapi import FastAPI
+
+    from aperag_api.edge.settings import Settings
+    from aperag_api.knowledge.searches.reranking import SearchModels
+    from aperag_retrieval.embedding import Embedder
+    from aperag_work.runtime import Runtime
+
+
+@asynccontextmanager
+async def open_gateway(
+    runtime: Runtime, settings: Settings, *, embedder: Embedder | None = None, models: SearchModels | None = None
+) -> AsyncIterator[Gateway]:
+    embedder = embedder or InProcessEmbedder()
+    callable_models = _models(runtime, settings)
+    gateway = _assemble(runtime, settings, embedder, models or callable_models, callable_models)
+    await gateway.identity.quotas.keep_initial(settings.initial_quotas)
+    gateway.operations.feed.start()
+    runtime.health.add("events", gateway.operations.feed.check, critical=False)
+    try:
+        yield gateway
+    finally:
+        await gateway.operations.feed.close()
+        await gateway.conversation.turns.relays.close()
+        await gateway.identity.oauth.close()
+        gateway.identity.users.passwords.close()
+        await gateway.mcp.close()
+        await gateway.models.prompts.templates.close()
+        await gateway.knowledge.web.close()
+        await embedder.close()
+        await callable_models.close()
+
+
+def make_app(gateway: Gateway, runtime: Runtime, settings: Settings) -> FastAPI:
+    proxies = gateway.identity.proxies
+    app = Application(
+        proxies=proxies,
+        cors=settings.cors,
+        title="ApeRAG",
+        version="0.1.0",
+        description="Upload documents, watch them become searchable, find them.",
+    )
+    app.state.services, app.state.authentication = gateway.services, gateway.authentication
+    app.state.rates = Rates(settings.rates, proxies)
+    # The last one added sees a request first.
+    app.add_middleware(BodyLimit, limit=settings.max_body_size)
+    app.add_middleware(
+        Idempotency,
+        engine=runtime.engine,
+        settings=settings.idempotency,
+        secrets=_secret(settings).all,
+        max_body=settings.max_body_size,
+        max_form=settings.max_document_size * settings.max_documents_per_request,
+    )
+    app.add_middleware(Audit, trail=gateway.identity.audit.trail, proxies=proxies)
+    app.add_middleware(HeadLimits, limits=settings.requests, max_head_size=settings.http.max_head_size)
+    errors.install(app)
+    app.router.routes.extend(routes_of(settings.deployment_mode))
+    app.add_api_route("/health", _health, tags=["health"])
+    app.router.routes.extend(routes(runtime.health, runtime.metrics))
+    traced = settings.otel_enabled and settings.otel_fastapi_enabled
+    init_fastapi_instrumentation(app if traced else None, tracer_provider=runtime.telemetry.provider)
+    return app
+
+
+async def _health() -> dict[str, str]:
+    return {"status": "healthy", "service": "aperag-api"}
+
+
+def _assemble(
+    runtime: Runtime, settings: Settings, embedder: Embedder, models: SearchModels, completions: Models
+) -> Gateway:
+    secret, engine = _secret(settings), runtime.engine
+    hasher, vault = KeyHasher.of(secret.current, secret.previous), Vault.of(secret.current, secret.previous)
+    fanout, scheduler = Fanout(settings.event_buffer), JobScheduler(engine, settings.work)
+    web = open_web(settings.web, settings.outbound)
+    prompts = PromptService(engine, Templates())
+    providers = ProviderService(engine, vault_of(settings, secret) or vault, web.client.guard)
+    identity = open_identity(runtime, settings, secret, hasher)
+    keys = ApiKeyCredentials(engine, hasher, settings.key_touched_every)
+    return Gateway(
+        authentication=Authentication(
+            identity.sessions, (keys, TurnCredentials(engine)), origins=settings.cors.trusted
+        ),
+        identity=identity,
+        knowledge=open_knowledge(
+            runtime,
+            settings,
+            vault=vault,
+            scheduler=scheduler,
+            fanout=fanout,
+            embedder=embedder,
+            models=models,
+            web=web,
+        ),
+        conversation=open_conversation(runtime, settings, scheduler=scheduler, prompts=prompts, models=completions),
+        models=ModelServices(
+            catalog=ModelService(engine, providers),
+            inference=InferenceService(EmbeddersBesideLocal(embedder, models), models),
+            prompts=prompts,
+            providers=providers,
+        ),
+        operations=open_operations(runtime, settings, vault=vault, fanout=fanout, client=web.client),
+        mcp=McpProxy(settings.mcp_url),
+    )
+
+
+def _secret(settings: Settings) -> InstallationSecret:
+    return InstallationSecret.of(settings.secret_key, settings.secret_key_previous)
+
+
+def _models(runtime: Runtime, settings: Settings) -> Models:
+    return Models(runtime.engine, vault_of(settings, _secret(settings)), settings.outbound, settings.models)

@@ -1,0 +1,71 @@
+"""Users, their credentials, quotas and the audit log, put together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aperag_api.access.quotas.repository import open_rows
+from aperag_api.conversation.bots.provisioning import provide_bot
+from aperag_api.identity.accounts.admission import Admission
+from aperag_api.identity.apikeys.service import ApiKeyService
+from aperag_api.identity.audit.service import AuditService
+from aperag_api.identity.audit.trail import AuditTrail
+from aperag_api.identity.config.service import ConfigService
+from aperag_api.identity.invitations.service import InvitationService
+from aperag_api.identity.oauth.accounts import Accounts
+from aperag_api.identity.oauth.flow import FlowSeal
+from aperag_api.identity.oauth.providers import providers_of
+from aperag_api.identity.oauth.service import OAuthService
+from aperag_api.identity.quotas.service import QuotaService
+from aperag_api.identity.services import Identity
+from aperag_api.identity.sessions.login import Logins
+from aperag_api.identity.sessions.service import SessionService
+from aperag_api.identity.sessions.throttle import Throttle
+from aperag_api.identity.users.service import UserService
+from aperag_api.kernel.proxies import Proxies
+from aperag_api.knowledge.chat_documents.home import provide_home
+from aperag_common.auth.passwords import Passwords
+from aperag_common.auth.tokens import SessionTokens
+from aperag_common.auth.vault import Vault
+from aperag_common.outbound.client import OutboundClient
+
+if TYPE_CHECKING:
+    from aperag_api.edge.settings import Settings
+    from aperag_common.auth.installation import InstallationSecret
+    from aperag_common.auth.keys import KeyHasher
+    from aperag_work.runtime import Runtime
+
+USER_AGENT = "ApeRAG"
+EVERYBODY_HAS = (open_rows, provide_bot, provide_home)
+
+
+def open_identity(runtime: Runtime, settings: Settings, secret: InstallationSecret, hasher: KeyHasher) -> Identity:
+    engine = runtime.engine
+    admission = Admission(hasher, EVERYBODY_HAS)
+    passwords = Passwords(settings.passwords)
+    throttle = Throttle.of(engine, settings.login, secret.current)
+    tokens = SessionTokens.of(secret.current, secret.previous, own=settings.jwt_secret)
+    sessions = SessionService(engine, tokens, settings.login.lifetime)
+    providers = providers_of(settings)
+    return Identity(
+        proxies=Proxies.of(settings.http.trusted_proxies),
+        sessions=sessions,
+        logins=Logins(engine, sessions, passwords, throttle),
+        users=UserService(
+            engine, runtime.dispatcher, admission, passwords, throttle, settings.register_mode, settings.work.first_due
+        ),
+        invitations=InvitationService(engine, Vault.of(secret.current, secret.previous), settings.invitation_lifetime),
+        oauth=OAuthService(
+            engine,
+            OutboundClient(settings.outbound, user_agent=USER_AGENT),
+            FlowSeal.of(secret.current, secret.previous),
+            providers,
+            Accounts(admission, settings.register_mode),
+            sessions,
+            landing_url=settings.oauth.landing_url,
+        ),
+        config=ConfigService(engine, settings, providers),
+        api_keys=ApiKeyService(engine, hasher),
+        quotas=QuotaService(engine),
+        audit=AuditService(engine, AuditTrail(engine)),
+    )

@@ -1,0 +1,1 @@
+"""Users and how they prove who they are; what they may have, and what they did."""

@@ -1,0 +1,50 @@
+"""API keys as credentials."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aperag_api.identity.apikeys import repository
+from aperag_api.kernel.auth import Caller, Credential, CredentialKind, Role, Scope, effective_role
+from aperag_api.kernel.reading import reading
+from aperag_common.auth.keys import KeyHasher, is_api_key
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeyCredentials:
+    """``last_used_at`` of a key is written at its first use, then every ``touched_every``.
+
+    Nothing is remembered between requests, so a key that is revoked here is revoked on every replica.
+    """
+
+    engine: AsyncEngine
+    hasher: KeyHasher
+    touched_every: timedelta
+
+    async def caller_of(self, credential: str) -> Caller | None:
+        if not is_api_key(credential):
+            return None
+        hashes = self.hasher.candidates(credential)
+        async with reading(self.engine) as conn:
+            found = await repository.find_by_hash(conn, hashes, self.touched_every)
+        if found is None:
+            return None
+        if found.untouched:
+            async with self.engine.begin() as conn:
+                await repository.touch(conn, found.id, hashes[0])
+        scope = Scope(found.scope)
+        collections = None if found.collection_ids is None else frozenset(found.collection_ids)
+        return Caller(
+            user_id=found.owner,
+            username=found.username,
+            role=effective_role(Role(found.role), scope, some_collections=collections is not None),
+            credential=Credential(CredentialKind.API_KEY, found.id, expires=found.expires),
+            scope=scope,
+            collection_ids=collections,
+        )

@@ -1,0 +1,74 @@
+"""Making and revoking API keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aperag_api.access.service import require_readable
+from aperag_api.identity.apikeys import repository
+from aperag_api.identity.apikeys.repository import KeyGrant
+from aperag_api.identity.apikeys.schemas import ApiKeyList, ApiKeyView
+from aperag_api.kernel.reading import reading
+from aperag_common import errors, ids
+from aperag_common.auth.keys import KeyHasher, mask, new_api_key
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+    from aperag_api.identity.apikeys.schemas import ApiKeyCreate
+
+WHOLE = KeyGrant()
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeyService:
+    engine: AsyncEngine
+    hasher: KeyHasher
+
+    async def create(self, owner: str, body: ApiKeyCreate) -> ApiKeyView:
+        wanted = None if body.collection_ids is None else sorted(set(body.collection_ids))
+        async with self.engine.begin() as conn:
+            if wanted is not None:
+                # A key that names what its owner cannot read would open it once they can.
+                await require_readable(conn, owner, wanted)
+            if body.expires_at is not None and not await repository.lies_ahead(conn, body.expires_at):
+                message = "expires_at has passed already: name a time that is still to come"
+                raise errors.InvalidParameter(message)
+            grant = KeyGrant(body.scope.value, wanted, body.expires_at)
+            return await issue(conn, self.hasher, owner, body.description, grant)
+
+    async def list(self, owner: str) -> ApiKeyList:
+        async with reading(self.engine) as conn:
+            rows = await repository.list_own(conn, owner)
+        return ApiKeyList(items=[ApiKeyView.model_validate(row) for row in rows])
+
+    async def update(self, owner: str, key_id: str, description: str | None) -> ApiKeyView:
+        async with self.engine.begin() as conn:
+            row = await repository.update(conn, key_id=key_id, owner=owner, description=description)
+        if row is None:
+            message = "API key not found"
+            raise errors.ApiKeyNotFound(message)
+        return ApiKeyView.model_validate(row)
+
+    async def delete(self, owner: str, key_id: str) -> bool | None:
+        """The contract's answer: true, or null where there was nothing to delete."""
+        async with self.engine.begin() as conn:
+            return await repository.delete(conn, key_id=key_id, owner=owner) or None
+
+
+async def issue(
+    conn: AsyncConnection, hasher: KeyHasher, owner: str, description: str | None, grant: KeyGrant = WHOLE
+) -> ApiKeyView:
+    """A new key, whole: the only moment at which it is known."""
+    key = new_api_key()
+    row = await repository.insert(
+        conn,
+        key_id=ids.new_api_key_id(),
+        owner=owner,
+        key_hash=hasher.hash(key),
+        key_mask=mask(key),
+        description=description,
+        grant=grant,
+    )
+    return ApiKeyView.model_validate(row).model_copy(update={"key": key})

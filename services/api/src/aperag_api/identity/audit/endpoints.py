@@ -1,0 +1,56 @@
+"""Routes of the audit log (contract 1.13)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import AwareDatetime
+
+from aperag_api.identity.audit.repository import Filter
+from aperag_api.identity.audit.schemas import AuditLogOut, AuditSort, SortOrder
+from aperag_api.identity.services import Services
+from aperag_api.kernel.auth import Reader
+from aperag_api.kernel.paging import Paged
+
+router = APIRouter(prefix="/audit-logs", tags=["audit"])
+
+Exactly = Annotated[str | None, Query(max_length=256)]
+Moment = Annotated[AwareDatetime | None, Query()]
+
+
+def wanted(
+    user_id: Exactly = None,
+    username: Exactly = None,
+    resource_type: Exactly = None,
+    resource_id: Exactly = None,
+    api_name: Exactly = None,
+    http_method: Exactly = None,
+    status_code: Annotated[int | None, Query(ge=100, le=599)] = None,
+    start_date: Moment = None,
+    end_date: Moment = None,
+    search: Exactly = None,
+) -> Filter:
+    method = None if http_method is None else http_method.upper()
+    return Filter(
+        user_id, username, resource_type, resource_id, api_name, method, status_code, start_date, end_date, search
+    )
+
+
+@router.get("")
+async def list_audit_logs(
+    caller: Reader,
+    services: Services,
+    filter_: Annotated[Filter, Depends(wanted)],
+    sort_by: AuditSort = AuditSort.CREATED,
+    sort_order: SortOrder = SortOrder.DESCENDING,
+    page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
+    page_size: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> Paged[AuditLogOut]:
+    """Every call that changes something, or tried to; an administrator sees those of all users."""
+    return await services.audit.list(caller, filter_, sort=sort_by, order=sort_order, page=page, page_size=page_size)
+
+
+@router.get("/{entry_id}")
+async def get_audit_log(entry_id: str, caller: Reader, services: Services) -> AuditLogOut:
+    return await services.audit.get(caller, entry_id)

@@ -1,0 +1,28 @@
+"""Routes of invitations (contract 1.1)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from aperag_api.identity.invitations.schemas import InvitationCreate, InvitationList, InvitationOut
+from aperag_api.identity.services import Services
+from aperag_api.kernel.auth import Appointer, Unlimited
+
+router = APIRouter(tags=["users"])
+
+
+@router.post("/invite")
+async def invite(body: InvitationCreate, caller: Appointer, services: Services) -> InvitationOut:
+    return await services.invitations.invite(caller, body)
+
+
+@router.get("/invitations")
+async def list_invitations(
+    caller: Unlimited,
+    services: Services,
+    page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
+    page_size: Annotated[int, Query(ge=1, le=1000)] = 1000,
+) -> InvitationList:
+    return await services.invitations.list(caller, page=page, page_size=page_size)

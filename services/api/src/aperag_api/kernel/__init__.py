@@ -1,0 +1,1 @@
+"""What every layer of the gateway stands on: callers, failures, limits, streams."""

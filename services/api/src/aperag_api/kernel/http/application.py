@@ -1,0 +1,48 @@
+"""The gateway's application inside what holds for every answer, those to unforeseen failures included."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from aperag_api.kernel.http import reference
+from aperag_api.kernel.http.request_ids import HEADER, RequestIds
+from aperag_api.kernel.http.schemas import with_refusals
+from aperag_api.kernel.http.security_headers import SecurityHeaders
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from aperag_api.kernel.http.settings import CorsSettings
+    from aperag_api.kernel.proxies import Proxies
+
+READABLE = (HEADER, "Retry-After", "Idempotency-Replayed", "Content-Disposition")
+"""Headers that a page of another origin may read beside the usual ones."""
+
+
+class Application(FastAPI):
+    """Middleware of its own would stand inside the handler of unforeseen failures, whose answers it would not see."""
+
+    def __init__(self, *, proxies: Proxies, cors: CorsSettings, **options: Any) -> None:
+        # The framework's own pages load their scripts from somebody else's server.
+        super().__init__(docs_url=None, redoc_url=None, **options)
+        reference.install(self)
+        inside: ASGIApp = super().__call__
+        if cors.origins:
+            inside = CORSMiddleware(
+                inside,
+                allow_origins=cors.origins,
+                allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
+                allow_headers=("*",),
+                allow_credentials=cors.credentials,
+                expose_headers=READABLE,
+            )
+        self._outside = RequestIds(SecurityHeaders(inside, proxies))
+
+    def openapi(self) -> dict[str, Any]:
+        return with_refusals(super().openapi())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._outside(scope, receive, send)

@@ -1,0 +1,1 @@
+"""Cancelling what is under way for documents."""

@@ -1,0 +1,81 @@
+"""Searches as clients see them (contract 1.5)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
+
+from aperag_api.kernel.validation import RequestBody
+
+TopK = Annotated[int, Field(ge=1, le=1000)]
+Similarity = Annotated[float, Field(ge=0, le=1)]
+Keyword = Annotated[str, Field(max_length=1000)]
+
+MAX_WAIT_MS = 10_000
+
+
+class VectorSearch(BaseModel):
+    topk: TopK = 5
+    similarity: Similarity | None = None
+
+
+class FulltextSearch(BaseModel):
+    topk: TopK = 5
+    keywords: list[Keyword] | None = Field(None, max_length=100)
+
+
+class GraphSearch(BaseModel):
+    topk: TopK = 5
+
+
+class SimilaritySearch(BaseModel):
+    topk: TopK = 5
+    similarity: Similarity | None = None
+
+
+class SearchSpec(BaseModel):
+    """What is searched; answers and the history echo it."""
+
+    query: str = Field(min_length=1, max_length=10_000)
+    vector_search: VectorSearch | None = None
+    fulltext_search: FulltextSearch | None = None
+    graph_search: GraphSearch | None = None
+    summary_search: SimilaritySearch | None = None
+    vision_search: SimilaritySearch | None = None
+
+
+class SearchIn(SearchSpec, RequestBody):
+    """``wait_for`` names documents or tasks, as an upload's answer does.
+
+    ``rerank`` reads the best hits again with the installation's rerank model; without one it changes nothing.
+    """
+
+    save_to_history: bool = True
+    rerank: bool = False
+    wait_for: list[str] = Field([], max_length=1000)
+    wait_ms: int = Field(MAX_WAIT_MS // 2, ge=0, le=MAX_WAIT_MS)
+
+
+class SearchItem(BaseModel):
+    rank: int
+    score: float | None
+    content: str
+    source: str
+    recall_type: str
+    metadata: dict[str, Any]
+
+
+class SearchOut(SearchSpec):
+    """``errors`` names the searches that did not work; ``not_searchable`` what ``wait_for`` waited for in vain."""
+
+    id: str | None = None
+    items: list[SearchItem]
+    created: datetime | None = None
+    errors: dict[str, str] = {}
+    not_searchable: list[str] = []
+
+
+class SearchList(BaseModel):
+    items: list[SearchOut]

@@ -1,0 +1,139 @@
+"""Reading, changing and trying prompts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aperag_api.kernel.reading import reading
+from aperag_api.models.prompts import repository
+from aperag_api.models.prompts.builtin import BUILT_IN, PromptType
+from aperag_api.models.prompts.decide import EMPTY, judged, prompt_of
+from aperag_api.models.prompts.schemas import (
+    Previewed,
+    PromptRemoved,
+    PromptsResetDone,
+    PromptsUpdated,
+    SystemPrompt,
+    UserPrompt,
+    Validated,
+)
+from aperag_common import errors, ids
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+    from aperag_api.models.prompts.schemas import Preview, PromptSource, Validation
+    from aperag_common.templates.rendering import Templates
+
+
+@dataclass(frozen=True, slots=True)
+class PromptService:
+    """``owner`` is a user, or None for the installation."""
+
+    engine: AsyncEngine
+    templates: Templates
+
+    async def of_user(self, user_id: str) -> dict[PromptType, UserPrompt]:
+        async with reading(self.engine) as conn:
+            own, system = await _written(conn, user_id)
+        prompts: dict[PromptType, UserPrompt] = {}
+        for type_, built_in in BUILT_IN.items():
+            content, source = prompt_of(type_, own, system)
+            prompts[type_] = UserPrompt(
+                content=content, source=source, customized=type_ in own, description=built_in.description
+            )
+        return prompts
+
+    async def of_turn(
+        self, user_id: str, system: str | None, query: str | None, variables: Mapping[str, Any]
+    ) -> tuple[str, str]:
+        """What a model is told: its system prompt, and the question as it is put to it. ``system`` and ``query`` are the bot's own templates, before the user's and the others.
+
+        Raises where one cannot be rendered. What stands in the documents comes later, and is never rendered.
+        """
+        async with reading(self.engine) as conn:
+            own, installed = await _written(conn, user_id)
+        told: list[str] = []
+        for type_, bots in ((PromptType.AGENT_SYSTEM, system), (PromptType.AGENT_QUERY, query)):
+            template = bots or prompt_of(type_, own, installed)[0]
+            rendered = await self.templates.render(template, variables)
+            if rendered.text is None:
+                message = f"The prompt {type_} cannot be rendered: {rendered.problem}"
+                raise errors.InvalidParameter(message)
+            told.append(rendered.text)
+        return told[0], told[1]
+
+    async def of_system(self) -> dict[PromptType, SystemPrompt]:
+        async with reading(self.engine) as conn:
+            _, system = await _written(conn, None)
+        return {
+            type_: SystemPrompt(type=type_, content=prompt_of(type_, {}, system)[0], description=built_in.description)
+            for type_, built_in in BUILT_IN.items()
+        }
+
+    async def update(self, owner: str | None, prompts: Mapping[str, str]) -> PromptsUpdated:
+        """All of them, or none."""
+        if not prompts:
+            message = "No prompt is given"
+            raise errors.InvalidParameter(message)
+        named = {_type_of(name): content for name, content in prompts.items()}
+        for type_, content in named.items():
+            problem = (await self.templates.examine(content)).problem if content.strip() else EMPTY
+            if problem is not None:
+                message = f"The prompt {type_} is no template: {problem}"
+                raise errors.InvalidParameter(message, details={"prompt_type": type_.value})
+        async with self.engine.begin() as conn:
+            for type_, content in sorted(named.items()):
+                await repository.write(conn, ids.new_prompt_id(), owner, type_.value, content)
+        return PromptsUpdated(message=f"{len(named)} prompts updated", updated=sorted(named))
+
+    async def remove(self, owner: str | None, name: str) -> PromptRemoved:
+        type_ = _type_of(name)
+        async with self.engine.begin() as conn:
+            if not await repository.remove(conn, owner, [type_.value]):
+                message = f"The prompt {type_} has not been changed"
+                raise errors.NotFound(message)
+            content, source = await _holding(conn, type_, owner)
+        message = f"The prompt {type_} is the one of source {source} again"
+        return PromptRemoved(message=message, type=type_, new_content=content, source=source)
+
+    async def reset(self, owner: str | None, names: Iterable[str] | None) -> PromptsResetDone:
+        types = list(PromptType) if names is None else [_type_of(name) for name in names]
+        async with self.engine.begin() as conn:
+            removed = await repository.remove(conn, owner, [type_.value for type_ in types])
+        reset = [PromptType(type_) for type_ in removed]
+        return PromptsResetDone(message=f"{len(reset)} prompts reset", reset=reset)
+
+    async def preview(self, asked: Preview) -> Previewed:
+        rendered = await self.templates.render(asked.template, asked.variables)
+        if rendered.text is None:
+            message = f"The template cannot be rendered: {rendered.problem}"
+            raise errors.InvalidParameter(message)
+        return Previewed(rendered=rendered.text)
+
+    async def validate(self, asked: Validation) -> Validated:
+        examined = await self.templates.examine(asked.template)
+        return judged(asked.type, asked.template, examined.problem, examined.variables)
+
+
+async def _written(conn: AsyncConnection, user_id: str | None) -> tuple[dict[str, str], dict[str, str]]:
+    """The user's own, and the installation's."""
+    own = {} if user_id is None else await repository.read(conn, user_id)
+    return own, await repository.read(conn, None)
+
+
+async def _holding(conn: AsyncConnection, type_: PromptType, owner: str | None) -> tuple[str, PromptSource]:
+    own, system = await _written(conn, owner)
+    return prompt_of(type_, own, system)
+
+
+def _type_of(name: str) -> PromptType:
+    try:
+        return PromptType(name)
+    except ValueError as err:
+        message = f"{name[:50]!r} is no type of prompt; there are: {', '.join(PromptType)}"
+        raise errors.InvalidParameter(message) from err

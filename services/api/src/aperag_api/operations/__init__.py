@@ -1,0 +1,1 @@
+"""What goes on inside: tasks, queues, timers, dead letters, events, traces."""

@@ -1,0 +1,37 @@
+"""Routes of events."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.responses import StreamingResponse
+
+from aperag_api.kernel.auth import Reader, ScopedReader
+from aperag_api.kernel.streaming.responses import streamed
+from aperag_api.operations.services import Services
+
+router = APIRouter(tags=["events"])
+
+
+def _last_id(
+    last_event_id: Annotated[str | None, Query(description="resume after this event")] = None,
+    header: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
+) -> str | None:
+    return header or last_event_id
+
+
+LastId = Annotated[str | None, Depends(_last_id)]
+
+
+@router.get("/events", response_class=StreamingResponse)
+async def events(caller: ScopedReader, request: Request, services: Services, last_id: LastId) -> StreamingResponse:
+    return streamed(request, await services.events.open(caller, last_id), every=services.events.heartbeat)
+
+
+@router.get("/collections/{collection_id}/documents/{document_id}/events", response_class=StreamingResponse)
+async def document_events(
+    collection_id: str, document_id: str, caller: Reader, request: Request, services: Services, last_id: LastId
+) -> StreamingResponse:
+    frames = await services.events.open_document(caller, collection_id, document_id, last_id)
+    return streamed(request, frames, every=services.events.heartbeat)
