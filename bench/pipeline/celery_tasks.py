@@ -14,9 +14,9 @@ from typing import Any
 from celery import chord
 from celery.signals import worker_process_init
 
-from aperag_common.db.models.document_index import StepKind
 from aperag_common.db.session import make_engine
 from aperag_common.jobs.declared import BUILT
+from aperag_common.jobs.steps import StepKind
 from aperag_common.objects import LocalObjectStore
 from aperag_common.settings import PostgresSettings
 from aperag_indexer.adapters.warm import load

@@ -12,8 +12,8 @@ from aperag_common import ids
 from aperag_common.db.models import Document
 from aperag_common.db.models.base import JobStatus
 from aperag_common.db.models.document import DocumentStatus
-from aperag_common.db.models.document_index import StepKind
 from aperag_common.jobs.declared import BUILT
+from aperag_common.jobs.steps import StepKind
 from aperag_work.rows import NAMES, JobRow, columns_of
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aperag_common.db.models.document_index import StepKind
 from aperag_common.db.session import autocommit
+from aperag_common.jobs.steps import StepKind
 from aperag_common.objects import layout
 from aperag_indexer.adapters.kreuzberg import read
 from aperag_indexer.indexing.handlers import term_rows

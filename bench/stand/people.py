@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
+from aperag_api.identity.apikeys.keys import KeyHasher
 from aperag_api.identity.apikeys.service import issue
-from aperag_common.auth.keys import KeyHasher
 from aperag_testing.factories import make_user
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ import sys
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
+from aperag_agent.live.publisher import TurnPublisher
+from aperag_agent.live.sender import Sender
 from aperag_common.bus import connection
 from aperag_common.live.events import TurnEvent, TurnEventKind
-from aperag_common.live.publisher import TurnPublisher
-from aperag_common.live.sender import Sender
 from aperag_common.settings import NatsSettings
 from bench.stream.load import Load, speak
 

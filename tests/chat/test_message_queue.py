@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from aperag_api.conversation.live.relays import TurnRelays
 from aperag_common.bus.connection import connect
 from aperag_common.live.events import Cursor
-from aperag_common.live.relays import TurnRelays
 from aperag_common.settings import NatsSettings
 from aperag_testing.provider import Call, Reply
 
 if TYPE_CHECKING:
+    from aperag_api.conversation.live.stored import StoredTurn
     from aperag_common.live.queue import AgentMessageQueue, Message
-    from aperag_common.live.stored import StoredTurn
     from aperag_testing.provider import Provider
     from aperag_testing.stack import Stack
     from aperag_testing.talk import Talk

@@ -8,9 +8,9 @@ import pytest
 
 from aperag_common.bus import specs, subjects, topology
 from aperag_common.bus.permissions import permissions_for
-from aperag_common.db.models.document_index import StepKind
 from aperag_common.jobs.declared import BUILT
 from aperag_common.jobs.kind import kinds
+from aperag_common.jobs.steps import StepKind
 from aperag_common.services import Service
 from aperag_common.settings import WorkSettings
 from aperag_work.policy import WorkPolicy

@@ -15,15 +15,15 @@ from sqlalchemy import text
 
 from aperag_api.edge.app import make_app, open_gateway
 from aperag_api.edge.settings import Settings
+from aperag_api.identity.accounts.passwords import PasswordSettings
+from aperag_api.identity.apikeys.keys import KeyHasher
 from aperag_api.identity.apikeys.service import issue
 from aperag_common import ids
-from aperag_common.auth.keys import KeyHasher
-from aperag_common.auth.passwords import PasswordSettings
 from aperag_common.bus import subjects
 from aperag_common.bus.declared import declared_for
 from aperag_common.bus.delivery import Ack
-from aperag_common.db.models import StepKind
 from aperag_common.health import Health, HttpServer
+from aperag_common.jobs.steps import StepKind
 from aperag_common.services import Service
 from aperag_common.settings import HttpSettings, ObjectSettings
 from aperag_common.telemetry import Telemetry

@@ -213,7 +213,7 @@ async def test_wrong_old_passwords_slow_down_changing_and_not_logging_in(
 async def test_a_password_that_could_not_be_looked_at_is_no_failure(
     visitor: Visitor, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from aperag_common.auth import passwords
+    from aperag_api.identity.accounts import passwords
 
     with monkeypatch.context() as patch:
         patch.setattr(passwords, "MOST_WAITING", 0)

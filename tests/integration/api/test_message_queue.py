@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aperag_common.live.publisher import TurnPublisher
+from aperag_agent.live.publisher import TurnPublisher
+from aperag_agent.live.sender import Sender
+from aperag_api.conversation.live.relays import TurnRelays
 from aperag_common.live.queue import AgentMessageQueue, Message
-from aperag_common.live.relays import TurnRelays
-from aperag_common.live.sender import Sender
 from aperag_testing.hand_agent import REFERENCE
 from aperag_testing.waiting import until
 

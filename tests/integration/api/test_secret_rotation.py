@@ -9,10 +9,10 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from aperag_api.identity.apikeys.keys import KeyHasher
 from aperag_api.secrets import repository
 from aperag_api.secrets.rotation import Count, rotate
 from aperag_common.auth.encrypted import COLLECTION_CREDENTIALS, INVITATION_TOKEN, PROVIDER_KEY, SETTING_VALUE
-from aperag_common.auth.keys import KeyHasher
 from aperag_common.auth.vault import Vault, VaultError
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from joserfc.jwk import OctKey
 from sqlalchemy import text
 
 from aperag_api.edge.settings import GatewayHttp
-from aperag_common.auth.passwords import PasswordSettings
-from aperag_common.auth.tokens import AUDIENCE
+from aperag_api.identity.accounts.passwords import PasswordSettings
+from aperag_api.identity.sessions.tokens import AUDIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -273,7 +273,7 @@ async def test_a_login_that_meets_a_change_of_the_password_opens_nothing(
     visitor: Visitor, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The password was right when it was looked at, and is no longer when the session is opened."""
-    from aperag_common.auth.passwords import Passwords
+    from aperag_api.identity.accounts.passwords import Passwords
 
     verify = Passwords.verify
 

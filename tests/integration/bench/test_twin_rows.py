@@ -10,8 +10,8 @@ from bench.pipeline.accept import once
 from bench.pipeline.twin_steps import TwinSteps
 from sqlalchemy import text
 
-from aperag_common.db.models.document_index import StepKind
 from aperag_common.jobs.declared import BUILT
+from aperag_common.jobs.steps import StepKind
 from aperag_common.objects import LocalObjectStore
 from aperag_retrieval.dense import PgVectorIndex
 from aperag_retrieval.lexical import PgFulltextIndex

@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from aperag_api.operations.events.reader import OrderedReader
+from aperag_api.operations.traces.reader import read_trace
 from aperag_common.bus import specs, subjects, topology
 from aperag_common.bus.connection import Bus, connect, connect_options
 from aperag_common.bus.permissions import inbox_prefix
@@ -21,7 +22,6 @@ from aperag_common.events import facts
 from aperag_common.jobs.declared import BUILT
 from aperag_common.services import Service
 from aperag_common.settings import NatsSettings
-from aperag_common.telemetry.reader import read_trace
 from aperag_standalone.nats import NatsServer, make_keys, users_of
 from aperag_testing.waiting import until
 

@@ -15,9 +15,9 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from aperag_common.bus.delivery import Ack, Nak
-from aperag_common.db.models import StepKind
 from aperag_common.jobs.declared import INDEXES, PARSE
 from aperag_common.jobs.kind import Wanted
+from aperag_common.jobs.steps import StepKind
 from aperag_common.objects import LocalObjectStore
 from aperag_indexer.indexing.handlers import BuildFulltext, BuildVectors
 from aperag_indexer.parsing.handlers import Parse

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from aperag_agent.live.publisher import PAGE_BYTES, TurnPublisher
+from aperag_agent.live.sender import Sender
+from aperag_api.conversation.live.relays import TurnRelays
+from aperag_api.conversation.live.stored import StoredTurn
+from aperag_api.conversation.live.subscriber import TurnSubscriber
 from aperag_common import ids
 from aperag_common.bus import subjects
 from aperag_common.live.events import TERMINAL, Cursor, TurnEvent, TurnEventKind
-from aperag_common.live.publisher import PAGE_BYTES, TurnPublisher
-from aperag_common.live.relays import TurnRelays
-from aperag_common.live.sender import Sender
-from aperag_common.live.stored import StoredTurn
-from aperag_common.live.subscriber import TurnSubscriber
 from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from aperag_api.conversation.live.relay import TurnRelay
     from aperag_common.bus.connection import Bus
     from aperag_common.live.queue import Message
-    from aperag_common.live.relay import TurnRelay
 
 K = TurnEventKind
 STOP: Message = {"type": K.STOP, "data": {"outcome": "answered", "usage": {}}}

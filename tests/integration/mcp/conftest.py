@@ -20,9 +20,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from aperag_api.identity.apikeys.keys import KeyHasher
 from aperag_api.identity.apikeys.service import issue
 from aperag_common import ids
-from aperag_common.auth.keys import KeyHasher
 from aperag_common.db.session import make_engine
 from aperag_common.health import Health, HttpServer
 from aperag_common.metrics import Metrics

@@ -14,9 +14,9 @@ from aperag_common.bus import subjects, topology
 from aperag_common.bus.declared import declared_for
 from aperag_common.bus.delivery import Ack
 from aperag_common.bus.worker import Worker
-from aperag_common.events.advisories import Advisory
 from aperag_common.services import Service
 from aperag_reconciler.advisories.handlers import Advisories
+from aperag_reconciler.advisories.message import Advisory
 from aperag_testing.waiting import until
 
 if TYPE_CHECKING:

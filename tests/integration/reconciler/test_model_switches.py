@@ -11,8 +11,9 @@ import pytest
 from sqlalchemy import text
 
 from aperag_common import errors
-from aperag_common.db.models import Lane, StepKind, WorkflowKind
+from aperag_common.db.models import Lane, WorkflowKind
 from aperag_common.jobs.declared import INDEXES, PARSE
+from aperag_common.jobs.steps import StepKind
 from aperag_common.objects import LocalObjectStore
 from aperag_indexer.indexing.handlers import BuildVectors
 from aperag_indexer.parsing.handlers import Parse

@@ -11,6 +11,7 @@ import pytest_asyncio
 from opentelemetry.trace import SpanKind
 from sqlalchemy import text
 
+from aperag_api.operations.traces.reader import read_trace
 from aperag_common import errors
 from aperag_common.bus import subjects, topology
 from aperag_common.bus.connection import connect
@@ -18,7 +19,6 @@ from aperag_common.bus.permissions import Permissions
 from aperag_common.services import Service
 from aperag_common.settings import NatsSettings, PostgresSettings, ServiceSettings
 from aperag_common.telemetry import Telemetry, init_sqlalchemy_instrumentation, propagate
-from aperag_common.telemetry.reader import read_trace
 from aperag_common.telemetry.record import SPANS
 from aperag_standalone.nats import NatsServer, NkeyUser, make_keys, users_of
 from aperag_work.runtime import open_runtime

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
-from aperag_common.db.models.document_index import StepKind
 from aperag_common.jobs.declared import COLLECTION_PURGE, COLLECTION_SUMMARY, INDEXES, PARSE, TURN
 from aperag_common.jobs.kind import Wanted
+from aperag_common.jobs.steps import StepKind
 from aperag_testing.jobs import order
 from aperag_testing.steps import Steps, play
 from aperag_work.engine import Engine

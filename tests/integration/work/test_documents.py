@@ -9,8 +9,8 @@ import pytest
 from aperag_common import errors
 from aperag_common.bus.delivery import Ack
 from aperag_common.db.models.base import Lane
-from aperag_common.db.models.document_index import StepKind
 from aperag_common.db.models.workflow import WorkflowStatus
+from aperag_common.jobs.steps import StepKind
 from aperag_testing.factories import make_collection, make_upload
 from aperag_testing.steps import DUE
 from aperag_work import cancel, changes

@@ -12,9 +12,9 @@ from sqlalchemy import text
 from aperag_common import errors
 from aperag_common.bus.delivery import Ack
 from aperag_common.db.models.base import Lane
-from aperag_common.db.models.document_index import StepKind
 from aperag_common.jobs.declared import COLLECTION_PURGE, COLLECTION_SUMMARY, TURN, USER_PURGE
 from aperag_common.jobs.kind import Wanted
+from aperag_common.jobs.steps import StepKind
 from aperag_testing.factories import PACE, make_collection
 from aperag_testing.jobs import order
 from aperag_testing.steps import DUE, until_blocked

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from aperag_agent.failures import TurnFailed
 from aperag_agent.flows.engine import FlowRun
 from aperag_agent.flows.progress import Progress
 from aperag_agent.flows.prompts import prompt
@@ -15,7 +16,6 @@ from aperag_agent.flows.runners import _best, _merged, _within
 from aperag_agent.flows.values import Values
 from aperag_agent.gateway.searches import Found
 from aperag_agent.tools.framing import Framing
-from aperag_agent.turns.failures import TurnFailed
 from aperag_common import errors
 from aperag_common.flows.definition import Flow
 from aperag_common.flows.nodes import MergeInputs, Passage

@@ -18,8 +18,8 @@ from pydantic_ai.messages import (
     ToolReturnPart,
 )
 
+from aperag_agent.telling import Telling, sound
 from aperag_agent.tools.findings import Findings
-from aperag_agent.turns.telling import Telling, sound
 from aperag_common.live.queue import AgentMessageQueue, Message
 
 

@@ -7,7 +7,7 @@ import re
 import pytest
 from pydantic import SecretStr
 
-from aperag_common.auth.keys import KeyHasher, is_api_key, mask, new_api_key
+from aperag_api.identity.apikeys.keys import KeyHasher, is_api_key, mask, new_api_key
 
 
 def test_a_key_has_the_contracts_form_and_is_never_the_same() -> None:

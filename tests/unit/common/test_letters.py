@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from aperag_common.db.models.document_index import StepKind
+from aperag_common.jobs.steps import StepKind
 from aperag_work.letters import WHY, FailedJob, Letter, Rerun, Verdict, judge, payload_of, reruns
 
 LETTER = Letter(uuid.uuid4(), "parse", "job1", 2, False, "doc1", "FAILED", 2, collection_deleted=False)

@@ -9,10 +9,10 @@ import hmac
 import pytest
 from pydantic import SecretStr
 
+from aperag_api.identity.apikeys.keys import KeyHasher, new_api_key
 from aperag_common.auth.derived import derive
 from aperag_common.auth.encrypted import ENCRYPTED
 from aperag_common.auth.installation import InstallationSecret, SecretRefused
-from aperag_common.auth.keys import KeyHasher, new_api_key
 from aperag_common.auth.vault import Vault, VaultError
 from aperag_common.db.models import Base
 

@@ -6,9 +6,9 @@ import random
 
 import pytest
 
+from aperag_api.conversation.live.stored import StoredTurn, gone, log_of
 from aperag_common.live.events import TERMINAL, Cursor, TurnEvent, TurnEventKind
 from aperag_common.live.log import TurnLog, parts_of, remainder
-from aperag_common.live.stored import StoredTurn, gone, log_of
 
 K = TurnEventKind
 

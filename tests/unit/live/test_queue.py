@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from aperag_agent.live.publisher import TurnPublisher
+from aperag_api.conversation.live.relay import TurnRelay
+from aperag_api.conversation.live.subscriber import TurnSubscriber
 from aperag_common.live.events import Cursor, TurnEvent
-from aperag_common.live.publisher import TurnPublisher
-from aperag_common.live.relay import TurnRelay
-from aperag_common.live.subscriber import TurnSubscriber
 
 if TYPE_CHECKING:
     from aperag_common.live.queue import AgentMessageQueue, Message

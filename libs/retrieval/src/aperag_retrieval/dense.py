@@ -13,7 +13,8 @@ from sqlalchemy import REAL, ColumnElement, Float, String, bindparam, cast, even
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from aperag_common.db.models import ChunkVector, StepKind
+from aperag_common.db.models import ChunkVector
+from aperag_common.jobs.steps import StepKind
 from aperag_retrieval.ports import Candidate, IndexTarget, Vector, VectorQuery, VectorRow
 from aperag_retrieval.served import SURPLUS, candidates, kept, removal_of_other_generations, served
 from aperag_work.database import Connection, Statement, driver

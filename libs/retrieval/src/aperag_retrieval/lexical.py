@@ -13,8 +13,9 @@ from sqlalchemy import ColumnElement, Float, Integer, Text, bindparam, cast, sel
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aperag_common.db.models import ChunkTerm, StepKind
+from aperag_common.db.models import ChunkTerm
 from aperag_common.db.models.chunk_term import TERM_SPACE
+from aperag_common.jobs.steps import StepKind
 from aperag_retrieval.analysis import Analyzer, term_id
 from aperag_retrieval.ports import Candidate, IndexTarget, TermQuery, TermRow
 from aperag_retrieval.served import SURPLUS, candidates, kept, removal_of_other_generations, served

@@ -18,7 +18,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aperag_common.db.models import Chunk, Collection, CollectionStatus, Document, DocumentIndex, StepKind
+from aperag_common.db.models import Chunk, Collection, CollectionStatus, Document, DocumentIndex
+from aperag_common.jobs.steps import StepKind
 from aperag_retrieval.ports import Candidate, IndexTarget
 from aperag_work.database import Statement
 

@@ -11,7 +11,7 @@ from sqlalchemy import insert, text
 from aperag_common import ids
 from aperag_common.db.models import Collection, User
 from aperag_common.db.models.base import Lane
-from aperag_common.db.models.document_index import StepKind
+from aperag_common.jobs.steps import StepKind
 from aperag_work import changes
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
+from aperag_agent.live.publisher import TurnPublisher
+from aperag_agent.live.sender import Sender
 from aperag_common.bus.delivery import Ack, Settled
 from aperag_common.events.commands import RunTurn, TurnData
 from aperag_common.jobs.declared import TURN
 from aperag_common.live.events import TurnEventKind
-from aperag_common.live.publisher import TurnPublisher
-from aperag_common.live.sender import Sender
 from aperag_common.tasks import end_tasks
 from aperag_work.completion import Completion
 

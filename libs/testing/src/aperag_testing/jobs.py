@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 
 from aperag_common import ids
-from aperag_common.db.models.document_index import StepKind
 from aperag_common.jobs.declared import COLLECTION_PURGE, COLLECTION_SUMMARY, DOCUMENT, PARSE, TURN, USER_PURGE
 from aperag_common.jobs.kind import Wanted
+from aperag_common.jobs.steps import StepKind
 from aperag_testing.factories import make_collection, make_upload, make_user
 from aperag_testing.steps import DUE
 from aperag_work import changes, settling, summaries

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from aperag_common.bus.delivery import Settlement
-    from aperag_common.db.models.document_index import StepKind
     from aperag_common.events.commands import JobCommand
     from aperag_common.jobs.kind import JobKind
+    from aperag_common.jobs.steps import StepKind
     from aperag_work.change import Change
     from aperag_work.completion import Completed
     from aperag_work.database import Connection

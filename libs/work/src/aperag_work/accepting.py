@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from aperag_common import ids
 from aperag_common.db.models.document import DocumentStatus
-from aperag_common.db.models.document_index import StepKind
 from aperag_common.events import facts
 from aperag_common.jobs.declared import DOCUMENTS
 from aperag_common.jobs.kind import kinds_in
+from aperag_common.jobs.steps import StepKind
 from aperag_common.telemetry import propagate
 from aperag_work import outbox
 from aperag_work.change import Change

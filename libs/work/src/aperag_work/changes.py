@@ -16,11 +16,11 @@ from aperag_common.db.models import Document
 from aperag_common.db.models.base import Lane
 from aperag_common.db.models.collection import CollectionStatus
 from aperag_common.db.models.document import DocumentStatus
-from aperag_common.db.models.document_index import StepKind
 from aperag_common.db.models.workflow import WorkflowKind
 from aperag_common.events import facts
 from aperag_common.jobs.declared import BUILT, COLLECTION_PURGE, USER_PURGE
 from aperag_common.jobs.kind import Wanted
+from aperag_common.jobs.steps import StepKind
 from aperag_common.telemetry import propagate
 from aperag_work import outbox, settling
 from aperag_work.accepting import NewDocument, accept

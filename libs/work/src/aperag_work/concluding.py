@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from aperag_common.db.models.document import DocumentStatus
-from aperag_common.db.models.document_index import StepKind
 from aperag_common.db.models.workflow import Outcome, WorkflowStatus
 from aperag_common.events import facts
+from aperag_common.jobs.steps import StepKind
 from aperag_common.telemetry import propagate
 from aperag_work import derive, outbox
 from aperag_work.database import Statement, driver
+from aperag_work.document_rows import LockedDocument, details_of
 from aperag_work.rows import JobRow, unindexed
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from aperag_common.events.envelope import Message
     from aperag_work.database import Connection
-from aperag_work.document_rows import LockedDocument, details_of
 
 JOBS_OF = """(SELECT coalesce(jsonb_agg(jsonb_build_array(
         j.subject_id, j.kind, j.status, j.generation, j.observed_generation)), '[]') FROM job j WHERE {of})"""

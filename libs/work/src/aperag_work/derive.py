@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from aperag_common.db.models.base import JobStatus
 from aperag_common.db.models.document import DocumentStatus
-from aperag_common.db.models.document_index import StepKind
 from aperag_common.db.models.workflow import Outcome, WorkflowStatus
+from aperag_common.jobs.steps import StepKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -8,22 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aperag_common.db.models.base import JobStatus
-from aperag_common.db.models.document_index import StepKind
 from aperag_common.db.models.workflow import Outcome
 from aperag_common.events import facts
 from aperag_common.jobs.declared import DOCUMENT
+from aperag_common.jobs.steps import StepKind
 from aperag_work import settling
 from aperag_work.change import Change
-from aperag_work.database import Statement
-from aperag_work.derive import JobState
-from aperag_work.rows import UNLEASED, Dispatch, JobRow, columns_of, unindexed
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import timedelta
-
-    from aperag_work.aggregate import Ending, Failing
-    from aperag_work.database import Connection, Record
 from aperag_work.concluding import (
     JOBS_OF,
     OUTCOMES_OF,
@@ -34,8 +24,18 @@ from aperag_work.concluding import (
     failed_draft,
     write,
 )
+from aperag_work.database import Statement
+from aperag_work.derive import JobState
 from aperag_work.document_rows import STEP_OF, LockedDocument, details_of, lock_all, step_of
+from aperag_work.rows import UNLEASED, Dispatch, JobRow, columns_of, unindexed
 from aperag_work.waiting import RELEASED, WAITS, fail_waiting, followers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import timedelta
+
+    from aperag_work.aggregate import Ending, Failing
+    from aperag_work.database import Connection, Record
 
 # All of one kind and direction. What it changes is not visible to its selects: jobs are read but those it completes.
 _COMPLETE = Statement(

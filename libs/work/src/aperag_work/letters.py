@@ -9,9 +9,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from aperag_common.db.models.base import JobStatus
-from aperag_common.db.models.document_index import StepKind
 from aperag_common.jobs.declared import PARSE
 from aperag_common.jobs.kind import kinds
+from aperag_common.jobs.steps import StepKind
 
 if TYPE_CHECKING:
     import uuid

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aperag_common import ids
-from aperag_common.db.models.document_index import StepKind
 from aperag_common.db.models.workflow import Outcome, WorkflowKind
 from aperag_common.events import facts
 from aperag_common.jobs.declared import DOCUMENTS, PARSE
 from aperag_common.jobs.kind import Wanted, kinds_in
+from aperag_common.jobs.steps import StepKind
 from aperag_common.telemetry import propagate
 from aperag_work import settling
 from aperag_work.accepting import IN_FLIGHT

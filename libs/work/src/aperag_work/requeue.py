@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from aperag_common.db.models.document_index import StepKind
+    from aperag_common.jobs.steps import StepKind
     from aperag_work.database import Connection
     from aperag_work.document_rows import LockedDocument
     from aperag_work.opening import Pace

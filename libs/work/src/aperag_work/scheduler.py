@@ -14,9 +14,9 @@ from sqlalchemy import text
 
 from aperag_common import errors
 from aperag_common.db.models.base import Lane
-from aperag_common.db.models.document_index import StepKind
 from aperag_common.db.models.workflow import WorkflowStatus
 from aperag_common.jobs.declared import BUILT
+from aperag_common.jobs.steps import StepKind
 from aperag_work import changes
 from aperag_work.accepting import NewDocument, accept
 from aperag_work.opening import Pace

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from aperag_agent.completions.resolve import Completions
 from aperag_agent.gateway.searches import connect
-from aperag_agent.turns.handlers import TurnRuns
+from aperag_agent.handlers import TurnRuns
+from aperag_agent.live.sender import Sender
 from aperag_agent.turns.repository import lock, write_ends
 from aperag_common.bus import subjects
 from aperag_common.health import HealthServer
 from aperag_common.jobs.declared import TURN
-from aperag_common.live.sender import Sender
 from aperag_common.process import until_stopped
 from aperag_common.templates.rendering import Templates
 from aperag_models.catalog import Models

@@ -17,13 +17,13 @@ from aperag_api.edge.settings import Settings
 from aperag_api.identity.accounts import repository as users
 from aperag_api.identity.accounts.admission import FIRST_KEY, Admission, Newcomer
 from aperag_api.identity.accounts.names import name_key
+from aperag_api.identity.accounts.passwords import Passwords
 from aperag_api.identity.apikeys import repository
+from aperag_api.identity.apikeys.keys import KeyHasher, is_api_key
 from aperag_api.identity.apikeys.service import issue
 from aperag_api.identity.sessions.repository import revoke_all
 from aperag_api.kernel.auth import Role
 from aperag_common.auth.installation import InstallationSecret
-from aperag_common.auth.keys import KeyHasher, is_api_key
-from aperag_common.auth.passwords import Passwords
 from aperag_common.db.session import make_engine
 
 if TYPE_CHECKING:

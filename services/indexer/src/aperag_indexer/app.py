@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from aperag_common import errors
 from aperag_common.bus import subjects
-from aperag_common.db.models import StepKind
 from aperag_common.health import HealthServer
 from aperag_common.jobs.declared import COLLECTION_SUMMARY, INDEXES, PARSE
 from aperag_common.jobs.kind import Wanted
+from aperag_common.jobs.steps import StepKind
 from aperag_common.objects import LocalObjectStore, ObjectStore
 from aperag_common.pool import ProcessPool
 from aperag_common.process import until_stopped

@@ -11,7 +11,6 @@ from nats.errors import Error as NatsError
 from aperag_common.bus import subjects
 from aperag_common.bus.worker import Worker
 from aperag_common.db.models import Lane
-from aperag_common.events.advisories import Advisory
 from aperag_common.events.ticks import Tick, TimerName
 from aperag_common.health import HealthServer
 from aperag_common.jobs.declared import COLLECTION_PURGE, USER_PURGE
@@ -20,6 +19,7 @@ from aperag_common.objects import LocalObjectStore
 from aperag_common.process import until_stopped
 from aperag_common.tasks import end_tasks
 from aperag_reconciler.advisories.handlers import Advisories
+from aperag_reconciler.advisories.message import Advisory
 from aperag_reconciler.backlog.observe import Backlog
 from aperag_reconciler.evaluations.reconcile import Evaluations
 from aperag_reconciler.gc.collect import Collect

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from aperag_common.bus import subjects
-from aperag_common.db.models.document_index import StepKind
 from aperag_common.events import commands
 from aperag_common.jobs.kind import REMOVED_AT_ONCE, JobKind, OnChange, Work, register
+from aperag_common.jobs.steps import StepKind
 from aperag_common.services import Service
 
 DOCUMENT = "document"

@@ -38,6 +38,8 @@ class TurnEventKind(StrEnum):
 TERMINAL = frozenset({TurnEventKind.STOP, TurnEventKind.ERROR})
 GROWING = frozenset({TurnEventKind.MESSAGE, TurnEventKind.THINKING})
 """Kinds that arrive in pieces, which are one text to whoever reads them later."""
+BEAT_SECONDS = 2.0
+"""An agent that has nothing to tell says at least so often that it lives."""
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _CURSOR = re.compile(r"([0-9]{1,9})-(s?)([0-9]{1,9})\Z")

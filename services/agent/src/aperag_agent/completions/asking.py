@@ -10,7 +10,7 @@ from pydantic_ai.exceptions import AgentRunError
 from pydantic_ai.messages import ModelRequest, ModelResponse, SystemPromptPart, TextPart, UserPromptPart
 
 from aperag_agent.completions.traced import Traced
-from aperag_agent.turns.failures import of_model
+from aperag_agent.failures import of_model
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

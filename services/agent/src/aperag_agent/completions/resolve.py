@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from aperag_agent.failures import TurnFailed
 from aperag_agent.local.model import NAME as EXTRACTIVE
 from aperag_agent.local.model import extractive
-from aperag_agent.turns.failures import TurnFailed
 from aperag_common import errors
 from aperag_models.refs import LOCAL, ModelRef
 

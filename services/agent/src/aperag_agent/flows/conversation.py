@@ -14,10 +14,10 @@ from aperag_agent.flows.runners import Runners
 from aperag_agent.flows.values import Values, invalid
 from aperag_agent.gateway.searches import Searches
 from aperag_agent.local.answers import language_of
+from aperag_agent.telling import Telling
 from aperag_agent.tools.findings import Findings
 from aperag_agent.tools.framing import Framing
 from aperag_agent.turns.conversation import history_of, spent
-from aperag_agent.turns.telling import Telling
 from aperag_common.flows.definition import Flow
 from aperag_common.flows.nodes import SEARCHES
 from aperag_common.live.events import TurnEventKind

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from aperag_agent.turns.failures import TurnFailed, may_pass, no_output, of_flow, too_slow
+from aperag_agent.failures import TurnFailed, may_pass, no_output, of_flow, too_slow
 from aperag_common import errors
 from aperag_common.flows.definition import Strategy
 from aperag_common.flows.graph import answering, levels

@@ -10,12 +10,12 @@ from pydantic_ai.messages import PartDeltaEvent, PartStartEvent, TextPart, TextP
 from pydantic_ai.usage import UsageLimits
 
 from aperag_agent.completions.asking import Asking, ask
+from aperag_agent.failures import silent
 from aperag_agent.flows.prompts import prompt
 from aperag_agent.gateway.searches import Found
 from aperag_agent.local.model import extractive
+from aperag_agent.telling import sound
 from aperag_agent.tools.findings import Findings
-from aperag_agent.turns.failures import silent
-from aperag_agent.turns.telling import sound
 from aperag_common import errors
 from aperag_common.flows.nodes import LLM, MERGE, RERANK, SEARCHES, START
 from aperag_models.refs import ModelRef, Scenario
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from aperag_agent.completions.resolve import Completions
     from aperag_agent.gateway.searches import Searches
     from aperag_agent.settings import LimitSettings
+    from aperag_agent.telling import Telling
     from aperag_agent.tools.framing import Framing
     from aperag_agent.turns.repository import TurnRow
-    from aperag_agent.turns.telling import Telling
     from aperag_common.flows.nodes import LlmInputs, MergeInputs, Passage, RerankInputs, SearchInputs
 
 Given = tuple[dict[str, Any], dict[str, Any]]

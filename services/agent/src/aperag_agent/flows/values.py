@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from aperag_agent.turns.failures import TurnFailed
+from aperag_agent.failures import TurnFailed
 from aperag_common.flows.nodes import NODE_TYPES, Passage
 from aperag_common.flows.references import is_template, reference_in, renderable
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic_ai.usage import RunUsage, UsageLimits
 
 from aperag_agent.completions.asking import Asking, ask, of_messages, of_turns
+from aperag_agent.failures import TurnFailed, of_tools, silent
 from aperag_agent.local.answers import language_of
+from aperag_agent.telling import Telling
 from aperag_agent.tools.allowed import allowed
 from aperag_agent.tools.findings import Findings
 from aperag_agent.tools.framing import Framing
 from aperag_agent.tools.toolset import toolset
-from aperag_agent.turns.failures import TurnFailed, of_tools, silent
-from aperag_agent.turns.telling import Telling
 from aperag_common.live.events import TurnEventKind
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from aperag_api.edge.mcp.proxy import McpProxy
 from aperag_api.edge.operations import open_operations
 from aperag_api.edge.routers import routes_of
 from aperag_api.identity.apikeys.credentials import ApiKeyCredentials
+from aperag_api.identity.apikeys.keys import KeyHasher
 from aperag_api.identity.audit.middleware import Audit
 from aperag_api.kernel import errors
 from aperag_api.kernel.auth import Authentication
@@ -30,7 +31,6 @@ from aperag_api.models.prompts.service import PromptService
 from aperag_api.models.providers.service import ProviderService
 from aperag_api.models.services import Models as ModelServices
 from aperag_common.auth.installation import InstallationSecret
-from aperag_common.auth.keys import KeyHasher
 from aperag_common.auth.vault import Vault
 from aperag_common.health import routes
 from aperag_common.telemetry import init_fastapi_instrumentation

@@ -10,13 +10,13 @@ from aperag_api.conversation.bots.service import BotService
 from aperag_api.conversation.chats.service import ChatService
 from aperag_api.conversation.feedback.service import FeedbackService
 from aperag_api.conversation.flows.check import FlowChecker
+from aperag_api.conversation.live.relay import PULSE_SECONDS
+from aperag_api.conversation.live.relays import TurnRelays
 from aperag_api.conversation.openai.service import CompletionService
 from aperag_api.conversation.services import Conversation
 from aperag_api.conversation.titles.service import TitleService
 from aperag_api.conversation.turns.preparation import Preparation
 from aperag_api.conversation.turns.service import TurnService, stored_turn
-from aperag_common.live.relay import PULSE_SECONDS
-from aperag_common.live.relays import TurnRelays
 
 if TYPE_CHECKING:
     from aperag_api.edge.settings import Settings

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from aperag_api.access.quotas.repository import open_rows
 from aperag_api.conversation.bots.provisioning import provide_bot
 from aperag_api.identity.accounts.admission import Admission
+from aperag_api.identity.accounts.passwords import Passwords
 from aperag_api.identity.apikeys.service import ApiKeyService
 from aperag_api.identity.audit.service import AuditService
 from aperag_api.identity.audit.trail import AuditTrail
@@ -21,18 +22,17 @@ from aperag_api.identity.services import Identity
 from aperag_api.identity.sessions.login import Logins
 from aperag_api.identity.sessions.service import SessionService
 from aperag_api.identity.sessions.throttle import Throttle
+from aperag_api.identity.sessions.tokens import SessionTokens
 from aperag_api.identity.users.service import UserService
 from aperag_api.kernel.proxies import Proxies
 from aperag_api.knowledge.chat_documents.home import provide_home
-from aperag_common.auth.passwords import Passwords
-from aperag_common.auth.tokens import SessionTokens
 from aperag_common.auth.vault import Vault
 from aperag_common.outbound.client import OutboundClient
 
 if TYPE_CHECKING:
     from aperag_api.edge.settings import Settings
+    from aperag_api.identity.apikeys.keys import KeyHasher
     from aperag_common.auth.installation import InstallationSecret
-    from aperag_common.auth.keys import KeyHasher
     from aperag_work.runtime import Runtime
 
 USER_AGENT = "ApeRAG"

@@ -8,8 +8,8 @@ from typing import Any, Literal
 from pydantic import AliasChoices, Field, PositiveInt, SecretStr
 
 from aperag_api.identity.accounts.admission import RegisterMode
+from aperag_api.identity.accounts.passwords import PasswordSettings
 from aperag_api.identity.oauth.settings import OAuthSettings
-from aperag_common.auth.passwords import PasswordSettings
 from aperag_common.settings import Block, ServiceSettings
 
 DEVELOPMENT = "dev"

@@ -13,7 +13,7 @@ from aperag_work.letters import payload_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aperag_common.events.advisories import Advisory
+    from aperag_reconciler.advisories.message import Advisory
 
 ID_CHARACTERS = 24
 SUBJECT_CHARACTERS = 256

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from aperag_common.bus.connection import Bus
-    from aperag_common.events.advisories import Advisory
     from aperag_common.metrics import Metrics
+    from aperag_reconciler.advisories.message import Advisory
 
 log = structlog.get_logger(__name__)
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from aperag_common.db.models import StepKind, WorkflowKind
+from aperag_common.db.models import WorkflowKind
+from aperag_common.jobs.steps import StepKind
 from aperag_reconciler.switches import repository
 from aperag_work import switching
 from aperag_work.document_rows import lock_all

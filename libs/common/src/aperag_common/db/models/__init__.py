@@ -13,7 +13,7 @@ from aperag_common.db.models.collection_sharing import CollectionSharing, Collec
 from aperag_common.db.models.collection_summary import CollectionSummary
 from aperag_common.db.models.dead_letter import DeadLetter
 from aperag_common.db.models.document import Document, DocumentStatus
-from aperag_common.db.models.document_index import DocumentIndex, StepKind
+from aperag_common.db.models.document_index import DocumentIndex
 from aperag_common.db.models.evaluation import Evaluation, EvaluationItem, EvaluationStatus
 from aperag_common.db.models.idempotency_record import IdempotencyRecord
 from aperag_common.db.models.invitation import Invitation
@@ -73,7 +73,6 @@ __all__ = [
     "ServiceInstance",
     "Session",
     "Setting",
-    "StepKind",
     "StreamEpoch",
     "Timer",
     "Turn",

@@ -12,7 +12,7 @@ from aperag_common.db.models.base import Base
 
 
 class ApiKey(Base):
-    """``key_hash`` is a keyed hash (``aperag_common.auth.keys``); ``key_mask`` is what lists show.
+    """``key_hash`` is a keyed hash (``aperag_api.identity.apikeys.keys``); ``key_mask`` is what lists show.
 
     ``scope`` is ``all`` (whatever its owner may do) or ``read``. ``collection_ids``, where there are any, are the only
     collections that the key reaches.

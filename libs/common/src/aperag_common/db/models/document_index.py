@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import ForeignKey, Integer, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from aperag_common.db.models.base import Base
-
-
-class StepKind(StrEnum):
-    """Steps of a workflow: ``parse`` feeds the indexes. Graph, summary and vision have no worker yet."""
-
-    PARSE = "parse"
-    VECTOR = "vector"
-    FULLTEXT = "fulltext"
-    GRAPH = "graph"
-    SUMMARY = "summary"
-    VISION = "vision"
-
-    @property
-    def job(self) -> str:
-        """The name of the job kind that does it."""
-        return self.value if self is StepKind.PARSE else f"index.{self.value}"
 
 
 class DocumentIndex(Base):

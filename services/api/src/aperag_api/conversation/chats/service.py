@@ -17,7 +17,7 @@ from aperag_api.kernel.paging import Paged
 from aperag_api.kernel.reading import reading
 from aperag_common import errors, ids
 from aperag_common.bus import subjects
-from aperag_common.db.models import StepKind
+from aperag_common.jobs.steps import INDEX_STEPS
 from aperag_work.document_rows import lock_all
 from aperag_work.scheduler import ScheduleContext
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 NEW = "New Chat"
 ACTIVE = "ACTIVE"
 LAST = 2**31 - 1
-_INDEXES = tuple(kind for kind in StepKind if kind is not StepKind.PARSE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +96,7 @@ class ChatService:
         files = await ids_of_chats(context.conn, owner, chat_ids)
         await lock_all(context.conn, files)
         for document_id in files:
-            await self.scheduler.schedule_delete_index(document_id, _INDEXES, context)
+            await self.scheduler.schedule_delete_index(document_id, INDEX_STEPS, context)
         return await repository.remove(context.conn, owner, chat_ids)
 
     async def deliver(self, context: ScheduleContext, running: Sequence[str]) -> None:

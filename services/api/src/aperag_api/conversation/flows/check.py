@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from aperag_api.conversation.flows.problems import problems, templates, unknown_variables
 from aperag_common import errors
-from aperag_common.flows.check import problems, templates, unknown_variables
 
 if TYPE_CHECKING:
     from aperag_common.flows.definition import Flow

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
+from aperag_api.conversation.live.stored import StoredTurn
 from aperag_common.db.models.base import OPEN_SQL, Lane
 from aperag_common.jobs.declared import TURN
-from aperag_common.live.stored import StoredTurn
 from aperag_common.telemetry import propagate
 from aperag_work import settling
 from aperag_work.database import driver

@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+    from aperag_api.conversation.live.relays import TurnRelays
+    from aperag_api.conversation.live.stored import StoredTurn
     from aperag_api.conversation.turns.preparation import Preparation
     from aperag_api.conversation.turns.schemas import AgentMessage
     from aperag_api.conversation.turns.settings import TurnSettings
     from aperag_api.kernel.auth import Caller
     from aperag_common.bus.connection import Bus
     from aperag_common.live.queue import Message
-    from aperag_common.live.relays import TurnRelays
-    from aperag_common.live.stored import StoredTurn
     from aperag_work.dispatcher import Dispatcher
 
 SOURCE = "api"

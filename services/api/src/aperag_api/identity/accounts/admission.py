@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from aperag_api.identity.accounts.repository import UserRow
-    from aperag_common.auth.keys import KeyHasher
+    from aperag_api.identity.apikeys.keys import KeyHasher
 
 LOCAL = "local"
 FIRST_KEY = "default"

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aperag_api.identity.apikeys import repository
+from aperag_api.identity.apikeys.keys import KeyHasher, is_api_key
 from aperag_api.kernel.auth import Caller, Credential, CredentialKind, Role, Scope, effective_role
 from aperag_api.kernel.reading import reading
-from aperag_common.auth.keys import KeyHasher, is_api_key
 
 if TYPE_CHECKING:
     from datetime import timedelta

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from aperag_api.access.service import require_readable
 from aperag_api.identity.apikeys import repository
+from aperag_api.identity.apikeys.keys import KeyHasher, mask, new_api_key
 from aperag_api.identity.apikeys.repository import KeyGrant
 from aperag_api.identity.apikeys.schemas import ApiKeyList, ApiKeyView
 from aperag_api.kernel.reading import reading
 from aperag_common import errors, ids
-from aperag_common.auth.keys import KeyHasher, mask, new_api_key
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine

@@ -14,10 +14,10 @@ from aperag_api.kernel.reading import reading
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from aperag_api.identity.accounts.passwords import Passwords
     from aperag_api.identity.accounts.repository import UserRow
     from aperag_api.identity.sessions.service import SessionService, Visitor
     from aperag_api.identity.sessions.throttle import Throttle
-    from aperag_common.auth.passwords import Passwords
 
 LOGIN = "login"
 

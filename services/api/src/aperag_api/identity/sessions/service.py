@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aperag_api.identity.sessions import repository
+from aperag_api.identity.sessions.tokens import SessionName, SessionTokens
 from aperag_api.kernel.auth import Caller, Credential, CredentialKind, Role, Scope
 from aperag_api.kernel.reading import reading
 from aperag_common import ids
-from aperag_common.auth.tokens import SessionName, SessionTokens
 
 if TYPE_CHECKING:
     from datetime import timedelta

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from aperag_api.identity.accounts.admission import Admitted
+    from aperag_api.identity.accounts.passwords import Passwords
     from aperag_api.identity.accounts.repository import UserRow
     from aperag_api.identity.sessions.throttle import Throttle
     from aperag_api.identity.users.schemas import PasswordChange, Registration
     from aperag_api.kernel.auth import Caller
-    from aperag_common.auth.passwords import Passwords
     from aperag_work.dispatcher import Dispatcher
 
 CHANGE = "change-password"

@@ -20,7 +20,8 @@ from aperag_api.knowledge.collections.schemas import (
     SharedConfig,
 )
 from aperag_common import errors, ids
-from aperag_common.db.models import CollectionStatus, QuotaType, StepKind
+from aperag_common.db.models import CollectionStatus, QuotaType
+from aperag_common.jobs.steps import StepKind
 from aperag_retrieval.analysis import DEFAULT_ANALYZER
 from aperag_work import changes, summaries, switching
 from aperag_work.change import Change

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from aperag_api.kernel.validation import RequestBody
 from aperag_common import errors
-from aperag_common.db.models import StepKind
+from aperag_common.jobs.steps import StepKind
 
 SKIPPED = "SKIPPED"
 """The index status of a kind that has no row: disabled, or no worker builds it."""

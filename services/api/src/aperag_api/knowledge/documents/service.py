@@ -19,7 +19,8 @@ from aperag_api.knowledge.documents.schemas import (
     RebuildFailedAnswer,
 )
 from aperag_common import errors
-from aperag_common.db.models import DocumentStatus, Lane, StepKind
+from aperag_common.db.models import DocumentStatus, Lane
+from aperag_common.jobs.steps import INDEX_STEPS, StepKind
 from aperag_work.document_rows import lock_all
 from aperag_work.scheduler import ScheduleContext
 
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 BATCH = 25
 """Documents changed in one transaction: who works on any of them waits for all."""
-
-INDEXES = tuple(kind for kind in StepKind if kind is not StepKind.PARSE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ class DocumentService:
                 await living(conn, collection_id, owner)
                 raise not_found(document_id)
             context = ScheduleContext(conn)
-            task = await self.scheduler.schedule_delete_index(document_id, INDEXES, context)
+            task = await self.scheduler.schedule_delete_index(document_id, INDEX_STEPS, context)
         self.dispatcher.deliver(*context.changes.values())
         return view(row, task_id=task).model_copy(update={"status": DocumentStatus.DELETED.value})
 
@@ -97,7 +96,7 @@ class DocumentService:
                 await lock_all(conn, batch)
                 context = ScheduleContext(conn)
                 for document_id in batch:
-                    await self.scheduler.schedule_delete_index(document_id, INDEXES, context)
+                    await self.scheduler.schedule_delete_index(document_id, INDEX_STEPS, context)
             self.dispatcher.deliver(*context.changes.values())
         return DeletedDocuments(deleted_ids=list(document_ids))
 
@@ -166,7 +165,7 @@ async def readable_document(
 def view(row: DocumentRow, *, task_id: str | None = None) -> DocumentOut:
     """``task_id`` names a change whose steps are not among those of ``row``."""
     statuses: dict[str, object] = {}
-    for kind in INDEXES:
+    for kind in INDEX_STEPS:
         if step := row.steps.get(kind):
             statuses[f"{kind}_index_status"] = step["status"]
             statuses[f"{kind}_index_updated"] = step["updated"]
@@ -190,7 +189,7 @@ def _parse(row: DocumentRow) -> Mapping[str, Any]:
 
 def _reason(row: DocumentRow) -> dict[str, str]:
     """Builds that wait for a failed parse repeat what it failed of."""
-    steps = (_parse(row), *(row.steps.get(kind, {}) for kind in INDEXES))
+    steps = (_parse(row), *(row.steps.get(kind, {}) for kind in INDEX_STEPS))
     failed = next((step for step in steps if step.get("error_code")), {})
     return {name: failed[name] for name in ("error_code", "error_message") if name in failed}
 

@@ -15,7 +15,7 @@ from aperag_api.knowledge.searches.reranking import CANDIDATES
 from aperag_api.knowledge.searches.reranking import LEG as RERANK
 from aperag_api.knowledge.searches.schemas import SearchItem, SearchList, SearchOut, SearchSpec
 from aperag_common import errors, ids
-from aperag_common.db.models import StepKind
+from aperag_common.jobs.steps import StepKind
 from aperag_retrieval.search import LegRequest, SearchOutcome, SearchRequest
 
 if TYPE_CHECKING:

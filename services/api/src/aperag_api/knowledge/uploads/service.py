@@ -21,7 +21,8 @@ from aperag_api.knowledge.uploads.arrivals import LATER
 from aperag_api.knowledge.uploads.decide import confirmable, refusal, sort_received
 from aperag_api.knowledge.uploads.intake import Intake
 from aperag_api.knowledge.uploads.schemas import ConfirmAnswer, UploadedDocument
-from aperag_common.db.models import DocumentStatus, Lane, QuotaType, StepKind
+from aperag_common.db.models import DocumentStatus, Lane, QuotaType
+from aperag_common.jobs.steps import StepKind
 from aperag_work import changes
 from aperag_work.document_rows import lock_all
 from aperag_work.scheduler import ScheduleContext

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from aperag_common.db.models.base import is_open
-from aperag_common.db.models.document_index import StepKind
 from aperag_common.jobs.kind import Wanted, kind_of
+from aperag_common.jobs.steps import StepKind
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from aperag_api.kernel.auth import Role
 from aperag_api.kernel.reading import reading
 from aperag_api.operations.traces import repository
+from aperag_api.operations.traces.reader import read_trace
 from aperag_api.operations.traces.schemas import TraceOut
 from aperag_common import errors
-from aperag_common.telemetry.reader import read_trace
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine

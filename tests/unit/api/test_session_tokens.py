@@ -9,9 +9,9 @@ from joserfc import jwt
 from joserfc.jwk import OctKey
 from pydantic import SecretStr
 
+from aperag_api.identity.sessions.tokens import AUDIENCE, PURPOSE, SessionName, SessionTokens
 from aperag_common.auth.derived import derive
 from aperag_common.auth.installation import SecretRefused
-from aperag_common.auth.tokens import AUDIENCE, PURPOSE, SessionName, SessionTokens
 
 OLD, NEW = SecretStr("an old secret of this installation"), SecretStr("a new secret of this installation")
 NAME = SessionName("f" * 32, "user0123456789abcdef")

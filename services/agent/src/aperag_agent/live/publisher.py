@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from nats.errors import Error as NatsError
 
 from aperag_common.bus import subjects
-from aperag_common.live.events import GROWING, TurnEvent, TurnEventKind
+from aperag_common.live.events import BEAT_SECONDS, GROWING, TurnEvent, TurnEventKind
 from aperag_common.live.log import TurnLog, part_of, parts_of
 from aperag_common.live.queue import AgentMessageQueue
 
@@ -21,13 +21,12 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
 
+    from aperag_agent.live.sender import Sender
     from aperag_common.live.queue import Message
-    from aperag_common.live.sender import Sender
 
 COALESCE_SECONDS = 0.02
 """Between two pieces of a text: what comes sooner waits for it and goes as one. A reader sees no difference, and the bus
 a tenth of a quick model's messages; a piece that comes after a pause waits for nothing."""
-BEAT_SECONDS = 2.0
 PIECE_CHARACTERS = 64 * 1024
 """Of one event: the server takes no message of more than a megabyte."""
 PAGE_BYTES = 512 * 1024

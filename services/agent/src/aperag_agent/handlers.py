@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from aperag_agent import failures
+from aperag_agent.failures import TurnFailed
 from aperag_agent.flows.conversation import FlowConversation
-from aperag_agent.turns import failures, repository
+from aperag_agent.live.publisher import TurnPublisher
+from aperag_agent.turns import repository
 from aperag_agent.turns.conversation import Conversation
-from aperag_agent.turns.failures import TurnFailed
 from aperag_agent.turns.repository import TurnEnd
 from aperag_common.db.models.turn import TurnOutcome
 from aperag_common.live.events import TurnEventKind
-from aperag_common.live.publisher import TurnPublisher
 from aperag_common.telemetry import propagate
 from aperag_work.completion import Completion
 
@@ -30,10 +31,10 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from aperag_agent.completions.resolve import Completions
+    from aperag_agent.live.sender import Sender
     from aperag_agent.settings import LimitSettings
     from aperag_agent.turns.repository import TurnRow
     from aperag_common.live.queue import AgentMessageQueue, Message
-    from aperag_common.live.sender import Sender
     from aperag_common.metrics import Metrics
     from aperag_common.templates.rendering import Templates
     from aperag_work.job import Job

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from nats.errors import OutboundBufferLimitError
 
-from aperag_common.live.sender import Sender
+from aperag_agent.live.sender import Sender
 
 
 class Client:

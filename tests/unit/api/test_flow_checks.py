@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from aperag_common.flows.check import problems, templates
+from aperag_api.conversation.flows.problems import problems, templates
 from aperag_common.flows.definition import Flow
 from aperag_common.flows.graph import ancestors, answering, levels
 from aperag_common.flows.references import reference_in, renderable

@@ -6,17 +6,17 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from aperag_common.live.relay import PULSE_SECONDS, SILENCE_SECONDS, TurnRelay
-from aperag_common.live.subscriber import TurnSubscriber
+from aperag_api.conversation.live.relay import PULSE_SECONDS, SILENCE_SECONDS, TurnRelay
+from aperag_api.conversation.live.subscriber import TurnSubscriber
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from nats.aio.client import Client
 
+    from aperag_api.conversation.live.relay import Stored
     from aperag_common.live.events import Cursor
     from aperag_common.live.queue import AgentMessageQueue
-    from aperag_common.live.relay import Stored
 
 
 class TurnRelays:

@@ -10,8 +10,8 @@ from aperag_common.live.events import TurnEventKind
 from aperag_common.live.queue import AgentMessageQueue, Message
 
 if TYPE_CHECKING:
+    from aperag_api.conversation.live.relay import TurnRelay
     from aperag_common.live.events import Cursor, TurnEvent
-    from aperag_common.live.relay import TurnRelay
 
 
 class TurnSubscriber(AgentMessageQueue):

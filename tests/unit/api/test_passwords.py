@@ -10,9 +10,9 @@ from typing import Any
 import argon2
 import pytest
 
+from aperag_api.identity.accounts import passwords as module
+from aperag_api.identity.accounts.passwords import AT_ONCE, Passwords, PasswordSettings
 from aperag_common import errors
-from aperag_common.auth import passwords as module
-from aperag_common.auth.passwords import AT_ONCE, Passwords, PasswordSettings
 
 CHEAP = PasswordSettings(memory_kib=8, rounds=1, lanes=1)
 

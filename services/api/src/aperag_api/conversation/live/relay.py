@@ -18,11 +18,10 @@ import structlog
 from nats.errors import Error as NatsError
 from sqlalchemy.exc import SQLAlchemyError
 
+from aperag_api.conversation.live.stored import StoredTurn, gone, log_of
 from aperag_common.bus import subjects
-from aperag_common.live.events import TurnEvent, TurnEventKind
+from aperag_common.live.events import BEAT_SECONDS, TurnEvent, TurnEventKind
 from aperag_common.live.log import TurnLog, remainder
-from aperag_common.live.publisher import BEAT_SECONDS
-from aperag_common.live.stored import StoredTurn, gone, log_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

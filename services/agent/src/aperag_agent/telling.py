@@ -18,7 +18,7 @@ from pydantic_ai.messages import (
     ToolReturnPart,
 )
 
-from aperag_agent.turns.failures import too_long
+from aperag_agent.failures import too_long
 from aperag_common.live.events import TurnEventKind
 
 if TYPE_CHECKING:

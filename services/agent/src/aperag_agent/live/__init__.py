@@ -1,0 +1,1 @@
+"""What is told of a turn while it runs: said once, on its way to whoever follows."""
