@@ -63,13 +63,14 @@ test *options: check
 test-long *options:
     pytest tests -m long {{ options }}
 
-# Format, lint, layers, types, what a security linter finds
+# Format, lint, layers, types, dead code, what a security linter finds
 [group('work')]
 check:
     ruff format --check {{ members }}
     ruff check {{ members }}
     lint-imports
     mypy {{ packages }}
+    python scripts/dead_code.py
     bandit --quiet --severity-level medium --confidence-level medium --recursive {{ packages }}
 
 # Put code into the one format, and mend what ruff can

@@ -13,7 +13,7 @@ from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
 from aperag_api.conversation.turns.stream import frame_of
-from aperag_common.health import HttpServer
+from aperag_common.http.server import HttpServer
 from aperag_common.live.events import TERMINAL, TurnEvent, TurnEventKind
 from aperag_common.settings import HttpSettings
 from bench.stream.agent import STOP

@@ -6,7 +6,7 @@ import asyncio
 
 from tests.conformance import fixtures
 
-from aperag_common.health import HttpServer
+from aperag_common.http.server import HttpServer
 from aperag_common.process import until_stopped
 from aperag_mcp.__main__ import assembled
 from aperag_mcp.app import make_app

@@ -110,9 +110,8 @@ def test_subjects_are_parsed_as_they_were_built() -> None:
     assert subjects.parse_event(subjects.event("user1", "document", "uploaded")) == subjects.EventSubject(
         "user1", "document", "uploaded"
     )
-    assert subjects.parse_tick(subjects.tick("outbox")) == "outbox"
     assert subjects.parse_cancel_task(subjects.cancel_task("wf1")) == "wf1"
-    for parse in (subjects.parse_event, subjects.parse_tick, subjects.parse_cancel_task):
+    for parse in (subjects.parse_event, subjects.parse_cancel_task):
         with pytest.raises(ValueError, match="not a"):
             parse("aperag.cmd.document.parse")
 

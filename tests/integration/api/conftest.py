@@ -22,7 +22,8 @@ from aperag_common import ids
 from aperag_common.bus import subjects
 from aperag_common.bus.declared import declared_for
 from aperag_common.bus.delivery import Ack
-from aperag_common.health import Health, HttpServer
+from aperag_common.health import Health
+from aperag_common.http.server import HttpServer
 from aperag_common.jobs.steps import StepKind
 from aperag_common.services import Service
 from aperag_common.settings import HttpSettings, ObjectSettings

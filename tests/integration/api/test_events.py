@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from aperag_common.bus import subjects, topology
-from aperag_common.health import HttpServer
+from aperag_common.http.server import HttpServer
 from aperag_common.settings import HttpSettings
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from sqlalchemy import text
 from aperag_api.edge.app import make_app, open_gateway
 from aperag_api.kernel.auth import Caller, Credential, CredentialKind, Role
 from aperag_api.operations.traces import repository as traces
-from aperag_common.health import Health, HttpServer
+from aperag_common.health import Health
+from aperag_common.http.server import HttpServer
 from aperag_common.settings import HttpSettings
 
 if TYPE_CHECKING:

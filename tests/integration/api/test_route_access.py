@@ -15,7 +15,7 @@ from tests.integration.api.test_bad_ids import VALID, own_ids
 
 from aperag_api.identity.accounts import repository as users
 from aperag_api.identity.sessions.service import Visitor
-from aperag_common.health import HttpServer
+from aperag_common.http.server import HttpServer
 from aperag_common.settings import HttpSettings
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from aperag_api.edge.app import make_app
 from aperag_api.edge.settings import Settings
 from aperag_api.operations.traces.otlp import MAX_BODY, MAX_SPANS
 from aperag_api.operations.traces.reader import read_trace
-from aperag_common.health import HttpServer
+from aperag_common.http.server import HttpServer
 from aperag_common.settings import HttpSettings, ProcessSettings, TelemetrySettings
 from aperag_common.telemetry import Gateway as SpanGateway
 from aperag_common.telemetry import Telemetry, propagate

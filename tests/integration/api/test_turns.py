@@ -15,7 +15,7 @@ from httpx_sse import aconnect_sse
 from sqlalchemy import text
 
 from aperag_common.bus.delivery import Settled
-from aperag_common.health import HttpServer
+from aperag_common.http.server import HttpServer
 from aperag_common.live.events import TurnEventKind
 from aperag_common.settings import HttpSettings
 from aperag_testing.hand_agent import BROKEN, REFERENCE, HandAgent

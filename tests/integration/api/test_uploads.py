@@ -9,7 +9,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from aperag_common.health import HttpServer
+from aperag_common.http.server import HttpServer
 from aperag_common.settings import HttpSettings
 from aperag_work import scheduler
 

@@ -15,7 +15,8 @@ from pydantic import BaseModel
 from aperag_common.bus import movement, subjects, topology
 from aperag_common.bus.declared import Declared
 from aperag_common.bus.worker import Worker
-from aperag_common.health import Health, HealthServer
+from aperag_common.health import Health
+from aperag_common.http.server import HealthServer
 from aperag_common.settings import HttpSettings
 from aperag_testing.waiting import until
 

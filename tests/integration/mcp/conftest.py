@@ -24,7 +24,8 @@ from aperag_api.identity.apikeys.keys import KeyHasher
 from aperag_api.identity.apikeys.service import issue
 from aperag_common import ids
 from aperag_common.db.session import make_engine
-from aperag_common.health import Health, HttpServer
+from aperag_common.health import Health
+from aperag_common.http.server import HttpServer
 from aperag_common.metrics import Metrics
 from aperag_common.settings import HttpSettings, PostgresSettings
 from aperag_common.telemetry import Telemetry

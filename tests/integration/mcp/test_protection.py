@@ -12,7 +12,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from aperag_common.health import HttpServer
+from aperag_common.http.server import HttpServer
 from aperag_common.settings import HttpSettings
 from aperag_testing.waiting import until
 

@@ -340,6 +340,7 @@ async def test_a_collections_delete_waits_for_an_upload_and_its_purge_finds_the_
     document = new_document(collection_id, owner)
 
     async def uploading(conn: AsyncConnection) -> None:
+        await changes.share_collection(conn, collection_id, owner)
         await changes.stage(conn, document)
 
     async def delete() -> list[str]:

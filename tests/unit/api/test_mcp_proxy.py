@@ -22,7 +22,7 @@ from aperag_api.kernel.http.rates import Rates
 from aperag_api.kernel.http.settings import RateSettings
 from aperag_api.kernel.limits import BodyLimit
 from aperag_api.kernel.proxies import Proxies
-from aperag_common.health import HttpServer
+from aperag_common.http.server import HttpServer
 from aperag_common.settings import HttpSettings
 from aperag_testing.waiting import until
 

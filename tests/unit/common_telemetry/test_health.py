@@ -13,7 +13,8 @@ import pytest_asyncio
 from starlette.applications import Starlette
 
 from aperag_common import errors
-from aperag_common.health import Health, HealthServer, routes
+from aperag_common.health import Health, routes
+from aperag_common.http.server import HealthServer
 from aperag_common.metrics import Metrics
 from aperag_common.settings import HttpSettings
 

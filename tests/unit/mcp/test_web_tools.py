@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from aperag_common.health import HttpServer
+from aperag_common.http.server import HttpServer
 from aperag_common.metrics import Metrics
 from aperag_common.settings import HttpSettings
 from aperag_common.telemetry import Telemetry

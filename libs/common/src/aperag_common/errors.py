@@ -125,10 +125,6 @@ class NotFound(ClientError):
     code, number, status = "RESOURCE_NOT_FOUND", 1002, 404
 
 
-class Unauthorized(ClientError):
-    code, number, status = "UNAUTHORIZED", 1003, 401
-
-
 class Forbidden(ClientError):
     code, number, status = "FORBIDDEN", 1004, 403
 
@@ -209,7 +205,3 @@ class DocumentNameConflict(ClientError):
 
 class ApiKeyNotFound(ClientError):
     code, number, status = "API_KEY_NOT_FOUND", 1205, 404
-
-
-class SearchNotFound(ClientError):
-    code, number, status = "SEARCH_NOT_FOUND", 1701, 404

@@ -6,7 +6,6 @@ Ids contain no dots, so they may stand as one token of a live subject.
 from __future__ import annotations
 
 import secrets
-import uuid
 from typing import NewType
 
 UserId = NewType("UserId", str)
@@ -15,7 +14,6 @@ CollectionId = NewType("CollectionId", str)
 DocumentId = NewType("DocumentId", str)
 JobId = NewType("JobId", str)
 WorkflowId = NewType("WorkflowId", str)
-ChunkId = NewType("ChunkId", str)
 
 
 def _new(prefix: str) -> str:
@@ -81,8 +79,3 @@ def new_prompt_id() -> str:
 
 def new_search_id() -> str:
     return _new("hsug")
-
-
-def new_event_id() -> uuid.UUID:
-    """Random rather than time-ordered: nothing may page over it (late commits would be skipped)."""
-    return uuid.uuid4()

@@ -88,8 +88,7 @@ class ProviderTransport(httpx.AsyncBaseTransport):
         if response.headers.get("content-encoding", "identity") != "identity":
             await response.aclose()
             await taken.free()
-            message = "The answer is packed, which was not asked for"
-            raise httpx.DecodingError(message, request=request)
+            raise httpx.DecodingError("The answer is packed, which was not asked for", request=request)
         response.stream = _Stream(response.stream, taken, self.settings.max_answer)
         return response
 
@@ -143,8 +142,7 @@ class _Stream(httpx.AsyncByteStream):
         async for data in self.inner:
             self.seen += len(data)
             if self.seen > self.most:
-                message = f"The answer is larger than {self.most} bytes"
-                raise httpx.RemoteProtocolError(message)
+                raise httpx.RemoteProtocolError(f"The answer is larger than {self.most} bytes")
             yield data
 
     async def aclose(self) -> None:

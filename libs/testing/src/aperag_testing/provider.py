@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from aperag_common.health import HttpServer
+from aperag_common.http.server import HttpServer
 from aperag_common.settings import HttpSettings
 
 KEY = "sk-of-the-tests-0123456789"

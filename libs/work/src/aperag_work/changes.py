@@ -82,8 +82,7 @@ async def share_collection(conn: AsyncConnection | Connection, collection_id: st
 
 
 async def stage(conn: AsyncConnection, document: NewDocument) -> None:
-    """The first half of the two-step upload: a row UPLOADED, no jobs yet."""
-    await share_collection(conn, document.collection_id, document.owner)
+    """The first half of the two-step upload: a row UPLOADED, no jobs yet. The caller shares the collection."""
     await conn.execute(insert(Document), [{**asdict(document), "status": DocumentStatus.UPLOADED, "details": {}}])
 
 
@@ -98,8 +97,9 @@ async def upload(
 
 
 async def confirm(conn: AsyncConnection, document: LockedDocument, *, kinds: Sequence[StepKind], pace: Pace) -> Change:
-    """The second half of the two-step upload; the caller has locked the document and seen it UPLOADED."""
-    await share_collection(conn, document.collection_id, document.owner)
+    """The second half of the two-step upload; the caller shares the collection, and has seen the locked document
+    UPLOADED.
+    """
     return (await begin(conn, [document], WorkflowKind.UPLOAD, kinds, pace))[0]
 
 

@@ -6,7 +6,7 @@ import asyncio
 
 from aperag_api.edge.app import make_app, open_gateway
 from aperag_api.edge.settings import Settings
-from aperag_common.health import HttpServer
+from aperag_common.http.server import HttpServer
 from aperag_common.process import run_process, until_stopped
 from aperag_retrieval.embedding import InProcessEmbedder
 from aperag_work.heartbeat import present

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from aperag_common import errors
 from aperag_common.bus import subjects
-from aperag_common.health import HealthServer
+from aperag_common.http.server import HealthServer
 from aperag_common.jobs.declared import COLLECTION_SUMMARY, INDEXES, PARSE
 from aperag_common.jobs.kind import Wanted
 from aperag_common.jobs.steps import StepKind

@@ -12,7 +12,7 @@ from aperag_common.bus import subjects
 from aperag_common.bus.worker import Worker
 from aperag_common.db.models import Lane
 from aperag_common.events.ticks import Tick, TimerName
-from aperag_common.health import HealthServer
+from aperag_common.http.server import HealthServer
 from aperag_common.jobs.declared import COLLECTION_PURGE, USER_PURGE
 from aperag_common.jobs.kind import Wanted
 from aperag_common.objects import LocalObjectStore

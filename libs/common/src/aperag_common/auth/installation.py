@@ -56,8 +56,7 @@ def check_secret(secret: SecretStr, name: str, *, fewest: int = FEWEST_BYTES) ->
     """Raises ``SecretRefused`` where it is too short, or one that everybody can guess; ``name`` is the setting's."""
     value = secret.get_secret_value().strip()
     if len(value.encode()) < fewest:
-        message = f"{name} must hold at least {fewest} bytes: set it to what `openssl rand -hex 32` prints"
-        raise SecretRefused(message)
+        raise SecretRefused(f"{name} must hold at least {fewest} bytes: set it to what `openssl rand -hex 32` prints")
     if len(set(value)) < FEWEST_CHARACTERS or len(_WORDS.sub("", value.lower())) < FEWEST_BEYOND_WORDS:
         message = f"{name} is a placeholder that everybody knows: set it to what `openssl rand -hex 32` prints"
         raise SecretRefused(message)

@@ -81,8 +81,7 @@ class Vault:
                 return key.cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], context.encode()).decode()
             except InvalidTag:
                 continue
-        message = f"The value was changed, or was not encrypted for {context}: enter it again"
-        raise VaultError(message)
+        raise VaultError(f"The value was changed, or was not encrypted for {context}: enter it again")
 
     def is_current(self, token: str) -> bool:
         """Whether it was encrypted under the first key; nothing else is looked at."""
@@ -92,14 +91,11 @@ class Vault:
 def _parse(token: str) -> tuple[str, bytes]:
     parsed = _TOKEN.match(token)
     if parsed is None:
-        message = "The value is no token of the vault: enter it again"
-        raise VaultError(message)
+        raise VaultError("The value is no token of the vault: enter it again")
     try:
         sealed = base64.urlsafe_b64decode(parsed[2] + "=" * (-len(parsed[2]) % 4))
     except binascii.Error as err:
-        message = "The value is cut short: enter it again"
-        raise VaultError(message) from err
+        raise VaultError("The value is cut short: enter it again") from err
     if len(sealed) <= NONCE_BYTES:
-        message = "The value is cut short: enter it again"
-        raise VaultError(message)
+        raise VaultError("The value is cut short: enter it again")
     return parsed[1], sealed

@@ -82,15 +82,6 @@ def tick(timer: str) -> Subject:
     return Subject(f"{ROOT}.tick.{_token(timer)}")
 
 
-def parse_tick(subject: str) -> str:
-    """The timer's name; raises ValueError for any other subject."""
-    prefix = f"{ROOT}.tick."
-    if not subject.startswith(prefix):
-        message = f"not a tick: {subject!r}"
-        raise ValueError(message)
-    return _token(subject.removeprefix(prefix))
-
-
 @dataclass(frozen=True, slots=True)
 class EventSubject:
     """The parts of ``aperag.evt.<owner>.<aggregate>.<fact>``."""

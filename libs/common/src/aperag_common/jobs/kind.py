@@ -92,8 +92,7 @@ class JobKind:
         """Raises ``ValueError`` where nobody does this."""
         found = self.present if wanted == Wanted.PRESENT else self.absent
         if found is None:
-            message = f"no worker makes {self.name} {wanted}"
-            raise ValueError(message)
+            raise ValueError(f"no worker makes {self.name} {wanted}")
         return found
 
     @property
@@ -119,8 +118,7 @@ def register(*kinds: JobKind) -> None:
     """Raises ``ValueError`` for a name or a consumer's retries that are declared twice and differently."""
     for kind in kinds:
         if _KINDS.setdefault(kind.name, kind) is not kind:
-            message = f"the job kind {kind.name} is declared twice"
-            raise ValueError(message)
+            raise ValueError(f"the job kind {kind.name} is declared twice")
 
 
 @contextmanager
@@ -147,11 +145,6 @@ def kind_of(name: str) -> JobKind:
 def kinds_in(group: str) -> list[str]:
     """Names of the kinds that fair release counts together."""
     return [kind.name for kind in kinds() if kind.group == group]
-
-
-def works_of(consumer: str) -> list[tuple[JobKind, Work]]:
-    """What is fetched from ``consumer``; empty where it carries no jobs."""
-    return [(kind, work) for kind in kinds() for work in kind.works if work.consumer == consumer]
 
 
 def transient() -> dict[str, timedelta]:

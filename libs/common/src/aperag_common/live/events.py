@@ -96,13 +96,11 @@ class TurnEvent:
         try:
             return cls.of_json(json.loads(payload))
         except (KeyError, TypeError, RecursionError) as err:
-            message = "not an event of a turn"
-            raise ValueError(message) from err
+            raise ValueError("not an event of a turn") from err
 
     @classmethod
     def of_json(cls, value: Mapping[str, Any]) -> TurnEvent:
         data = value["data"]
         if not isinstance(data, dict):
-            message = "an event's data is an object"
-            raise TypeError(message)
+            raise TypeError("an event's data is an object")
         return cls(int(value["run"]), int(value["seq"]), TurnEventKind(value["type"]), data, float(value["at"]))

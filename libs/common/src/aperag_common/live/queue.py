@@ -29,13 +29,11 @@ class AgentMessageQueue(ABC):
 
     async def put(self, message: Message) -> None:  # noqa: ARG002  one of the two ends takes it
         """Never waits for a reader. Raises ValueError once the queue is closed, and at the end that reads."""
-        reason = "only the agent's end of this queue takes messages"
-        raise ValueError(reason)
+        raise ValueError("only the agent's end of this queue takes messages")
 
     async def get(self) -> Message | None:
         """The next message; None after the terminal one, and ever after. Raises ValueError at the end that writes."""
-        reason = "the agent's end of this queue gives no messages"
-        raise ValueError(reason)
+        raise ValueError("the agent's end of this queue gives no messages")
 
     @abstractmethod
     async def close(self) -> None:

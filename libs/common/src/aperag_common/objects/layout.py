@@ -6,7 +6,6 @@ import re
 
 PARSED = "parsed.md"
 """What clients call the Markdown of a document."""
-ASSETS = "assets"
 _NO_NAME = re.compile(r"[^\w.]+", re.ASCII)
 
 

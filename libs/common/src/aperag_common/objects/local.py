@@ -94,8 +94,7 @@ class LocalObjectStore:
         parts = path.split("/")
         legal = all(part not in ("", ".", "..") and not part.startswith(_TEMPORARY) for part in parts)
         if not legal or "\0" in path or "\\" in path:
-            message = "not a path of the object store"
-            raise InvalidObjectPath(message)
+            raise InvalidObjectPath("not a path of the object store")
         return self._root.joinpath(*parts)
 
     def _entries(self, prefix: str) -> list[os.DirEntry[str]]:
@@ -177,8 +176,7 @@ async def _blocks(chunks: AsyncIterator[bytes], limit: int | None) -> AsyncItera
     async for chunk in chunks:
         total += len(chunk)
         if limit is not None and total > limit:
-            message = f"more than {limit} bytes"
-            raise ObjectTooLarge(message)
+            raise ObjectTooLarge(f"more than {limit} bytes")
         gathered += chunk
         if len(gathered) >= BLOCK:
             yield bytes(gathered)

@@ -103,14 +103,11 @@ class OutboundClient:
             async with asyncio.timeout(seconds):
                 return await self._follow(call, max_bytes, before, expect)
         except (TimeoutError, httpx.TimeoutException) as err:
-            message = f"No complete answer within {seconds:.0f} s"
-            raise TimedOut(message) from err
+            raise TimedOut(f"No complete answer within {seconds:.0f} s") from err
         except NO_ADDRESS as err:
-            message = f"{call.url[:100]!r} is not an http or https address, or leads to what is none"
-            raise InvalidUrl(message) from err
+            raise InvalidUrl(f"{call.url[:100]!r} is not an http or https address, or leads to what is none") from err
         except (httpx.RemoteProtocolError, httpx.DecodingError) as err:
-            message = "The answer is not valid HTTP, or ended early"
-            raise BrokenResponse(message) from err
+            raise BrokenResponse("The answer is not valid HTTP, or ended early") from err
         except (httpx.HTTPError, OSError) as err:
             certificate = "CERTIFICATE_VERIFY_FAILED" in str(err)
             message = "Its certificate is not trusted" if certificate else "Nobody answers there"
@@ -161,8 +158,7 @@ class OutboundClient:
 async def _read(answer: httpx.Response, max_bytes: int) -> bytes:
     announced = answer.headers.get("content-length", "")
     if announced.isdecimal() and len(announced) < 20 and int(announced) > max_bytes:
-        message = f"The answer is larger than {max_bytes} bytes"
-        raise TooLarge(message)
+        raise TooLarge(f"The answer is larger than {max_bytes} bytes")
     body = Body(answer.headers.get("content-encoding", ""), max_bytes)
     async for data in answer.aiter_raw():
         body.add(data)

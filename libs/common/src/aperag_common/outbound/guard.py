@@ -56,11 +56,9 @@ class Guard:
             message = "An address with a user name or a password in it is not asked for: leave out what is before the @"
             raise InvalidUrl(message)
         if len(str(url)) > LONGEST_URL:
-            message = f"The address is longer than {LONGEST_URL} characters"
-            raise InvalidUrl(message)
+            raise InvalidUrl(f"The address is longer than {LONGEST_URL} characters")
         if url.port is not None and not 0 < url.port <= HIGHEST_PORT:
-            message = f"There is no port {url.port}: ports are numbers up to {HIGHEST_PORT}"
-            raise InvalidUrl(message)
+            raise InvalidUrl(f"There is no port {url.port}: ports are numbers up to {HIGHEST_PORT}")
         self._check_host(host_of(url))
 
     async def check(self, url: httpx.URL) -> None:
@@ -76,19 +74,16 @@ class Guard:
         for address in found:
             self._check_address(host, address)
         if port not in self._ports and not all(self._is_listed(host, address) for address in found):
-            message = f"Port {port} of {host} is none of those that may be asked for"
-            raise BlockedAddress(message)
+            raise BlockedAddress(f"Port {port} of {host} is none of those that may be asked for")
         return list(dict.fromkeys(str(address) for address in found))[:MOST_ADDRESSES]
 
     async def _resolve(self, host: str) -> list[Address]:
         try:
             found = [ip_address(text.partition("%")[0]) for text in await self._resolver(host)]
         except OSError as err:
-            message = f"There is no host {host}"
-            raise Unreachable(message) from err
+            raise Unreachable(f"There is no host {host}") from err
         if not found:
-            message = f"The host {host} has no address"
-            raise Unreachable(message)
+            raise Unreachable(f"The host {host} has no address")
         return found
 
     def _check_host(self, host: str) -> Address | None:
@@ -103,12 +98,10 @@ class Guard:
 
     def _check_name(self, host: str) -> None:
         if not HOST_NAME.fullmatch(host) or len(host) > 253:
-            message = f"{host[:100]!r} is no host name"
-            raise InvalidUrl(message)
+            raise InvalidUrl(f"{host[:100]!r} is no host name")
         # 127.1, 0x7f000001, 2130706433, 0177.0.0.1: resolvers read them as addresses, each in its own way.
         if _LAST_LABEL_IS_A_NUMBER.fullmatch(host):
-            message = f"{host} is an unusual spelling of an address: write it as four decimal numbers"
-            raise InvalidUrl(message)
+            raise InvalidUrl(f"{host} is an unusual spelling of an address: write it as four decimal numbers")
         local = host == "localhost" or host.endswith(".localhost")
         if local and not (self._allow_private or host in self._hosts):
             raise _blocked(host)
@@ -135,8 +128,7 @@ def host_of(url: httpx.URL) -> str:
         str(url.host)  # only here httpx reads an international name, and finds that it is none
         return url.raw_host.decode("ascii").lower().strip("[]").rstrip(".")
     except UnicodeError as err:
-        message = f"{_shown(url)} has a host name that no host can have"
-        raise InvalidUrl(message) from err
+        raise InvalidUrl(f"{_shown(url)} has a host name that no host can have") from err
 
 
 def _blocked(host: str) -> BlockedAddress:

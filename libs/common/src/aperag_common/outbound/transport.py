@@ -62,8 +62,7 @@ class _CheckedConnections(httpcore.AsyncNetworkBackend):
             async with asyncio.timeout(timeout):
                 addresses = await self._guard.addresses_of(host, port)
         except TimeoutError as err:
-            message = f"the lookup of {host} took too long"
-            raise httpcore.ConnectTimeout(message) from err
+            raise httpcore.ConnectTimeout(f"the lookup of {host} took too long") from err
         *others, last = addresses
         share = min(CONNECT_SECONDS, timeout / len(addresses)) if timeout else CONNECT_SECONDS
         for address in others:

@@ -21,8 +21,7 @@ class Body:
     def __init__(self, encoding: str, limit: int) -> None:
         self._packed = encoding.strip().lower() not in {"", "identity"}
         if self._packed and encoding.strip().lower() not in {"gzip", "x-gzip", "deflate"}:
-            message = f"The answer is packed in a way that was not asked for: {encoding[:50]!r}"
-            raise BrokenResponse(message)
+            raise BrokenResponse(f"The answer is packed in a way that was not asked for: {encoding[:50]!r}")
         self._unpacking = zlib.decompressobj(_GZIP_OR_ZLIB)
         self._limit = limit
         self._received = 0
@@ -39,14 +38,12 @@ class Body:
         try:
             self._unpack(data)
         except zlib.error as err:
-            message = "The answer cannot be unpacked"
-            raise BrokenResponse(message) from err
+            raise BrokenResponse("The answer cannot be unpacked") from err
 
     def whole(self) -> bytes:
         """Raises ``BrokenResponse`` where the packed form ended early."""
         if self._packed and self._received and not self._unpacking.eof:
-            message = "The answer ended before it was complete"
-            raise BrokenResponse(message)
+            raise BrokenResponse("The answer ended before it was complete")
         return b"".join(self._parts)
 
     def _unpack(self, data: bytes) -> None:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Link, Span, Tracer, TracerProvider
 
 TRACEPARENT = "traceparent"
-TRACESTATE = "tracestate"
 
 _W3C = TraceContextTextMapPropagator()
 _SCOPE = "aperag"

@@ -63,8 +63,7 @@ class Templates:
     @asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
         if self._most is not None and self._waiting >= self._most:
-            message = "Too many templates are being tried: try again"
-            raise errors.Busy(message, retry_after=RETRY_AFTER)
+            raise errors.Busy("Too many templates are being tried: try again", retry_after=RETRY_AFTER)
         self._waiting += 1
         try:
             yield

@@ -42,8 +42,7 @@ async def ask(endpoint: Endpoint, url: str, body: Mapping[str, Any]) -> dict[str
             url, json=dict(body), headers={"authorization": f"Bearer {endpoint.api_key}"}
         )
     except httpx.InvalidURL as err:
-        message = f"The base_url of the provider {endpoint.provider} is no address."
-        raise failures.RequestRefused(message) from err
+        raise failures.RequestRefused(f"The base_url of the provider {endpoint.provider} is no address.") from err
     except errors.ApeRAGError:
         raise
     except (httpx.HTTPError, OSError) as err:

@@ -78,5 +78,4 @@ def _flow(stored: Any) -> Flow:
     try:
         return Flow.model_validate(stored)
     except ValidationError as err:
-        message = "The flow of this turn cannot be read: it is of another version. Ask again."
-        raise invalid(message) from err
+        raise invalid("The flow of this turn cannot be read: it is of another version. Ask again.") from err

@@ -74,8 +74,7 @@ class Runners:
             return await self._rerank(inputs)
         if type_ == LLM:
             return await self._llm(inputs, answers=answers)
-        message = f"no node is of the type {type_}"
-        raise AssertionError(message)
+        raise AssertionError(f"no node is of the type {type_}")
 
     async def _search(self, type_: str, inputs: SearchInputs) -> Given:
         leg: dict[str, Any] = {"topk": inputs.top_k}

@@ -42,8 +42,7 @@ class Values:
             return model.model_validate({name: it for name, it in filled.items() if it is not None and it != ""})
         except ValidationError as err:
             error = err.errors(include_url=False, include_input=False, include_context=False)[0]
-            message = f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
-            raise invalid(message) from err
+            raise invalid(f"{'.'.join(map(str, error['loc']))}: {error['msg']}") from err
 
     async def _filled(self, value: Any, outputs: Outputs) -> Any:
         if isinstance(value, dict):
@@ -54,16 +53,14 @@ class Values:
             try:
                 return outputs[reference.node_id][reference.output]
             except KeyError as err:
-                message = f"{reference} is not there"
-                raise invalid(message) from err
+                raise invalid(f"{reference} is not there") from err
         return await self._rendered(value, outputs) if is_template(value) else value
 
     async def _rendered(self, template: str, outputs: Outputs) -> str:
         nodes = {node_id: {"output": _plain(given)} for node_id, given in outputs.items()}
         rendered = await self.templates.render(renderable(template), {"nodes": nodes, "query": self.query})
         if rendered.text is None:
-            message = f"A template cannot be rendered: {rendered.problem}"
-            raise invalid(message)
+            raise invalid(f"A template cannot be rendered: {rendered.problem}")
         return rendered.text
 
 

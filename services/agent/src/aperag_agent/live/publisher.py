@@ -78,8 +78,7 @@ class TurnPublisher(AgentMessageQueue):
         """Pieces of a text are coalesced."""
         kind, data = TurnEventKind(message["type"]), message["data"]
         if self.is_closed():
-            reason = "this queue is closed"
-            raise ValueError(reason)
+            raise ValueError("this queue is closed")
         if kind in GROWING:
             self._grow(kind, data["text"])
         else:

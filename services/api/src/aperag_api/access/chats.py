@@ -27,8 +27,7 @@ _OF_CHATS = text(
 async def require_chat(conn: AsyncConnection, owner: str, chat_id: str, *, hold: bool = False) -> None:
     """Raises ``ChatNotFound``; ``hold``: nobody deletes it until this transaction ends."""
     if (await conn.execute(_HOLD if hold else _FIND, {"id": chat_id, "owner": owner})).one_or_none() is None:
-        message = f"Chat {chat_id} not found"
-        raise errors.ChatNotFound(message)
+        raise errors.ChatNotFound(f"Chat {chat_id} not found")
 
 
 async def documents(conn: AsyncConnection, owner: str, chat_id: str, *, limit: int) -> dict[str, str]:

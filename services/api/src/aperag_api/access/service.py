@@ -45,13 +45,11 @@ async def require_readable(conn: AsyncConnection, user_id: str, collection_ids: 
 async def require_document(conn: AsyncConnection, user_id: str, collection_id: str, document_id: str) -> None:
     """Raises ``DocumentNotFound`` where it is not the user's, or deleted."""
     if not await repository.owns_document(conn, collection_id, document_id, user_id):
-        message = f"Document {document_id} not found"
-        raise errors.DocumentNotFound(message)
+        raise errors.DocumentNotFound(f"Document {document_id} not found")
 
 
 def refusal(collection_id: str, verdict: Verdict) -> errors.ClientError:
     if verdict is Verdict.FORBIDDEN:
         message = f"Collection {collection_id} is published by another user: read and search it, but leave it as it is"
         return errors.Forbidden(message)
-    message = f"Collection {collection_id} not found"
-    return errors.CollectionNotFound(message)
+    return errors.CollectionNotFound(f"Collection {collection_id} not found")

@@ -123,8 +123,7 @@ async def find_caller(request: HTTPConnection) -> Caller | None:
     if person is not None:
         safe = request.scope.get("method") in SAFE
         if not safe and not from_here(request):
-            message = "Another site's page sent this request: do it on a page of this one"
-            raise errors.Forbidden(message)
+            raise errors.Forbidden("Another site's page sent this request: do it on a page of this one")
         return person
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
@@ -168,11 +167,9 @@ ScopedReader = Annotated[Caller, Depends(authenticated)]
 
 async def may_write(caller: ScopedReader) -> Caller:
     if caller.scope is Scope.READ:
-        message = "This API key may read and search only: use one with the scope 'all'"
-        raise errors.Forbidden(message)
+        raise errors.Forbidden("This API key may read and search only: use one with the scope 'all'")
     if caller.role is Role.RO:
-        message = "This user may read and search only"
-        raise errors.Forbidden(message)
+        raise errors.Forbidden("This user may read and search only")
     return caller
 
 
@@ -187,8 +184,7 @@ def keep_within(caller: Caller, collection_id: str | None) -> None:
         message = "This API key is limited to some collections and reaches nothing else: use one without this limit"
         raise errors.Forbidden(message)
     if collection_id not in caller.collection_ids:
-        message = f"Collection {collection_id} not found"
-        raise errors.CollectionNotFound(message)
+        raise errors.CollectionNotFound(f"Collection {collection_id} not found")
 
 
 def keep_within_chat(caller: Caller, chat_id: str) -> None:
@@ -196,8 +192,7 @@ def keep_within_chat(caller: Caller, chat_id: str) -> None:
     if caller.credential.kind is not CredentialKind.TURN:
         keep_within(caller, None)
     elif caller.chat_id != chat_id:
-        message = f"Chat {chat_id} not found"
-        raise errors.ChatNotFound(message)
+        raise errors.ChatNotFound(f"Chat {chat_id} not found")
 
 
 async def reads_within(request: Request, caller: ScopedReader) -> Caller:

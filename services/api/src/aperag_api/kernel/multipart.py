@@ -95,8 +95,7 @@ class MultipartBody:
             chunk = await anext(self._body, None)
             if chunk is None:
                 if self._parser is not None and not self._ended:
-                    message = "The multipart body ends early"
-                    raise errors.InvalidParameter(message)
+                    raise errors.InvalidParameter("The multipart body ends early")
                 return False
             self._parse(chunk)
         return True
@@ -106,13 +105,11 @@ class MultipartBody:
             if self._parser is not None and chunk:
                 self._parser.write(chunk)
         except FormParserError as err:
-            message = "The multipart body is malformed"
-            raise errors.InvalidParameter(message) from err
+            raise errors.InvalidParameter("The multipart body is malformed") from err
 
     def _make_parser(self, boundary: bytes | None) -> MultipartParser:
         if not boundary:
-            message = "The content type names no boundary; let the HTTP client write it"
-            raise errors.InvalidParameter(message)
+            raise errors.InvalidParameter("The content type names no boundary; let the HTTP client write it")
         try:
             return MultipartParser(
                 boundary,
@@ -128,14 +125,12 @@ class MultipartBody:
                 },
             )
         except FormParserError as err:
-            message = "The multipart boundary is malformed"
-            raise errors.InvalidParameter(message) from err
+            raise errors.InvalidParameter("The multipart boundary is malformed") from err
 
     def _on_part_begin(self) -> None:
         self._begun += 1
         if self._begun > MOST_PARTS:
-            message = f"The form has more than {MOST_PARTS} parts; send fewer at a time"
-            raise errors.InvalidParameter(message)
+            raise errors.InvalidParameter(f"The form has more than {MOST_PARTS} parts; send fewer at a time")
         self._headers = _PartBegin()
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:

@@ -52,11 +52,9 @@ def check(body: object) -> None:
         place, depth, value = pending.pop()
         seen += len(value) if isinstance(value, dict | list) else 0
         if seen > MAX_VALUES:
-            message = f"The body holds more than {MAX_VALUES} values"
-            raise errors.ValidationFailed(message)
+            raise errors.ValidationFailed(f"The body holds more than {MAX_VALUES} values")
         if depth > MAX_DEPTH:
-            message = f"The body is nested more than {MAX_DEPTH} levels deep"
-            raise errors.ValidationFailed(message)
+            raise errors.ValidationFailed(f"The body is nested more than {MAX_DEPTH} levels deep")
         if isinstance(value, dict):
             pending += [((place, "a name"), depth, name) for name in value]
             pending += [((place, name), depth + 1, held) for name, held in value.items()]
@@ -64,8 +62,7 @@ def check(body: object) -> None:
             pending += [((place, at), depth + 1, held) for at, held in enumerate(value)]
         elif (wrong := _wrong_with(value)) is not None:
             field = _spelled(place)
-            message = f"{field or 'The body'} holds {wrong}"
-            raise errors.ValidationFailed(message, details={"field": field})
+            raise errors.ValidationFailed(f"{field or 'The body'} holds {wrong}", details={"field": field})
 
 
 def _spelled(place: _Place) -> str:

@@ -35,8 +35,7 @@ class NewDocument:
 async def compose(gateway: Gateway, ctx: Context, *, text: str, url: str, name: str) -> NewDocument:
     """Raises ``Refused`` where there is not exactly one source, or the page cannot be read."""
     if bool(text.strip()) == bool(url.strip()):
-        message = "Give either text or url: the one becomes the document, the other is read and becomes it."
-        raise Refused(message)
+        raise Refused("Give either text or url: the one becomes the document, the other is read and becomes it.")
     if text.strip():
         return NewDocument(name_of(name, text=text), text.encode())
     body = {"url_list": [url.strip()], "timeout": PAGE_SECONDS, "max_concurrent": 1}
@@ -46,8 +45,7 @@ async def compose(gateway: Gateway, ctx: Context, *, text: str, url: str, name: 
     if page is None or page.status != "success" or not (page.content or "").strip():
         reason = "it holds no text" if page is None or not page.error else page.error.rstrip(".")
         code = f" ({page.error_code})" if page is not None and page.error_code else ""
-        message = f"{url} cannot be read: {reason}{code}. Try another address, or give the text itself."
-        raise Refused(message)
+        raise Refused(f"{url} cannot be read: {reason}{code}. Try another address, or give the text itself.")
     heading = f"# {page.title}\n\n" if page.title else ""
     content = f"{heading}Source: {page.url}\n\n{page.content}\n"
     return NewDocument(name_of(name, title=page.title or "", url=page.url), content.encode())

@@ -73,8 +73,7 @@ class Gateway:
             message = f"The gateway did not answer within {seconds:g} s. Try again later, or ask for less."
             raise GatewayFailure(message) from err
         except httpx.HTTPError as err:
-            message = "The connection to the gateway was lost. Try again."
-            raise GatewayFailure(message) from err
+            raise GatewayFailure("The connection to the gateway was lost. Try again.") from err
         if not answer.is_success:
             raise failure_of(answer.status_code, answer.content, answer.headers)
         return answer

@@ -45,8 +45,7 @@ class WebTools:
         The results are titles and snippets: read the pages themselves with web_read.
         """
         if not (query.strip() or search_llms_txt.strip()):
-            message = "Nothing to search for: give a query, or a domain in search_llms_txt."
-            raise Refused(message)
+            raise Refused("Nothing to search for: give a query, or a domain in search_llms_txt.")
         optional = {"query": query, "source": source, "search_llms_txt": search_llms_txt}
         body = {
             "max_results": max_results,

@@ -39,8 +39,7 @@ class Advisories:
 
     async def keep(self, advisory: Advisory) -> None:
         if advisory.stream not in {stream.name for stream in topology.advised()}:
-            message = f"no stream of ours: {advisory.stream}"
-            raise errors.InvalidMessage(message)
+            raise errors.InvalidMessage(f"no stream of ours: {advisory.stream}")
         if advisory.acked_before_a_crash:
             log.info("message.acked_before_a_crash", stream=advisory.stream, sequence=advisory.stream_seq)
             return

@@ -23,8 +23,7 @@ class Body(RequestBody):
         try:
             text = raw.decode()
         except UnicodeDecodeError as err:
-            message = "The body must be text in UTF-8"
-            raise errors.InvalidParameter(message) from err
+            raise errors.InvalidParameter("The body must be text in UTF-8") from err
         given = _object(text)
         if given is None or "message" not in given:
             return cls(message=text)

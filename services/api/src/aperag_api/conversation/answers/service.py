@@ -81,13 +81,11 @@ class AnswerService:
 
     async def _ask(self, caller: Caller, asked: Asked) -> TurnOut:
         if not asked.bot_id:
-            message = "bot_id is required"
-            raise errors.InvalidParameter(message)
+            raise errors.InvalidParameter("bot_id is required")
         try:
             await self.bots.get(caller.user_id, asked.bot_id)
         except errors.BotNotFound as err:
-            message = "Bot not found"
-            raise errors.BotNotFound(message) from err
+            raise errors.BotNotFound("Bot not found") from err
         chat_id = asked.chat_id
         if not chat_id:
             chat_id = (await self.chats.of_peer(caller.user_id, asked.bot_id, FRONTEND_PEER, FRONTEND_TITLE)).id
@@ -111,8 +109,7 @@ def _message(asked: Asked) -> AgentMessage:
         return AgentMessage(query=body.message, files=[{"id": it} for it in body.files], message_id=asked.message_id)
     except ValidationError as err:
         first = err.errors(include_url=False, include_input=False, include_context=False)[0]
-        message = f"{'.'.join(map(str, first['loc'])) or 'The body'}: {first['msg']}"
-        raise errors.InvalidParameter(message) from err
+        raise errors.InvalidParameter(f"{'.'.join(map(str, first['loc'])) or 'The body'}: {first['msg']}") from err
 
 
 def _sse(shown: dict[str, Any]) -> bytes:

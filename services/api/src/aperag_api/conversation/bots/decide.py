@@ -57,11 +57,9 @@ def parsed(config: dict[str, Any] | str | None) -> tuple[dict[str, Any], str | N
     try:
         value = json.loads(config)
     except (ValueError, RecursionError) as err:
-        message = f"config is a string, but no JSON: {err}"
-        raise errors.BotConfigInvalid(message) from err
+        raise errors.BotConfigInvalid(f"config is a string, but no JSON: {err}") from err
     if not isinstance(value, dict):
-        message = "config must be a JSON object, or a string that holds one"
-        raise errors.BotConfigInvalid(message)
+        raise errors.BotConfigInvalid("config must be a JSON object, or a string that holds one")
     validation.check(value)
     agent_config(value)
     return value, config
@@ -73,8 +71,7 @@ def agent_config(config: dict[str, Any]) -> AgentConfig:
         found = _Config.model_validate(config)
     except ValidationError as err:
         first = err.errors(include_url=False, include_input=False)[0]
-        message = f"config.{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise errors.BotConfigInvalid(message) from err
+        raise errors.BotConfigInvalid(f"config.{'.'.join(map(str, first['loc']))}: {first['msg']}") from err
     agent = found.agent or _Agent()
     named = [it.id for it in agent.collections or ()] + (found.collection_ids or [])
     return AgentConfig(

@@ -73,8 +73,7 @@ class BotService:
         async with self.engine.begin() as conn:
             row = await known(conn, owner, bot_id, lock=True)
             if wanted.type is not None and wanted.type != row.type:
-                message = f"The type of a bot stays as it is: this one is of the type {row.type}"
-                raise errors.InvalidParameter(message)
+                raise errors.InvalidParameter(f"The type of a bot stays as it is: this one is of the type {row.type}")
             if wanted.config is not None:
                 config, config_text = parsed(wanted.config)
                 await require_readable(conn, owner, agent_config(config).collection_ids)
@@ -120,8 +119,7 @@ async def known(conn: AsyncConnection, owner: str, bot_id: str, *, lock: bool = 
     """Raises ``BotNotFound``."""
     row = await repository.find(conn, owner, bot_id, lock=lock)
     if row is None:
-        message = f"Bot {bot_id} not found"
-        raise errors.BotNotFound(message)
+        raise errors.BotNotFound(f"Bot {bot_id} not found")
     return row
 
 

@@ -126,6 +126,5 @@ def view(row: ChatRow) -> ChatOut:
 
 def _found(row: ChatRow | None, chat_id: str) -> ChatRow:
     if row is None:
-        message = f"Chat {chat_id} not found"
-        raise errors.ChatNotFound(message)
+        raise errors.ChatNotFound(f"Chat {chat_id} not found")
     return row

@@ -39,10 +39,8 @@ class FeedbackService:
         values = {"chat": chat_id, "message": message_id, "owner": owner}
         async with self.engine.begin() as conn:
             if await chats.find(conn, owner, bot_id, chat_id) is None:
-                message = f"Chat {chat_id} not found"
-                raise errors.ChatNotFound(message)
+                raise errors.ChatNotFound(f"Chat {chat_id} not found")
             found = await conn.execute(_KEEP, {**values, "feedback": None if kept is None else json.dumps(kept)})
             if found.one_or_none() is None:
-                message = f"Message {message_id} not found, or not answered yet"
-                raise errors.MessageNotFound(message)
+                raise errors.MessageNotFound(f"Message {message_id} not found, or not answered yet")
         return FeedbackDeleted() if kept is None else FeedbackKept(feedback=feedback)

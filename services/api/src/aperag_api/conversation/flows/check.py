@@ -31,6 +31,5 @@ class FlowChecker:
             elif unknown := unknown_variables(examined.variables):
                 found.append(f"{place}: {unknown[0]} is given to no template of a flow; there are: nodes, query")
         if found:
-            message = f"This flow cannot run: {found[0]}"
-            raise errors.BotConfigInvalid(message, details={"problems": found[:SHOWN]})
+            raise errors.BotConfigInvalid(f"This flow cannot run: {found[0]}", details={"problems": found[:SHOWN]})
         return flow.posted()

@@ -16,5 +16,4 @@ def read(given: Any) -> Flow:
         return Flow.model_validate(given)
     except ValidationError as err:
         first = err.errors(include_url=False, include_input=False)[0]
-        message = f"config.flow.{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise errors.BotConfigInvalid(message) from err
+        raise errors.BotConfigInvalid(f"config.flow.{'.'.join(map(str, first['loc']))}: {first['msg']}") from err

@@ -63,8 +63,7 @@ class CompletionService:
         if ended.state is TurnState.FAILED:
             reason = ended.error
             if reason is None:
-                message = "The answer could not be made."
-                raise TurnFailure(message)
+                raise TurnFailure("The answer could not be made.")
             raise TurnFailure(reason.message, code=reason.code)
         return Completion(
             id=_id(turn),
@@ -87,10 +86,8 @@ class CompletionService:
         if len(found) == 1:
             return found[0]
         if not named:
-            message = "bot_id is required: give it in the query, or name a bot as the model"
-            raise errors.InvalidParameter(message)
-        message = "Bot not found"
-        raise errors.BotNotFound(message)
+            raise errors.InvalidParameter("bot_id is required: give it in the query, or name a bot as the model")
+        raise errors.BotNotFound("Bot not found")
 
 
 def _model(bot: BotOut) -> Model:

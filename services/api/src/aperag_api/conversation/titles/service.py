@@ -55,8 +55,7 @@ class TitleService:
                 raise _no_chat(chat_id)
             said = await turns.first(conn, chat_id, limit=limit)
         if not said:
-            message = "Nothing was said in this chat yet, so there is nothing to name it by"
-            raise errors.MessageNotFound(message)
+            raise errors.MessageNotFound("Nothing was said in this chat yet, so there is nothing to name it by")
         return said
 
     async def _written(self, owner: str, said: Sequence[TurnRow], wanted: TitleRequest) -> str:
@@ -74,5 +73,4 @@ class TitleService:
 
 
 def _no_chat(chat_id: str) -> errors.ChatNotFound:
-    message = f"Chat {chat_id} not found"
-    return errors.ChatNotFound(message)
+    return errors.ChatNotFound(f"Chat {chat_id} not found")

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 SOURCE = "api"
 PLAIN = Terms()
-CHAT_BUSY = 5.0
 SNAPSHOT_SECONDS = 2.0
 
 
@@ -148,8 +147,7 @@ class TurnService:
 
     async def _lock(self, conn: AsyncConnection, owner: str, bot_id: str, chat_id: str) -> None:
         if await repository.lock_chat(conn, owner, chat_id) != bot_id:
-            message = f"Chat {chat_id} not found"
-            raise errors.ChatNotFound(message)
+            raise errors.ChatNotFound(f"Chat {chat_id} not found")
 
     async def _admit(self, conn: AsyncConnection, owner: str) -> None:
         if await repository.count_open(conn, owner) >= self.settings.max_open:
@@ -160,8 +158,7 @@ class TurnService:
         async with reading(self.engine) as conn:
             row = await repository.find(conn, owner, turn_id)
         if row is None:
-            message = f"Turn {turn_id} not found"
-            raise errors.NotFound(message)
+            raise errors.NotFound(f"Turn {turn_id} not found")
         return row
 
 
@@ -196,6 +193,5 @@ def view(row: TurnRow) -> TurnOut:
 
 def _same(before: TurnRow, asked: NewTurn) -> TurnOut:
     if before.question != asked.question or not is_same(before.request, asked.request):
-        message = f"Another question was asked with the message_id {asked.message_id}: choose a new one"
-        raise errors.Conflict(message)
+        raise errors.Conflict(f"Another question was asked with the message_id {asked.message_id}: choose a new one")
     return view(before)

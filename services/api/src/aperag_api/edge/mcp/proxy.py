@@ -64,8 +64,7 @@ class McpProxy:
             answer = await self._transport.handle_async_request(outgoing)
         except httpx.TransportError as err:
             log.warning("mcp.unreachable", error=repr(err))
-            message = "The MCP service does not answer"
-            raise errors.UpstreamUnavailable(message) from err
+            raise errors.UpstreamUnavailable("The MCP service does not answer") from err
         return _Relayed(answer)
 
     async def close(self) -> None:

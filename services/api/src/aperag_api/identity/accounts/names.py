@@ -20,11 +20,9 @@ def name_of(given: str) -> str:
     """The name as it is shown; raises ValueError with what is wrong with it."""
     name = unicodedata.normalize("NFKC", given).strip()
     if not name:
-        message = "a user name needs at least one character"
-        raise ValueError(message)
+        raise ValueError("a user name needs at least one character")
     if len(name) > LONGEST_NAME:
-        message = f"a user name has at most {LONGEST_NAME} characters"
-        raise ValueError(message)
+        raise ValueError(f"a user name has at most {LONGEST_NAME} characters")
     _check(name)
     return name
 
@@ -33,8 +31,7 @@ def email_of(given: str) -> str:
     """The address as it is stored and compared; raises ValueError with what is wrong with it."""
     email = unicodedata.normalize("NFKC", given).strip().casefold()
     if len(email) > LONGEST_EMAIL or not _EMAIL.fullmatch(email):
-        message = "not an e-mail address: write it like name@example.org"
-        raise ValueError(message)
+        raise ValueError("not an e-mail address: write it like name@example.org")
     _check(email)
     return email
 
@@ -46,8 +43,7 @@ def name_key(given: str) -> str:
 
 def _check(text: str) -> None:
     if any(unicodedata.category(character) in _REFUSED for character in text):
-        message = "it holds a control character or one without a shape of its own: leave it out"
-        raise ValueError(message)
+        raise ValueError("it holds a control character or one without a shape of its own: leave it out")
 
 
 def _none_where_empty(given: object) -> object:

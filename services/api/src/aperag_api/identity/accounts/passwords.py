@@ -91,8 +91,7 @@ class Passwords:
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._waiting >= MOST_WAITING:
-            message = "Too many passwords are being checked at this moment: try again in a second"
-            raise errors.Busy(message)
+            raise errors.Busy("Too many passwords are being checked at this moment: try again in a second")
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -50,8 +50,7 @@ class KeyHasher:
     @classmethod
     def of(cls, secret: SecretStr, previous: Iterable[SecretStr] = ()) -> KeyHasher:
         if len(secret.get_secret_value().encode()) < FEWEST_BYTES:
-            message = f"APERAG_SECRET_KEY must hold at least {FEWEST_BYTES} bytes"
-            raise ValueError(message)
+            raise ValueError(f"APERAG_SECRET_KEY must hold at least {FEWEST_BYTES} bytes")
         first, *older = (
             made for it in (secret, *previous) for made in (derive(it, PURPOSE), it.get_secret_value().encode())
         )

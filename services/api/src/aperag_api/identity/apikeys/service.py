@@ -33,8 +33,7 @@ class ApiKeyService:
                 # A key that names what its owner cannot read would open it once they can.
                 await require_readable(conn, owner, wanted)
             if body.expires_at is not None and not await repository.lies_ahead(conn, body.expires_at):
-                message = "expires_at has passed already: name a time that is still to come"
-                raise errors.InvalidParameter(message)
+                raise errors.InvalidParameter("expires_at has passed already: name a time that is still to come")
             grant = KeyGrant(body.scope.value, wanted, body.expires_at)
             return await issue(conn, self.hasher, owner, body.description, grant)
 
@@ -47,8 +46,7 @@ class ApiKeyService:
         async with self.engine.begin() as conn:
             row = await repository.update(conn, key_id=key_id, owner=owner, description=description)
         if row is None:
-            message = "API key not found"
-            raise errors.ApiKeyNotFound(message)
+            raise errors.ApiKeyNotFound("API key not found")
         return ApiKeyView.model_validate(row)
 
     async def delete(self, owner: str, key_id: str) -> bool | None:

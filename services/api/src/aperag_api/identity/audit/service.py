@@ -53,6 +53,5 @@ class AuditService:
         async with reading(self.engine) as conn:
             row = await repository.get(conn, entry_id, user_id=user_id)
         if row is None:
-            message = f"Audit log {entry_id} not found"
-            raise errors.NotFound(message)
+            raise errors.NotFound(f"Audit log {entry_id} not found")
         return AuditLogOut.model_validate(row)

@@ -41,8 +41,7 @@ def providers_of(settings: IdentitySettings) -> dict[str, Provider]:
         if client_id and secret is not None:
             known.setdefault(name, ProviderSettings(client_id=client_id, client_secret=secret))
     if known and not settings.oauth_redirect_url:
-        message = "people come back from a provider to OAUTH_REDIRECT_URL followed by / and its name: set it"
-        raise ValueError(message)
+        raise ValueError("people come back from a provider to OAUTH_REDIRECT_URL followed by / and its name: set it")
     return {name: _provider(name, it, settings.oauth_redirect_url or "") for name, it in sorted(known.items())}
 
 

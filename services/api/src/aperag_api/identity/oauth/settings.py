@@ -43,8 +43,7 @@ class ProviderSettings(Block):
         if not parts.hostname or not (
             parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
         ):
-            message = f"{issuer!r} is no issuer: write its https address"
-            raise ValueError(message)
+            raise ValueError(f"{issuer!r} is no issuer: write its https address")
         return issuer
 
 
@@ -64,8 +63,7 @@ class OAuthSettings(Block):
     def _complete(self) -> Self:
         for name, provider in self.providers.items():
             if not NAME.fullmatch(name):
-                message = f"{name!r} is no name of a provider: use small letters, digits, - and _"
-                raise ValueError(message)
+                raise ValueError(f"{name!r} is no name of a provider: use small letters, digits, - and _")
             if provider.issuer is None and name not in {GOOGLE, GITHUB}:
                 message = f"the provider {name!r} needs an issuer: set APERAG_OAUTH__PROVIDERS__{name.upper()}__ISSUER"
                 raise ValueError(message)

@@ -50,8 +50,7 @@ class QuotaService:
         """One's own; anybody's for an administrator."""
         foreign = search is not None or (user_id is not None and user_id != caller.user_id)
         if foreign and caller.role is not Role.ADMIN:
-            message = "Only an administrator may see the quotas of others"
-            raise errors.Forbidden(message)
+            raise errors.Forbidden("Only an administrator may see the quotas of others")
         async with reading(self.engine) as conn:
             if search is not None:
                 found = await repository.search(conn, search)
@@ -61,8 +60,7 @@ class QuotaService:
     async def update(self, user_id: str, wanted: Limits) -> QuotasUpdated:
         named = wanted.named()
         if not named:
-            message = f"No limit is named; there are: {', '.join(QuotaType)}"
-            raise errors.ValidationFailed(message)
+            raise errors.ValidationFailed(f"No limit is named; there are: {', '.join(QuotaType)}")
         async with self.engine.begin() as conn:
             await _known(conn, user_id)
             await repository.open_rows(conn, user_id)
@@ -90,8 +88,7 @@ class QuotaService:
     async def update_defaults(self, wanted: Limits) -> DefaultQuotasUpdated:
         named = {quota_type: limit for quota_type, limit in wanted.named().items() if limit is not None}
         if not named:
-            message = f"No limit is named; there are: {', '.join(QuotaType)}"
-            raise errors.ValidationFailed(message)
+            raise errors.ValidationFailed(f"No limit is named; there are: {', '.join(QuotaType)}")
         async with self.engine.begin() as conn:
             await repository.set_defaults(conn, repository.DEFAULTS, named)
             found = await repository.defaults(conn)
@@ -102,8 +99,7 @@ class QuotaService:
 async def _known(conn: AsyncConnection, user_id: str) -> Person:
     found = await repository.person(conn, user_id)
     if found is None:
-        message = f"User {user_id} not found"
-        raise errors.NotFound(message)
+        raise errors.NotFound(f"User {user_id} not found")
     return found
 
 

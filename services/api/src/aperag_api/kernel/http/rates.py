@@ -6,9 +6,9 @@ import math
 import time
 from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from fastapi import Depends, Request
+from fastapi import Request
 from limits import parse
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
@@ -83,6 +83,3 @@ async def within_rate(request: Request, caller: Anyone) -> None:
     """A dependency of every route below /api/v1 and /v1."""
     rates: Rates = request.app.state.rates
     await rates.take(request, caller)
-
-
-WithinRate = Annotated[None, Depends(within_rate)]

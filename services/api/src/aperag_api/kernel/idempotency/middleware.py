@@ -110,8 +110,7 @@ class Idempotency:
     async def _begin(self, request: Request, key: str) -> _Begun | Kept | None:
         """None where nobody is known whose request it could be."""
         if not _KEY.fullmatch(key):
-            message = f"{HEADER} must have 1 to 255 visible ASCII characters"
-            raise errors.InvalidParameter(message)
+            raise errors.InvalidParameter(f"{HEADER} must have 1 to 255 visible ASCII characters")
         caller = await caller_of(request)
         if caller is None:
             return None
@@ -221,6 +220,5 @@ def _answer_of(earlier: Earlier, fingerprint: Fingerprint) -> Kept:
         message = f"The first request with this {HEADER} is still being done: try again"
         raise InUse(message, retry_after=timedelta(seconds=min(max(1, math.ceil(earlier.wait)), MOST_WAIT)))
     if not fingerprint.is_of(earlier.fingerprint):
-        message = f"This {HEADER} belongs to another request: use a new one"
-        raise Reused(message)
+        raise Reused(f"This {HEADER} belongs to another request: use a new one")
     return earlier.answer

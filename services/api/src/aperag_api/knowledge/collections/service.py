@@ -55,8 +55,7 @@ class CollectionService:
 
     async def create(self, owner: str, body: CollectionCreate) -> CollectionOut:
         if body.type != DOCUMENT_TYPE:
-            message = f"Collections of type {body.type!r} cannot be created"
-            raise errors.InvalidParameter(message)
+            raise errors.InvalidParameter(f"Collections of type {body.type!r} cannot be created")
         _check_source(body.config)
         model = chosen(body.config) or await self.embedding.default()
         await self.embedding.try_out(owner, model)
@@ -184,5 +183,4 @@ def _check_source(config: CollectionConfig) -> None:
 
 
 def _not_found(collection_id: str) -> errors.CollectionNotFound:
-    message = f"Collection {collection_id} not found"
-    return errors.CollectionNotFound(message)
+    return errors.CollectionNotFound(f"Collection {collection_id} not found")

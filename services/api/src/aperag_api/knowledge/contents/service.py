@@ -43,8 +43,7 @@ class ContentService:
     async def download(self, user_id: str | None, collection_id: str, document_id: str, wanted: Wanted) -> Response:
         row = await self._document(user_id, collection_id, document_id)
         if row.status == DocumentStatus.EXPIRED:
-            message = f"Document {document_id} has expired"
-            raise errors.InvalidParameter(message)
+            raise errors.InvalidParameter(f"Document {document_id} has expired")
         headers = {"Content-Disposition": content_disposition(row.name), "ETag": f'"{row.sha256}"'}
         return await self._answer(row.object_path, row.name, headers, wanted)
 
@@ -83,11 +82,9 @@ class ContentService:
         try:
             size = await self.objects.size(path)
         except InvalidObjectPath as err:
-            message = "The path is not one of this document"
-            raise errors.InvalidParameter(message) from err
+            raise errors.InvalidParameter("The path is not one of this document") from err
         except ObjectMissing as err:
-            message = "The document has no such object"
-            raise errors.NotFound(message) from err
+            raise errors.NotFound("The document has no such object") from err
         stale = wanted.if_range is not None and wanted.if_range != headers.get("ETag")
         try:
             part = None if stale else parse_range(wanted.range, size)

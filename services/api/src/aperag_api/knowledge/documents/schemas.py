@@ -79,8 +79,7 @@ class IndexType(StrEnum):
 
 def _distinct(types: list[IndexType]) -> list[IndexType]:
     if len(set(types)) != len(types):
-        message = "Duplicate index types are not allowed"
-        raise errors.InvalidParameter(message)
+        raise errors.InvalidParameter("Duplicate index types are not allowed")
     return types
 
 

@@ -195,8 +195,7 @@ def _reason(row: DocumentRow) -> dict[str, str]:
 
 
 def not_found(document_id: str) -> errors.DocumentNotFound:
-    message = f"Document {document_id} not found"
-    return errors.DocumentNotFound(message)
+    return errors.DocumentNotFound(f"Document {document_id} not found")
 
 
 def _batches(document_ids: Sequence[str]) -> list[Sequence[str]]:

@@ -53,14 +53,12 @@ class MarketplaceService:
             )
             row = await repository.get(conn, collection_id, user_id)
             if row is None:
-                message = f"Collection {collection_id} is not published"
-                raise errors.InvalidParameter(message)
+                raise errors.InvalidParameter(f"Collection {collection_id} is not published")
             if row.owner_user_id == user_id:
                 message = f"Collection {collection_id} is your own: it is among yours without a subscription"
                 raise errors.InvalidParameter(message)
             if not made:
-                message = f"You have already subscribed to collection {collection_id}"
-                raise errors.Conflict(message)
+                raise errors.Conflict(f"You have already subscribed to collection {collection_id}")
         return _view(row)
 
     async def unsubscribe(self, user_id: str, collection_id: str) -> Unsubscribed:

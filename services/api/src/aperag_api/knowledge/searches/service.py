@@ -59,8 +59,7 @@ class SearchService:
 
     async def _answer(self, collection: CollectionRow, body: SearchIn, chat_id: str | None = None) -> SearchOut:
         if not body.query.strip():
-            message = "The query is blank"
-            raise errors.InvalidParameter(message)
+            raise errors.InvalidParameter("The query is blank")
         unseen: Sequence[str] = ()
         request = replace(_request(collection, body), chat_id=chat_id)
         if body.wait_for:

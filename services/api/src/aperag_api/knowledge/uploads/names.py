@@ -25,15 +25,13 @@ def clean_name(raw: str | None) -> str:
     """The last component, composed (NFC), so that one name typed on two systems is one name."""
     name = unicodedata.normalize("NFC", raw or "").replace("\\", "/").rpartition("/")[2].strip()
     if not name or name in {".", ".."}:
-        message = "A document needs a name: its part of the form has no usable filename"
-        raise errors.InvalidParameter(message)
+        raise errors.InvalidParameter("A document needs a name: its part of the form has no usable filename")
     unwritable = next((c for c in name if c in _MISLEADING or unicodedata.category(c) in _UNWRITABLE), None)
     if unwritable is not None:
         message = f"The name {name!r} holds the character U+{ord(unwritable):04X}; rename the document without it"
         raise errors.InvalidParameter(message)
     if len(name) > MAX_NAME:
-        message = f"A name may have {MAX_NAME} characters, not {len(name)}; shorten it"
-        raise errors.InvalidParameter(message)
+        raise errors.InvalidParameter(f"A name may have {MAX_NAME} characters, not {len(name)}; shorten it")
     return name
 
 

@@ -82,8 +82,7 @@ class ModelService:
             check_changeable(await accessible(conn, caller, provider, lock=True))
             row = await repository.find(conn, provider, api, model)
             if row is None:
-                message = f"Model {model} of provider {provider} not found"
-                raise errors.ModelNotFound(message)
+                raise errors.ModelNotFound(f"Model {model} of provider {provider} not found")
             present = {field: getattr(row, field) for field in repository.FIELDS}
             given = wanted.model_dump(include=set(repository.FIELDS), exclude_none=True)
             return await repository.update(conn, provider, api, model, {**present, **given})
@@ -133,8 +132,7 @@ async def _set_default(conn: AsyncConnection, wanted: DefaultModelIn) -> None:
         )
         raise errors.ProviderNotPublic(message)
     if not found[1]:
-        message = f"Provider {wanted.provider_name} has no {api.value} model {wanted.model}"
-        raise errors.ModelNotFound(message)
+        raise errors.ModelNotFound(f"Provider {wanted.provider_name} has no {api.value} model {wanted.model}")
     await repository.set_default(conn, wanted.scenario, wanted.provider_name, wanted.model)
 
 

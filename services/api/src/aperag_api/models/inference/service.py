@@ -56,8 +56,7 @@ class InferenceService:
         documents = [it if isinstance(it, RerankDocument) else RerankDocument(text=it) for it in wanted.documents]
         texts = [it.text for it in documents]
         if not wanted.query.strip() or not texts or not all(text.strip() for text in texts):
-            message = "Reranking needs a query and at least one document, and none of them empty"
-            raise errors.InvalidParameter(message)
+            raise errors.InvalidParameter("Reranking needs a query and at least one document, and none of them empty")
         ref = ModelRef(wanted.provider, wanted.model)
         if self.rerankers is None or ref.provider == LOCAL:
             message = f"Provider {ref.provider} has no rerank model {ref.model}. Add it, or choose one that it has."

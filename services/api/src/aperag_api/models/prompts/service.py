@@ -62,8 +62,7 @@ class PromptService:
             template = bots or prompt_of(type_, own, installed)[0]
             rendered = await self.templates.render(template, variables)
             if rendered.text is None:
-                message = f"The prompt {type_} cannot be rendered: {rendered.problem}"
-                raise errors.InvalidParameter(message)
+                raise errors.InvalidParameter(f"The prompt {type_} cannot be rendered: {rendered.problem}")
             told.append(rendered.text)
         return told[0], told[1]
 
@@ -78,8 +77,7 @@ class PromptService:
     async def update(self, owner: str | None, prompts: Mapping[str, str]) -> PromptsUpdated:
         """All of them, or none."""
         if not prompts:
-            message = "No prompt is given"
-            raise errors.InvalidParameter(message)
+            raise errors.InvalidParameter("No prompt is given")
         named = {_type_of(name): content for name, content in prompts.items()}
         for type_, content in named.items():
             problem = (await self.templates.examine(content)).problem if content.strip() else EMPTY
@@ -95,8 +93,7 @@ class PromptService:
         type_ = _type_of(name)
         async with self.engine.begin() as conn:
             if not await repository.remove(conn, owner, [type_.value]):
-                message = f"The prompt {type_} has not been changed"
-                raise errors.NotFound(message)
+                raise errors.NotFound(f"The prompt {type_} has not been changed")
             content, source = await _holding(conn, type_, owner)
         message = f"The prompt {type_} is the one of source {source} again"
         return PromptRemoved(message=message, type=type_, new_content=content, source=source)
@@ -111,8 +108,7 @@ class PromptService:
     async def preview(self, asked: Preview) -> Previewed:
         rendered = await self.templates.render(asked.template, asked.variables)
         if rendered.text is None:
-            message = f"The template cannot be rendered: {rendered.problem}"
-            raise errors.InvalidParameter(message)
+            raise errors.InvalidParameter(f"The template cannot be rendered: {rendered.problem}")
         return Previewed(rendered=rendered.text)
 
     async def validate(self, asked: Validation) -> Validated:

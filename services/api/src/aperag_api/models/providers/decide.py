@@ -24,15 +24,13 @@ def check_access(caller: Caller, row: ProviderRow) -> None:
     if row.user_id == caller.user_id or (row.user_id == PUBLIC and caller.role is Role.ADMIN):
         return
     if row.user_id == PUBLIC:
-        message = f"Provider {row.name} belongs to the installation: administrators change it"
-        raise errors.Forbidden(message)
+        raise errors.Forbidden(f"Provider {row.name} belongs to the installation: administrators change it")
     raise not_found(row.name)
 
 
 def check_changeable(row: ProviderRow) -> None:
     if row.name == LOCAL:
-        message = f"Provider {LOCAL} is part of the services and stays as it is"
-        raise errors.InvalidParameter(message)
+        raise errors.InvalidParameter(f"Provider {LOCAL} is part of the services and stays as it is")
 
 
 def not_found(name: str) -> errors.NotFound:

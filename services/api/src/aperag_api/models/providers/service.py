@@ -70,8 +70,7 @@ class ProviderService:
                 raise errors.InvalidParameter(message)
             row = await repository.insert(conn, {**DEFAULTS, **given, "name": name, "user_id": caller.user_id})
         if row is None:
-            message = f"A provider named {name} already exists. Choose another name."
-            raise errors.ProviderAlreadyExists(message)
+            raise errors.ProviderAlreadyExists(f"A provider named {name} already exists. Choose another name.")
         return self._view(row)
 
     async def update(self, caller: Caller, name: str, wanted: ProviderChange) -> ProviderOut:
@@ -87,8 +86,7 @@ class ProviderService:
         async with self.engine.begin() as conn:
             row = await accessible(conn, caller, name, lock=True)
             if row.user_id == PUBLIC:
-                message = f"Provider {name} is public already"
-                raise errors.InvalidParameter(message)
+                raise errors.InvalidParameter(f"Provider {name} is public already")
             return self._view(await repository.publish(conn, name))
 
     async def remove(self, caller: Caller, name: str) -> bool | None:

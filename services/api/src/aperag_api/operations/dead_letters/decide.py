@@ -66,8 +66,7 @@ def chosen(body: Chosen) -> Selection:
         if name != "ids" and (value := getattr(body, name, None)) is not None
     }
     if sum((body.ids is not None, body.all, bool(filters))) != 1:
-        message = f"Which dead letters are meant is not clear. {HOW}."
-        raise errors.InvalidParameter(message)
+        raise errors.InvalidParameter(f"Which dead letters are meant is not clear. {HOW}.")
     # Each once, in the order given.
     ids = tuple(dict.fromkeys(body.ids)) if body.ids is not None else None
     return Selection(ids=ids, **filters)

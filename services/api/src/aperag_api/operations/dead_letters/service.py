@@ -153,5 +153,4 @@ def _uuid(letter_id: str) -> uuid.UUID:
 
 
 def _not_found(letter_id: str) -> errors.NotFound:
-    message = f"Dead letter {letter_id} not found"
-    return errors.NotFound(message)
+    return errors.NotFound(f"Dead letter {letter_id} not found")

@@ -62,8 +62,7 @@ class Feed:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._known.wait(), seconds)
         if self.position is None:
-            message = "Events are not available yet"
-            raise errors.UpstreamUnavailable(message)
+            raise errors.UpstreamUnavailable("Events are not available yet")
         return self.position
 
     async def check(self) -> str | None:
@@ -75,8 +74,7 @@ class Feed:
         try:
             return await self._bus.js.stream_info(subjects.EVENTS)
         except (NatsError, JetStreamError, TimeoutError) as err:
-            message = "The event stream did not answer"
-            raise errors.UpstreamUnavailable(message) from err
+            raise errors.UpstreamUnavailable("The event stream did not answer") from err
 
     async def _on_reconnect(self) -> None:
         # The pull request is gone with the old connection; waiting for its heartbeat would cost seconds.
@@ -117,8 +115,7 @@ class Feed:
         async with reading(self._engine) as conn:
             known = await repository.stream_epoch(conn, subjects.EVENTS)
         if known is None or known.stream_created != info.created:
-            message = "the reconciler has not yet seen this stream"
-            raise errors.UpstreamUnavailable(message)
+            raise errors.UpstreamUnavailable("the reconciler has not yet seen this stream")
         if self.position is None:
             self.position = Position(known.epoch, info.state.last_seq)
         elif self.position.epoch != known.epoch:

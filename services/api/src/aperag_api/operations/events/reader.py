@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import secrets
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -13,25 +13,18 @@ from nats.js.errors import Error as JetStreamError
 
 from aperag_api.kernel.streaming.fanout import Delivered
 from aperag_common import errors
+from aperag_common.bus.pull import Pull
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from nats.aio.msg import Msg
-    from nats.aio.subscription import Subscription
-
     from aperag_common.bus.connection import Bus
 
 BATCH = 256
-EXPIRES_SECONDS = 30
-HEARTBEAT_SECONDS = 5
-SILENCE_SECONDS = 2.5 * HEARTBEAT_SECONDS
+SILENCE_SECONDS = 12.5
+"""Without an answer of the server: it is busy, or this reader is lost."""
 FORGOTTEN_SECONDS = 60
 """The server removes a consumer that nobody has pulled from for this long, whatever became of its reader."""
-
-_HEARTBEAT = "100"
-_PULL_ENDED = frozenset(("404", "408"))
-_NANOSECONDS = 1_000_000_000
 
 
 class OrderedReader:
@@ -59,55 +52,34 @@ class OrderedReader:
 
     async def read(self) -> AsyncGenerator[Delivered, None]:
         """Endless."""
-        subscription = await self._bus.nc.subscribe(self._bus.nc.new_inbox())
+        pull = await Pull.open(self._bus, self._stream, self._name)
+        expected, heard = 1, time.monotonic()
         try:
-            expected = 1
-            await self._pull(subscription)
-            left = BATCH
             while True:
-                message = await subscription.next_msg(timeout=SILENCE_SECONDS)
-                status = (message.headers or {}).get("Status")
-                if status is not None:
-                    left = await self._on_status(status, message, subscription, left)
+                try:
+                    messages = await pull.next(BATCH)
+                    heard = time.monotonic()
+                except TimeoutError:
+                    if not self._bus.connected or time.monotonic() - heard > SILENCE_SECONDS:
+                        raise
                     continue
-                metadata = message.metadata
-                if metadata.sequence.consumer != expected:
-                    raise _lost("a message was lost on the way")
-                expected += 1
-                yield Delivered(metadata.sequence.stream, message.subject, message.data, metadata.num_pending or 0)
-                left -= 1
-                if left == 0:
-                    await self._pull(subscription)
-                    left = BATCH
-        except (NatsError, TimeoutError) as err:
+                for message in messages:
+                    metadata = message.metadata
+                    if metadata.sequence.consumer != expected:
+                        raise _lost("a message was lost on the way")
+                    expected += 1
+                    yield Delivered(metadata.sequence.stream, message.subject, message.data, metadata.num_pending or 0)
+        except (NatsError, JetStreamError, TimeoutError) as err:
             raise _lost(repr(err)) from err
         finally:
             with suppress(NatsError):
-                await subscription.unsubscribe()
+                await pull.close()
 
     async def close(self) -> None:
         """Best effort: a consumer that stays is removed by the server."""
         with suppress(NatsError, JetStreamError, TimeoutError):
             await self._bus.js.delete_consumer(self._stream, self._name)
 
-    async def _on_status(self, status: str, message: Msg, subscription: Subscription, left: int) -> int:
-        if status == _HEARTBEAT:
-            return left
-        if status not in _PULL_ENDED:
-            raise _lost(f"{status} {(message.headers or {}).get('Description', '')}")
-        await self._pull(subscription)
-        return BATCH
-
-    async def _pull(self, subscription: Subscription) -> None:
-        request = {
-            "batch": BATCH,
-            "expires": EXPIRES_SECONDS * _NANOSECONDS,
-            "idle_heartbeat": HEARTBEAT_SECONDS * _NANOSECONDS,
-        }
-        subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._name}"
-        await self._bus.nc.publish(subject, json.dumps(request).encode(), reply=subscription.subject)
-
 
 def _lost(reason: str) -> errors.UpstreamUnavailable:
-    message = f"the reader of the stream was lost: {reason}"
-    return errors.UpstreamUnavailable(message)
+    return errors.UpstreamUnavailable(f"the reader of the stream was lost: {reason}")

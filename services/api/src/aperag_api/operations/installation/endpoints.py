@@ -40,6 +40,5 @@ async def try_stored_token(body: TokenTest, _: Admin, services: Services) -> Any
 async def try_token(body: TokenTest, _: Writer, services: Services) -> TokenTested:
     """Ask MinerU whether it knows the token that is given."""
     if not body.token:
-        message = "No token is given"
-        raise errors.InvalidParameter(message)
+        raise errors.InvalidParameter("No token is given")
     return await services.installation.mineru.test(body.token)

@@ -35,8 +35,7 @@ class MinerU:
         try:
             received = await self.client.fetch(call, seconds=SECONDS, max_bytes=MAX_BYTES)
         except (errors.Retryable, errors.Terminal) as err:
-            message = f"MinerU did not answer: {err.message}"
-            raise errors.UpstreamUnavailable(message) from err
+            raise errors.UpstreamUnavailable(f"MinerU did not answer: {err.message}") from err
         return TokenTested(status_code=received.head.status, data=_told(received.content, token))
 
 

@@ -52,5 +52,4 @@ class TaskService:
 
 
 def _not_found(task_id: str) -> errors.NotFound:
-    message = f"Task {task_id} not found"
-    return errors.NotFound(message)
+    return errors.NotFound(f"Task {task_id} not found")

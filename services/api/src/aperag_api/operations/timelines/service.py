@@ -51,8 +51,7 @@ class TimelineService:
         async with reading(self.engine) as conn:
             found = await repository.document(conn, collection_id, document_id, caller.user_id, any_owner=admin)
             if found is None:
-                message = f"Document {document_id} not found"
-                raise errors.DocumentNotFound(message)
+                raise errors.DocumentNotFound(f"Document {document_id} not found")
             steps = [(id_, self._with_policy(facts)) for id_, facts in await repository.steps(conn, found)]
             turns = {id_: await self._turn(conn, found, id_) for id_, facts in steps if facts.waits_for_release}
             processes = await repository.processes(conn) if any(facts.open for _, facts in steps) else []

@@ -32,8 +32,7 @@ class TimerService:
 
     async def run(self, name: str) -> TimerRequested:
         if name not in set(TimerName):
-            message = f"Timer {name} not found; there are: {', '.join(TimerName)}"
-            raise errors.NotFound(message)
+            raise errors.NotFound(f"Timer {name} not found; there are: {', '.join(TimerName)}")
         async with reading(self.engine) as conn:
             before = (await repository.timers(conn)).get(name) or _unseen(name)
         published = await self.publisher.tick(name)

@@ -33,8 +33,7 @@ async def read_trace(js: JetStreamContext, trace_id: str, *, limit: int = MAX_SP
     Needs to publish to ``$JS.API.DIRECT.GET.APERAG_SPANS`` and nothing else: it makes no consumer.
     """
     if not _TRACE_ID.match(trace_id):
-        message = "a trace id is 32 lowercase hexadecimal characters"
-        raise errors.InvalidParameter(message)
+        raise errors.InvalidParameter("a trace id is 32 lowercase hexadecimal characters")
     found: dict[str, SpanRecord] = {}
     async for body in _messages(js, subjects.span(trace_id)):
         try:
@@ -56,7 +55,6 @@ async def _messages(js: JetStreamContext, subject: str) -> AsyncIterator[bytes]:
         except js_errors.NotFoundError:
             return
         except (nats_errors.Error, js_errors.Error, TimeoutError) as err:
-            reason = f"the spans cannot be read now: {err!r}"
-            raise errors.UpstreamUnavailable(reason) from err
+            raise errors.UpstreamUnavailable(f"the spans cannot be read now: {err!r}") from err
         yield message.data or b""
         sequence = (message.seq or sequence) + 1

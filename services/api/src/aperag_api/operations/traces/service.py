@@ -31,8 +31,7 @@ class TraceService:
         """A trace id is no password: its owner or an admin may read it, for everyone else there is none."""
         spans = await read_trace(self.bus.js, trace_id) if await self._may_read(caller, trace_id) else []
         if not spans:
-            message = f"Trace {trace_id} not found"
-            raise errors.NotFound(message)
+            raise errors.NotFound(f"Trace {trace_id} not found")
         return TraceOut(trace_id=trace_id, spans=spans)
 
     async def _may_read(self, caller: Caller, trace_id: str) -> bool:

@@ -53,8 +53,7 @@ class DuckDuckGo:
         if status == 429:
             raise _limited()
         if not 200 <= status < 300:
-            message = f"DuckDuckGo answered {status}"
-            raise errors.UpstreamUnavailable(message)
+            raise errors.UpstreamUnavailable(f"DuckDuckGo answered {status}")
         try:
             results = await self.pool.run(results_of, received.content, seconds=PARSE_SECONDS)
         except TimeoutError as err:

@@ -67,8 +67,7 @@ def _main_text(text: str) -> Extracted:
         )
         return Extracted(title, (found or trafilatura.html2txt(tree)).strip())
     except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError, MemoryError) as err:
-        message = f"The page cannot be taken apart ({type(err).__name__})"
-        raise errors.Terminal(message, code="PARSE_FAILED") from err
+        raise errors.Terminal(f"The page cannot be taken apart ({type(err).__name__})", code="PARSE_FAILED") from err
 
 
 def _title(tree: Any) -> str:

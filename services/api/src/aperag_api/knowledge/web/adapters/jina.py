@@ -69,8 +69,7 @@ class JinaReader:
         try:
             await self.client.guard.check(httpx.URL(url))
         except httpx.InvalidURL as err:
-            message = f"{url[:100]!r} is not an http or https address"
-            raise InvalidUrl(message) from err
+            raise InvalidUrl(f"{url[:100]!r} is not an http or https address") from err
         await self.robots.require(url)
         headers = {
             **_headers(self.key, locale),
@@ -84,8 +83,7 @@ class JinaReader:
         if not isinstance(page, dict):
             raise _not_understood()
         if not _text(page, "content").strip():
-            message = "Jina found no text in it"
-            raise errors.Terminal(message, code="NO_CONTENT")
+            raise errors.Terminal("Jina found no text in it", code="NO_CONTENT")
         return Page(_text(page, "title"), _text(page, "content").strip())
 
 
@@ -100,14 +98,12 @@ def _headers(key: SecretStr, locale: str) -> dict[str, str]:
 def _data(received: Received) -> Any:
     status = received.head.status
     if status == 429:
-        message = "Jina wants fewer requests"
-        raise errors.RateLimited(message)
+        raise errors.RateLimited("Jina wants fewer requests")
     if status in KEY_REFUSED:
         message = f"Jina does not accept the key that is set, or its budget is spent ({status})"
         raise errors.Terminal(message, code="KEY_REFUSED")
     if status != 200:
-        message = f"Jina answered {status}"
-        raise errors.UpstreamUnavailable(message)
+        raise errors.UpstreamUnavailable(f"Jina answered {status}")
     try:
         return json.loads(received.content)["data"]
     except (ValueError, KeyError, TypeError, RecursionError) as err:

@@ -66,8 +66,7 @@ class Robots:
             message = f"The robots.txt of {parts.hostname} cannot be read, and until it can no page there is"
             raise errors.UpstreamUnavailable(message, code="ROBOTS_UNAVAILABLE")
         if text and not await asyncio.to_thread(_allows, text, url, self._agent):
-            message = f"The robots.txt of {parts.hostname} does not allow {self._agent} to read this page"
-            raise RobotsDisallowed(message)
+            raise RobotsDisallowed(f"The robots.txt of {parts.hostname} does not allow {self._agent} to read this page")
 
     async def _text(self, site: str) -> str | None:
         if (rules := self._known(site)) is not None:

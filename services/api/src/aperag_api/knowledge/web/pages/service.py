@@ -45,8 +45,7 @@ class WebPageService:
 
     async def read(self, body: WebReadIn) -> WebReadOut:
         if not body.url_list:
-            message = "There is nothing to read: name at least one address in url_list"
-            raise errors.InvalidParameter(message)
+            raise errors.InvalidParameter("There is nothing to read: name at least one address in url_list")
         begun = time.monotonic()
         request = _Request(
             body.locale,

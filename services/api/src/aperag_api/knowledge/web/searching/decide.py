@@ -24,8 +24,7 @@ def sites_of(source: str | None) -> tuple[str, ...]:
     """The hosts that ``source`` names, as hosts or as addresses of pages there."""
     named = [part.strip() for part in (source or "").split(",") if part.strip()]
     if len(named) > MAX_SITES:
-        message = f"source names {len(named)} sites: name {MAX_SITES} at most"
-        raise errors.InvalidParameter(message)
+        raise errors.InvalidParameter(f"source names {len(named)} sites: name {MAX_SITES} at most")
     return tuple(dict.fromkeys(_site(name) for name in named))
 
 
@@ -66,12 +65,6 @@ def by_relevance(found: Iterable[Found], query: str) -> list[Found]:
     """Those that hold more of the query's words first, else in the order given."""
     words = set(_WORD.findall(query.lower()))
     return sorted(found, key=lambda entry: -len(words & set(_WORD.findall(f"{entry.title} {entry.snippet}".lower()))))
-
-
-def same_page(url: str) -> str:
-    """What is equal for addresses of one page: case of the host, port, fragment and tracking make no other."""
-    parts = _split(url)
-    return _normal(parts) if parts else url
 
 
 def _normal(parts: SplitResult) -> str:

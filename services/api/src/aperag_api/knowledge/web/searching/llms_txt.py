@@ -46,8 +46,7 @@ class LlmsTxt:
             if text is None:
                 continue
             return await asyncio.to_thread(links_of, text, url) or [_itself(text, url)]
-        message = f"{place} has no llms.txt"
-        raise errors.Terminal(message, code="NO_LLMS_TXT")
+        raise errors.Terminal(f"{place} has no llms.txt", code="NO_LLMS_TXT")
 
     async def _fetch(self, url: str, *, seconds: float) -> str | None:
         """None where there is no such list; what says nothing about the other places is raised."""
@@ -58,8 +57,7 @@ class LlmsTxt:
         except (TooLarge, BrokenResponse):
             return None
         if received.head.status >= 500 or received.head.status == 429:
-            message = f"{url} answered {received.head.status}"
-            raise errors.UpstreamUnavailable(message)
+            raise errors.UpstreamUnavailable(f"{url} answered {received.head.status}")
         return _text_of(received)
 
 
@@ -68,8 +66,7 @@ def candidates(place: str) -> list[str]:
     try:
         parts = urlsplit(place if "://" in place else f"https://{place}")
     except ValueError as err:
-        message = f"{place[:100]!r} in search_llms_txt is no host and no address"
-        raise InvalidUrl(message) from err
+        raise InvalidUrl(f"{place[:100]!r} in search_llms_txt is no host and no address") from err
     root = urlunsplit((parts.scheme, parts.netloc, "", "", ""))
     if parts.path.endswith(".txt"):
         return [f"{root}{parts.path}"]

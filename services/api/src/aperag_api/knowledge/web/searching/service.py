@@ -43,8 +43,7 @@ class WebSearchService:
     async def search(self, body: WebSearchIn) -> WebSearchOut:
         query, place = (body.query or "").strip(), (body.search_llms_txt or "").strip()
         if not (query or place):
-            message = "There is nothing to search for: give query, search_llms_txt, or both"
-            raise errors.InvalidParameter(message)
+            raise errors.InvalidParameter("There is nothing to search for: give query, search_llms_txt, or both")
         begun = time.monotonic()
         sites = decide.sites_of(body.source)
         # More than asked for: duplicates and results from elsewhere are still to be left out.

@@ -1,8 +1,12 @@
-"""HTTP connections whose clients have to keep pace: whoever holds one has to use it."""
+"""The one place that knows uvicorn and its internals: connections whose clients have to keep pace.
+
+Whoever holds a connection has to use it. ``Server`` and ``Pace`` are all that others see of this.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import resource
 from dataclasses import dataclass
@@ -12,18 +16,23 @@ from typing import TYPE_CHECKING, Any
 
 import h11
 import structlog
-from uvicorn import Config
+import uvicorn
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import socket
+    from collections.abc import Callable, Iterator
     from datetime import timedelta
 
+    from starlette.types import ASGIApp
     from uvicorn.server import ServerState
 
 log = structlog.get_logger(__name__)
 
+FRAME_BYTES = 256 * 1024
+"""Of what a client may send over a WebSocket at once: several times the longest question."""
+GRACE_SECONDS = 5
 OTHER_DESCRIPTORS = 256
 """Of a process: the pool of its database, the bus, what its libraries hold open."""
 DESCRIPTORS_PER_CONNECTION = 2
@@ -41,12 +50,44 @@ class Pace:
     connections: int
 
 
-class PacedConfig(Config):
+class PacedConfig(uvicorn.Config):
     """Brings a server's ``Pace`` to its connections."""
 
     def __init__(self, app: Any, pace: Pace, **options: Any) -> None:
         super().__init__(app, http=PacedConnection, **options)
         self.pace = pace
+
+
+class Server(uvicorn.Server):
+    """Leaves the process's signals to its owner and says when it has started."""
+
+    def __init__(self, app: ASGIApp, pace: Pace, *, max_head_size: int, sockets: bool) -> None:
+        config = PacedConfig(
+            app,
+            pace,
+            h11_max_incomplete_event_size=max_head_size,
+            ws="websockets-sansio" if sockets else "none",
+            ws_max_size=FRAME_BYTES,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,  # who is believed is decided where the headers are read
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+        super().__init__(config)
+        self.up = asyncio.Event()
+
+    def end(self) -> None:
+        """Requests in flight get a few seconds to end."""
+        self.should_exit = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.up.set()
 
 
 class _Owed(Enum):

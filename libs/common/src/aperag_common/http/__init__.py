@@ -1,0 +1,1 @@
+"""The HTTP server that every service listens with."""
