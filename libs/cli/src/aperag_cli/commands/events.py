@@ -1,0 +1,73 @@
+"""``aperag events``."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from aperag_cli.client.events import RESET
+from aperag_cli.output import plain
+from aperag_cli.remote import Session, remote
+
+if TYPE_CHECKING:
+    from aperag_cli.client.events import Event
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Follow what happens to your documents.")
+
+POSITION = re.compile(r"\d{1,19}-\d{1,19}")
+TOLD = ("name", "kind", "status", "outcome", "error_code", "error_message")
+
+
+@app.callback()
+def group() -> None:
+    """Makes a group of the one command there is."""
+
+
+@app.command()
+@remote
+async def tail(
+    session: Session,
+    *,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            help="Begin after this event, as far back as the gateway keeps them.", metavar="ID", show_default="from now"
+        ),
+    ] = None,
+    document: Annotated[
+        str | None, typer.Option(help="Id of a document: only what happens to it.", metavar="ID", show_default=False)
+    ] = None,
+) -> None:
+    """Print events as they happen, until Ctrl-C (exit code 130).
+
+    A lost connection is taken up again after the last event. An event `reset` says that some were missed.
+
+    Example: aperag events tail --since 1-0 -o json
+    """
+    if since is not None and not POSITION.fullmatch(since):
+        message = f"{since!r} is no id of an event: give one like 1-42 (times are not supported by the gateway)"
+        raise typer.BadParameter(message, param_hint="--since")
+    async with session.api.events(since=since, on_loss=session.note_loss) as events:
+        while True:
+            event = await events.next()
+            if event is not None and (document is None or event.type == RESET or _about(event) == document):
+                session.printer.line(_json(event), _line(event))
+
+
+def _about(event: Event) -> object:
+    return event.data.get("document_id")
+
+
+def _json(event: Event) -> dict[str, Any]:
+    """``event_id`` is the position in the stream, for --since; the rest is the event as it was published."""
+    return {"event_id": event.id, "event": event.type, **event.body}
+
+
+def _line(event: Event) -> Text:
+    time = str(event.body.get("time", ""))[:19]
+    about = str(event.data.get("document_id") or event.data.get("collection_id") or event.body.get("reason", ""))
+    told = "  ".join(f"{name}={event.data[name]}" for name in TOLD if event.data.get(name))
+    return plain(f"{event.id:<10} {time:<19}  {event.type:<22} {about}  {told}".rstrip())

@@ -1,0 +1,104 @@
+"""``aperag keys``."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from aperag_cli.output import details, table
+from aperag_cli.remote import Session, remote
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Make, list and revoke API keys.")
+
+COLUMNS = ("id", "key", "description", "scope", "collections", "expires", "created_at", "last_used_at")
+_SPAN = re.compile(r"([1-9][0-9]{0,4})([mhd])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+class Scope(StrEnum):
+    """What the contract of keys knows."""
+
+    ALL = "all"
+    READ = "read"
+
+
+def moment(value: str) -> datetime:
+    """``30d``, ``12h`` or ``90m`` from now, or a date or time; one without a zone is of this machine's."""
+    span = _SPAN.fullmatch(value)
+    if span:
+        return datetime.now(UTC) + timedelta(**{_UNITS[span[2]]: int(span[1])})
+    try:
+        return datetime.fromisoformat(value).astimezone()
+    except (ValueError, OverflowError) as err:
+        message = f"{value!r} is neither a span like 30d, 12h or 90m nor a time like 2030-01-31T12:00"
+        raise typer.BadParameter(message) from err
+
+
+@app.command()
+@remote
+async def create(
+    session: Session,
+    *,
+    description: Annotated[str | None, typer.Option(help="What it is for.", show_default=False)] = None,
+    scope: Annotated[Scope, typer.Option(help="All that its owner may do, or reading and searching only.")] = Scope.ALL,
+    collection: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLLECTION",
+            help="Id or title of a collection: the key reaches nothing but these. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    expires: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=moment, metavar="WHEN", help="30d, 12h, 90m, or a time: it ends then.", show_default="never"
+        ),
+    ] = None,
+) -> None:
+    """Make a key. It is shown now and never again.
+
+    Example: aperag keys create --description agent --scope read --collection Handbooks --expires 30d
+    """
+    limits: dict[str, Any] = {"scope": scope.value}
+    if collection:
+        limits["collection_ids"] = [await session.api.collection_id(it) for it in collection]
+    if expires is not None:
+        limits["expires_at"] = expires.isoformat()
+    made = await session.api.create_key(description, **limits)
+    session.printer.whole(made, lambda: details(_shown(made)))
+    session.printer.note("Keep the key now: it is not shown again.")
+
+
+@app.command("list")
+@remote
+async def list_keys(session: Session) -> None:
+    """Your keys, masked, with what each of them reaches and until when."""
+    found = await session.api.keys()
+    session.printer.whole(found, lambda: table([_shown(it) for it in found], COLUMNS))
+
+
+@app.command()
+@remote
+async def revoke(
+    session: Session,
+    key: Annotated[str, typer.Argument(metavar="ID", help="Id of the key, as `aperag keys list` shows it.")],
+) -> None:
+    """Make a key useless from now on, also the one in use."""
+    await session.api.revoke_key(key)
+    session.printer.whole({"id": key, "revoked": True}, lambda: details({"id": key, "revoked": "yes"}))
+
+
+def _shown(key: dict[str, Any]) -> dict[str, Any]:
+    """For people: no limit is said as such."""
+    told = {name: value for name, value in key.items() if name not in {"collection_ids", "expires_at"}}
+    collections = key.get("collection_ids")
+    return {
+        **told,
+        "collections": "all" if collections is None else ", ".join(collections),
+        "expires": key.get("expires_at") or "never",
+    }

@@ -1,0 +1,74 @@
+"""``aperag search``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from aperag_cli.arguments import Collection
+from aperag_cli.exits import Exit
+from aperag_cli.output import plain
+from aperag_cli.remote import Session, remote
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+WAIT_MS = 10_000
+"""The longest the gateway waits."""
+SNIPPET = 300
+
+
+@remote
+async def search(
+    session: Session,
+    collection: Collection,
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="What to look for; in quotes where it has blanks.")],
+    *,
+    vector: Annotated[bool, typer.Option("--vector", help="By meaning only.")] = False,
+    fulltext: Annotated[bool, typer.Option("--fulltext", help="By words only.")] = False,
+    topk: Annotated[int, typer.Option(help="At most so many hits of each kind.", min=1, max=1000)] = 5,
+    wait_for: Annotated[
+        list[str] | None,
+        typer.Option(help="Id of a task or document to wait for, up to 10 s; may be repeated.", show_default=False),
+    ] = None,
+) -> None:
+    """Search a collection by meaning and by words.
+
+    Example: aperag search Handbooks "how long is the warranty" --topk 3
+
+    Exit code 1 where a kind of search failed, or what --wait-for names cannot be found yet; the hits are shown anyway.
+    """
+    body: dict[str, object] = {"query": query, "save_to_history": False}
+    both = vector == fulltext
+    if vector or both:
+        body["vector_search"] = {"topk": topk}
+    if fulltext or both:
+        body["fulltext_search"] = {"topk": topk}
+    if wait_for:
+        body |= {"wait_for": wait_for, "wait_ms": WAIT_MS}
+    answer = await session.api.search(await session.api.collection_id(collection), body)
+    session.printer.whole(answer, lambda: hits(answer["items"]))
+    problems = [f"{leg} failed: {reason}" for leg, reason in (answer.get("errors") or {}).items()]
+    problems += [f"not searchable yet: {id_}" for id_ in answer.get("not_searchable") or ()]
+    for problem in problems:
+        session.printer.note(problem)
+    if problems:
+        raise typer.Exit(Exit.FAILED)
+
+
+def hits(items: Sequence[dict[str, Any]]) -> Table:
+    made = Table(show_lines=True)
+    made.add_column("rank", justify="right")
+    made.add_column("score", justify="right")
+    made.add_column("document", overflow="fold", max_width=40)
+    made.add_column("found by")
+    made.add_column("text", overflow="fold", max_width=120)
+    for item in items:
+        score = "" if item["score"] is None else f"{item['score']:.3f}"
+        text = " ".join(item["content"].split())
+        shown = text if len(text) <= SNIPPET else f"{text[:SNIPPET]} …"
+        found_by = item["recall_type"].removesuffix("_search")
+        made.add_row(str(item["rank"]), score, plain(item["source"]), found_by, plain(shown))
+    return made

@@ -1,0 +1,46 @@
+"""``aperag tasks``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Group
+
+from aperag_cli.output import details, table
+from aperag_cli.remote import Session, remote
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Look at a requested change, or cancel it. Uploads and rebuilds name it.",
+)
+
+TaskId = Annotated[
+    str, typer.Argument(metavar="ID", help="Id of the task, as the command that asked for the change showed it.")
+]
+STEPS = ("kind", "outcome", "status", "attempt", "failures", "position", "next_try_at", "error_code", "error_message")
+
+
+@app.command()
+@remote
+async def show(session: Session, task: TaskId) -> None:
+    """Where each step of a task is, and why."""
+    found = await session.api.task(task)
+    session.printer.whole(found, lambda: _shown(found))
+
+
+@app.command()
+@remote
+async def cancel(session: Session, task: TaskId) -> None:
+    """Stop a task that has not ended."""
+    found = await session.api.cancel_task(task)
+    session.printer.whole(found, lambda: _shown(found))
+
+
+def _shown(task: dict[str, Any]) -> RenderableType:
+    summary = {name: value for name, value in task.items() if name != "steps"}
+    return Group(details(summary), table(task["steps"], STEPS))

@@ -1,0 +1,139 @@
+"""``aperag up`` and ``aperag down``."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from aperag_cli.environment import home
+from aperag_cli.errors import StackFailed
+from aperag_cli.stack.running import translated
+from aperag_standalone import control
+from aperag_standalone.home import Home
+from aperag_standalone.supervisor.options import ADMIN, API_PORT, MCP_PORT, StackOptions
+from aperag_standalone.supervisor.state import UnitStatus
+
+if TYPE_CHECKING:
+    import subprocess
+    from types import FrameType
+
+    from aperag_standalone.supervisor.state import StackState
+
+Port = Annotated[int, typer.Option(help="Port of the API; 0 = any free one.", min=0, max=65535)]
+McpPort = Annotated[
+    int | None,
+    typer.Option(
+        help="Port of the MCP service; 0 = any free one.",
+        min=0,
+        max=65535,
+        show_default=f"{MCP_PORT}, or any free one where that is taken",
+    ),
+]
+InnerPort = Annotated[int, typer.Option(help="0 = any free one.", min=0, max=65535)]
+Replicas = Annotated[int, typer.Option(help="Processes of this service.", min=1, max=64)]
+
+
+@translated()
+def up(
+    *,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once it is ready.")] = False,
+    port: Port = API_PORT,
+    mcp_port: McpPort = None,
+    nats_port: InnerPort = 0,
+    nats_monitor_port: InnerPort = 0,
+    nats_tls: Annotated[bool, typer.Option("--nats-tls", help="Encrypt what the services send over NATS.")] = False,
+    postgres_port: InnerPort = 0,
+    gateways: Annotated[
+        int, typer.Option(help="Processes of the API; all but the first listen on any free port.", min=1, max=64)
+    ] = 1,
+    indexers: Replicas = 1,
+    reconcilers: Replicas = 1,
+    agents: Replicas = 1,
+) -> None:
+    """Start the stack; in the foreground until Ctrl-C unless --detach is given."""
+    options = StackOptions(
+        home=home(),
+        port=port,
+        mcp_port=mcp_port,
+        nats_port=nats_port,
+        nats_monitor_port=nats_monitor_port,
+        nats_tls=nats_tls,
+        postgres_port=postgres_port,
+        gateways=gateways,
+        indexers=indexers,
+        reconcilers=reconcilers,
+        agents=agents,
+    )
+    start(Console(soft_wrap=True), options, detach=detach)
+
+
+@translated()
+def down() -> None:
+    """Stop the stack."""
+    control.stop(Home(home()))
+    Console(soft_wrap=True).print("Stopped.")
+
+
+def start(console: Console, options: StackOptions, *, detach: bool) -> None:
+    home = Home(options.home)
+    begun = time.monotonic()
+    child = control.launch(options, dies_with_us=not detach)
+    console.print("Starting ApeRAG …")
+    if detach:
+        introduce(console, home, await_ready(child, home, console), seconds=time.monotonic() - begun)
+        console.print("It runs in the background: `aperag status`, `aperag logs SERVICE`, `aperag down`.")
+        return
+    _stop_with_us(child)
+    try:
+        introduce(console, home, await_ready(child, home, console), seconds=time.monotonic() - begun)
+        console.print("Ctrl-C stops it.")
+        _tell_restarts(console, child, home)
+    except KeyboardInterrupt:
+        console.print("Stopping …")
+        child.terminate()
+        child.wait()
+    if child.returncode != 0:
+        message = f"the supervisor ended with code {child.returncode}"
+        raise StackFailed(message, hint=f"see {home.log('supervisor')}")
+    console.print("Stopped.")
+
+
+def await_ready(child: subprocess.Popen[bytes], home: Home, console: Console) -> StackState:
+    return control.await_ready(child, home, ready=lambda name: console.print(f"  [green]✓[/] {name}"))
+
+
+def introduce(console: Console, home: Home, state: StackState, *, seconds: float) -> None:
+    """Where everything is, and the secret that is shown only once."""
+    table = Table.grid(padding=(0, 2))
+    table.add_row("API", f"{state.api_url}/api/v1")
+    table.add_row("MCP", state.mcp_url)
+    table.add_row("NATS", state.nats_url)
+    table.add_row("Data", str(home.directory))
+    if state.first_start:
+        table.add_row("API key", home.api_key.read_text(encoding="utf-8").strip())
+        table.add_row("Login", f"{ADMIN}, password {home.admin_password.read_text(encoding='utf-8').strip()}")
+        table.add_row("", f"(shown once; kept in {home.secrets})")
+    console.print(f"[bold green]Ready[/] in {seconds:.1f} s")
+    console.print(table)
+
+
+def _stop_with_us(child: subprocess.Popen[bytes]) -> None:
+    def forward(_number: int, _frame: FrameType | None) -> None:
+        child.terminate()
+
+    signal.signal(signal.SIGTERM, forward)
+
+
+def _tell_restarts(console: Console, child: subprocess.Popen[bytes], home: Home) -> None:
+    told: dict[str, int] = {}
+    for state in control.follow(child, home):
+        for unit in state.units:
+            if unit.status is UnitStatus.READY and unit.restarts > told.get(unit.name, 0):
+                console.print(f"  [yellow]{unit.name} died and was started again[/] (restart {unit.restarts})")
+            if unit.status is UnitStatus.READY:
+                told[unit.name] = unit.restarts

@@ -1,1 +1,0 @@
-"""The ``aperag`` command line."""
