@@ -105,18 +105,17 @@ audit:
 migrate message:
     python -m aperag_standalone.revision "{{ message }}"
 
-# Pin the dependencies again, with hashes and without the address of any index
+# Pin the dependencies again, those of the wheel first, with hashes and without the address of any index
 [group('work')]
 lock:
     #!/bin/sh
     set -eu
+    {{ compile }} pyproject.toml -o requirements/run.txt
     set --
     for member in libs/* services/*; do set -- "$@" --no-emit-package "aperag-${member#*/}"; done
-    {{ compile }} "$@" libs/*/pyproject.toml services/*/pyproject.toml -o requirements/run.txt
-    {{ compile }} "$@" libs/*/pyproject.toml services/*/pyproject.toml --group pyproject.toml:dev \
-        -c requirements/run.txt -o requirements/dev.txt
-    {{ compile }} "$@" libs/*/pyproject.toml services/*/pyproject.toml --group pyproject.toml:dev \
-        --group pyproject.toml:bench -c requirements/dev.txt -o requirements/bench.txt
+    {{ compile }} "$@" pyproject.toml --group pyproject.toml:dev -c requirements/run.txt -o requirements/dev.txt
+    {{ compile }} "$@" pyproject.toml --group pyproject.toml:dev --group pyproject.toml:bench \
+        -c requirements/dev.txt -o requirements/bench.txt
 
 # Validate the multi-container form (it is not run here)
 [group('work')]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib import metadata
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from aperag_common.settings import ServiceSettings, TelemetrySettings
 from aperag_common.telemetry import Telemetry, propagate
 from aperag_common.telemetry.tracing import collector, traces_url
+from aperag_common.version import VERSION
 
 
 @pytest.fixture(autouse=True)
@@ -114,7 +114,7 @@ async def test_without_names_of_its_own_it_is_called_as_its_package(monkeypatch:
     telemetry = Telemetry.start(make_settings(telemetry=QUIET), service="api")
     assert isinstance(telemetry.provider, TracerProvider)
     told = telemetry.provider.resource.attributes
-    assert (told["service.name"], told["service.version"]) == ("aperag-api", metadata.version("aperag-common"))
+    assert (told["service.name"], told["service.version"]) == ("aperag-api", VERSION)
     await telemetry.stop()
 
 

@@ -6,7 +6,6 @@ import asyncio
 import json
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 import structlog
@@ -15,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from aperag_common.db.session import autocommit
 from aperag_common.tasks import end_tasks
+from aperag_common.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -56,12 +56,11 @@ class Heartbeat:
         self._engine = engine
         self._name = {"service": service, "instance": instance}
         self._consumers = consumers
-        self._version = metadata.version("aperag-work")
         self._started: datetime | None = None
 
     async def beat(self) -> None:
         loads = json.dumps([asdict(load) for load in self._consumers()])
-        values = {**self._name, "version": self._version, "started": self._started, "consumers": loads}
+        values = {**self._name, "version": VERSION, "started": self._started, "consumers": loads}
         try:
             async with autocommit(self._engine) as conn:
                 self._started = (await conn.execute(_BEAT, values)).scalar_one()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 import fastmcp
@@ -15,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 
 from aperag_common.health import routes
+from aperag_common.version import VERSION
 from aperag_mcp import resources
 from aperag_mcp.calls.arguments import ExplainingArguments
 from aperag_mcp.calls.measures import CallMetrics
@@ -52,7 +52,7 @@ def make_server(gateway: Gateway, settings: Settings, telemetry: Telemetry, metr
     server = FastMCP(
         NAME,
         instructions=guide.INSTRUCTIONS,
-        version=metadata.version("aperag-mcp"),
+        version=VERSION,
         mask_error_details=True,
         on_duplicate="error",
         dereference_schemas=False,  # schemas reach clients as they are, each definition once

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass, field
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 import structlog
@@ -19,6 +18,7 @@ from aperag_common.telemetry import propagate
 from aperag_common.telemetry.console import ConsoleExporter
 from aperag_common.telemetry.record import SERVICE
 from aperag_common.telemetry.redaction import Redacting
+from aperag_common.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -174,7 +174,7 @@ def _resource(settings: ProcessSettings, service: str, instance: str) -> Resourc
     attributes = {
         "service.namespace": name,
         "service.name": f"{name}-{service}",
-        "service.version": settings.otel_service_version or metadata.version("aperag-common"),
+        "service.version": settings.otel_service_version or VERSION,
         SERVICE: service,
     }
     return Resource.create(attributes | ({"service.instance.id": instance} if instance else {}))

@@ -35,6 +35,7 @@ from aperag_common.auth.vault import Vault
 from aperag_common.health import routes
 from aperag_common.telemetry import init_fastapi_instrumentation
 from aperag_common.templates.rendering import Templates
+from aperag_common.version import VERSION
 from aperag_models.catalog import Models
 from aperag_models.keys import vault_of
 from aperag_retrieval.embedding import EmbeddersBesideLocal, InProcessEmbedder
@@ -81,7 +82,7 @@ def make_app(gateway: Gateway, runtime: Runtime, settings: Settings) -> FastAPI:
         proxies=proxies,
         cors=settings.cors,
         title="ApeRAG",
-        version="0.1.0",
+        version=VERSION,
         description="Upload documents, watch them become searchable, find them.",
     )
     app.state.services, app.state.authentication = gateway.services, gateway.authentication
