@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from aperag_cli.exits import Exit
 
 if TYPE_CHECKING:
-    from tests.integration.standalone.cli.conftest import Aperag
+    from tests.integration.cli.conftest import Aperag
 
 
 def test_a_key_may_be_limited_to_reading_to_collections_and_in_time(aperag: Aperag, collection: str) -> None:

@@ -11,7 +11,7 @@ from aperag_cli.exits import Exit
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.integration.standalone.cli.conftest import Aperag
+    from tests.integration.cli.conftest import Aperag
 
 pytestmark = pytest.mark.timeout(240)
 

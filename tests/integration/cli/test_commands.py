@@ -11,7 +11,7 @@ import pytest
 from aperag_cli.exits import Exit
 
 if TYPE_CHECKING:
-    from tests.integration.standalone.cli.conftest import Aperag
+    from tests.integration.cli.conftest import Aperag
 
 pytestmark = pytest.mark.timeout(240)
 

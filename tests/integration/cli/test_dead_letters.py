@@ -13,7 +13,7 @@ from aperag_testing.waiting import until
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.integration.standalone.cli.conftest import Aperag
+    from tests.integration.cli.conftest import Aperag
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -77,6 +77,14 @@ def test_a_dead_letter_is_listed_shown_redriven_and_purged(aperag: Aperag, colle
 def test_which_letters_are_meant_must_be_said_in_one_way(aperag: Aperag, arguments: tuple[str, ...]) -> None:
     for command in ("redrive", "purge"):
         assert aperag("dlq", command, *arguments).exit_code == Exit.USAGE
+
+
+@pytest.mark.parametrize("command", [("list",), ("redrive", "--dry-run"), ("purge", "--yes")], ids=lambda it: it[0])
+def test_a_step_that_does_not_exist_is_refused_with_those_that_do(aperag: Aperag, command: tuple[str, ...]) -> None:
+    refused = aperag("dlq", *command, "--step", "nonsense")
+    assert refused.exit_code == Exit.FAILED
+    assert "There is no step 'nonsense'" in refused.stderr
+    assert all(name in refused.stderr for name in ("parse", "vector", "fulltext", "turn", "collection.purge"))
 
 
 def test_an_unknown_letter_is_not_found(aperag: Aperag) -> None:

@@ -16,7 +16,7 @@ from aperag_testing.waiting import until
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.integration.standalone.cli.conftest import Aperag
+    from tests.integration.cli.conftest import Aperag
 
 pytestmark = pytest.mark.timeout(240)
 

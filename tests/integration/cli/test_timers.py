@@ -10,7 +10,7 @@ from aperag_cli.exits import Exit
 from aperag_common.events.ticks import TimerName
 
 if TYPE_CHECKING:
-    from tests.integration.standalone.cli.conftest import Aperag
+    from tests.integration.cli.conftest import Aperag
 
 pytestmark = pytest.mark.timeout(240)
 

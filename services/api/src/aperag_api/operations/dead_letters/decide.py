@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from aperag_common import errors
+from aperag_common.jobs.kind import kinds
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -19,7 +20,7 @@ HOW = "Give ids, or all: true, or at least one filter, and only one of the three
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Filters that all apply; None is no filter."""
+    """Filters that all apply; None is no filter. A step that no job has is refused: no letter would ever fit it."""
 
     ids: tuple[uuid.UUID, ...] | None = None
     code: str | None = None
@@ -31,6 +32,12 @@ class Selection:
     since: datetime | None = None
     until: datetime | None = None
     older_than: timedelta | None = None
+
+    def __post_init__(self) -> None:
+        known = sorted(kind.shown for kind in kinds())
+        if self.step is not None and self.step not in known:
+            message = f"There is no step {self.step!r}; give one of {', '.join(known)}"
+            raise errors.InvalidParameter(message)
 
 
 @dataclass(frozen=True, slots=True)
