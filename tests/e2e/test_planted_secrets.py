@@ -376,14 +376,22 @@ async def test_the_environment_of_a_process_holds_no_secret_but_its_own(planted:
 @pytest.mark.long
 async def test_a_rotation_loses_nobody_and_stores_nothing_in_clear(planted: Planting, admin: Client) -> None:
     before = (await admin.http.get("/settings")).json()["mineru_api_token"]
+    token = planted.stack.home / "secrets" / "traces_token"
+    old_token, mcp = token.read_text("ascii").strip(), planted.stack.unit("mcp")["pid"]
     done = planted.stack.aperag("secrets", "rotate", "-o", "json")
     assert done.returncode == 0, done.stdout + done.stderr
     assert '"rotated": 1' in done.stdout
-    for name in ("secret_key", "provider_keys"):
+    for name in ("secret_key", "provider_keys", "traces_token"):
         planted.secrets.plant(f"new {name}", (planted.stack.home / "secrets" / name).read_text("ascii").strip())
     assert planted.secrets.found_in(f"{done.stdout}{done.stderr}".encode()) == []
     answer = await admin.patiently("GET", "/settings")
     assert answer.json()["mineru_api_token"] == before
+    assert planted.stack.unit("mcp")["pid"] != mcp
+    spans = f"{planted.stack.url}/v1/traces"
+    for shown, status in ((old_token, 401), (token.read_text("ascii").strip(), 200)):
+        headers = {"Authorization": f"Bearer {shown}", "Content-Type": "application/json"}
+        sent = await admin.http.post(spans, json={"resourceSpans": []}, headers=headers)
+        assert sent.status_code == status, sent.text
     resumed = planted.stack.aperag("secrets", "rotate", "--resume", "-o", "json")
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     assert '"rotated": 1' not in resumed.stdout

@@ -23,7 +23,7 @@ from aperag_standalone.home import replaced
 from aperag_standalone.postgres import PostgresServer
 from aperag_standalone.supervisor import state
 from aperag_standalone.supervisor.services import gateways, inherited
-from aperag_standalone.supervisor.stack import DATABASE
+from aperag_standalone.supervisor.stack import DATABASE, MCP
 from aperag_standalone.supervisor.state import UnitStatus
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 POLL = 0.1
 RESTART_TIMEOUT = 120.0
-KNOW = ({str(Service.AGENT), str(Service.INDEXER)}, {str(Service.API)})
+KNOW = ({str(Service.AGENT), str(Service.INDEXER)}, {str(Service.API), MCP})
 LEFT_UNREADABLE = 3
 RESUME = "the new secret is in force; once that is mended, go on with `aperag secrets rotate --resume`"
 
@@ -58,12 +58,14 @@ class Renewal:
             if not resume:
                 _replace(self.home.secret_key, self.home.previous_secret_keys)
                 _replace(self.home.provider_keys, self.home.previous_provider_keys)
+                # Nothing is stored under it, so the old one is worth nothing at once.
+                files.write_private(self.home.traces_token, secrets.token_hex(files.SECRET_BYTES))
             for names in self._knowing():
                 self._restart(names)
             return self._encrypt_again()
 
     def _knowing(self) -> list[list[str]]:
-        """The processes that know the secrets: gateways last, for what they write the others have to read."""
+        """The processes that know the secrets: gateways last, for what they write the others have to read, and whoever sends them spans with them."""
         found = state.read(self.home.state)
         names = [] if found is None else [unit.name for unit in found.units]
         return [[name for name in names if name.rstrip("-0123456789") in services] for services in KNOW]

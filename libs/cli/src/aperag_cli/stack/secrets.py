@@ -43,7 +43,8 @@ def rotate(
 ) -> None:
     """Make new secrets, and encrypt everything that is stored under them.
 
-    The agents, the indexers and the gateway are restarted for that, one after another.
+    The agents and the indexers are restarted for that, then the gateway and the MCP service. An `aperag mcp` that runs
+    goes on, but its spans are refused until its client starts it again.
     """
     data = Home(home())
     counts = Renewal(data, require(data), os.environ).run(resume=resume)
