@@ -63,6 +63,11 @@ test *options: check
 test-long *options:
     pytest tests -m long {{ options }}
 
+# The built wheel in fresh environments of every Python here: a minute each, and it installs from a package index
+[group('work')]
+test-wheel *options:
+    pytest tests/wheel {{ options }}
+
 # Format, lint, layers, types, dead code, what a security linter finds
 [group('work')]
 check:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -82,9 +83,10 @@ def test_every_command_has_a_help_text_and_explains_every_option(path: tuple[str
     assert [it.name for it in command.params if not getattr(it, "help", None) and it.name != "help"] == []
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in leaves() if path[0] not in {"up", "down", "logs", "demo", "mcp"}], ids=" ".join
-)
+NO_ANSWER = {("up",), ("down",), ("logs",), ("demo",), ("mcp",), ("service", "install"), ("service", "uninstall")}
+
+
+@pytest.mark.parametrize("path", [path for path in leaves() if path not in NO_ANSWER], ids=" ".join)
 def test_every_command_that_answers_does_so_for_programs_too(path: tuple[str, ...]) -> None:
     assert "--output" in run(*path, "--help").stdout
 
@@ -95,6 +97,12 @@ GROUPS = [lazy for lazy in COMMANDS.values() if hasattr(lazy.load(), "commands")
 @pytest.mark.parametrize("lazy", GROUPS, ids=lambda lazy: str(lazy.name))
 def test_the_root_says_of_a_group_what_the_group_says(lazy: Any) -> None:
     assert lazy.load().help.startswith(lazy.help)
+
+
+def test_the_version_is_that_of_the_wheel_or_says_that_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("--version").stdout == "aperag (from a checkout)\n"
+    monkeypatch.setattr("aperag_cli.app.version", lambda _: "1.2.3")
+    assert run("--version").stdout == "aperag 1.2.3\n"
 
 
 def test_a_wrong_command_is_a_usage_error_with_a_suggestion() -> None:
@@ -244,6 +252,21 @@ def test_a_key_that_cannot_be_read_says_whose_it_is(stack: Home) -> None:
     stack.api_key.unlink()
     with pytest.raises(NotAuthorised, match="cannot read the API key"):
         remote.resolve(None, None, stack.directory)
+
+
+@pytest.mark.parametrize(
+    ("options", "token"), [((), "token"), (("--url", "https://other", "--api-key", "sk-1"), None)], ids=["own", "other"]
+)
+def test_the_token_for_spans_is_given_to_an_mcp_server_of_this_stack_alone(
+    stack: Home, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], token: str | None
+) -> None:
+    started: list[dict[str, str]] = []
+    monkeypatch.setattr(os, "execve", lambda _program, _arguments, env: started.append(env))
+    stack.traces_token.write_text("token\n", encoding="ascii")
+    clean = {"APERAG_HOME": str(stack.directory), "APERAG_TRACES_TOKEN": None, "APERAG_API_URL": None}
+    ended = run("mcp", *options, **clean, APERAG_API_KEY=None)
+    assert ended.exit_code == 0, ended.output
+    assert [env.get("APERAG_TRACES_TOKEN") for env in started] == [token]
 
 
 def test_a_gateway_elsewhere_needs_no_stack(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ COMMANDS: dict[str, LazyCommand] = {
                 ("status", "stack.status:status", "What runs, since when, and whether it is ready."),
                 ("logs", "stack.logs:logs", "The log of one process."),
                 ("doctor", "stack.doctor:doctor", "Look for what is wrong, and say what to do."),
+                ("service", "stack.service.command:app", "Run the stack as a service of systemd."),
                 ("secrets", "stack.secrets:app", "Replace the secrets that keys and credentials depend on."),
                 ("demo", "stack.demo:demo", "Ingest the sample documents, search and ask them."),
             ),

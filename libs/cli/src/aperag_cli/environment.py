@@ -11,6 +11,11 @@ API_KEY = "APERAG_API_KEY"
 TRACES_TOKEN = "APERAG_TRACES_TOKEN"  # noqa: S105  a name
 
 
+def config() -> Path:
+    """Where this user's programs keep their configuration."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config").absolute()
+
+
 def home() -> Path:
     """The data directory of the stack on this machine."""
     return Path(os.environ.get("APERAG_HOME") or DEFAULT_HOME).absolute()

@@ -114,7 +114,10 @@ def introduce(console: Console, home: Home, state: StackState, *, seconds: float
     table.add_row("MCP", state.mcp_url)
     table.add_row("NATS", state.nats_url)
     table.add_row("Data", str(home.directory))
-    if state.first_start:
+    if state.first_start and not console.is_terminal:  # it may be a log that others read
+        table.add_row("API key", f"in {home.api_key}")
+        table.add_row("Login", f"{ADMIN}, password in {home.admin_password}")
+    elif state.first_start:
         table.add_row("API key", home.api_key.read_text(encoding="utf-8").strip())
         table.add_row("Login", f"{ADMIN}, password {home.admin_password.read_text(encoding='utf-8').strip()}")
         table.add_row("", f"(shown once; kept in {home.secrets})")
