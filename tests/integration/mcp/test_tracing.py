@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from fastmcp.client import Client as FastClient
+from fastmcp.client.transports import StdioTransport
+from tests.integration.mcp.test_clients import APERAG, environment
 
 from aperag_testing.waiting import until
 
@@ -137,3 +140,14 @@ async def test_through_the_gateway_it_is_the_same_trace(stack: Stack, alice: Per
     await search(stack.url, alice, shelf, traceparent=traceparent(trace, SPAN))
     names = {"POST /mcp/", "POST /api/v1/collections/{collection_id}/searches"}
     await told(stack, trace, lambda spans: {span["name"] for span in spans} >= names)
+
+
+async def test_a_server_that_a_client_starts_itself_sends_its_spans_to_the_stack(stack: Stack, shelf: Shelf) -> None:
+    trace, span = uuid.uuid4().hex, OTHER_SPAN
+    meta = {"traceparent": traceparent(trace, span)}
+    transport = StdioTransport(command=APERAG, args=["mcp"], env=environment(stack), keep_alive=False)
+    async with FastClient(transport, timeout=60) as client:
+        await client.call_tool("list_collections", {}, meta=meta)
+    spans = await told(stack, trace, lambda spans: {"mcp", "api"} <= {it["service"] for it in spans})
+    tool = next(it for it in spans if it["name"] == "tools/call list_collections")
+    assert (tool["service"], tool["parent_id"]) == ("mcp", span)
