@@ -114,7 +114,7 @@ def test_systemd_reads_the_unit_as_it_is_meant(tmp_path: Path, home: str) -> Non
 def test_signs_with_a_meaning_in_a_unit_file_are_escaped() -> None:
     text = unit("/opt/$x/python", Path(ODD), [])
     assert assigned(text, "Environment") == '"APERAG_HOME=/srv/a b/100%%/c\\"d\\\\e$f"'
-    assert assigned(text, "EnvironmentFile") == '-/srv/a b/100%%/c"d\\e$f/environment'
+    assert assigned(text, "WorkingDirectory") == '-/srv/a b/100%%/c"d\\e$f'
     assert assigned(text, "ExecStart").startswith("/opt/$$x/python ")
 
 

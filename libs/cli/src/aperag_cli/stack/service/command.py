@@ -46,7 +46,7 @@ def install(
 ) -> None:
     """Write the unit, start the stack, and start it again with every session; repeat it to change options.
 
-    Settings for the services go into the file `environment` of the data directory, one NAME=VALUE in a line.
+    Settings for the services go into the file `.env` of the data directory, one NAME=VALUE in a line.
 
     Example: aperag service install -- --port 8080 --indexers 2
     """

@@ -21,9 +21,8 @@ After=network.target
 Type=exec
 ExecStart={command}
 Environment={home}
-# Settings for the services, one NAME=VALUE in a line; the file need not exist.
-EnvironmentFile=-{settings}
-WorkingDirectory=~
+# The services read their settings from the environment and from .env in here.
+WorkingDirectory=-{directory}
 Restart=on-failure
 RestartSec=10
 # Starting again would not help: wrong options, or a stack that already runs on these data.
@@ -43,7 +42,7 @@ def unit(python: str, home: Path, options: Sequence[str]) -> str:
     return TEMPLATE.format(
         command=" ".join(_quoted(part).replace("$", "$$") for part in command),
         home=_quoted(f"APERAG_HOME={home}"),
-        settings=_escaped(str(home / "environment")),
+        directory=_escaped(str(home)),
         hopeless=f"{Exit.USAGE.value} {Exit.WRONG_STATE.value}",
     )
 
