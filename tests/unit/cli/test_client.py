@@ -38,7 +38,8 @@ def answering(status: int, **answer: Any) -> Callable[[httpx.Request], httpx.Res
         (403, {"message": "read only"}, errors.NotAuthorised, Exit.NOT_AUTHORISED, "read only"),
         (404, {"message": "Task wf1 not found"}, errors.NotFound, Exit.NOT_FOUND, "wf1 not found"),
         (409, {"detail": "has ended"}, errors.Refused, Exit.FAILED, "has ended"),
-        (422, {"detail": [{"loc": ["body", "topk"], "msg": "too big"}]}, errors.Refused, Exit.FAILED, "body.topk: too"),
+        (422, {"detail": [{"loc": ["body", "topk"], "msg": "too big"}]}, errors.Refused, Exit.FAILED, "topk: too"),
+        (422, {"detail": [{"loc": ["query", "page"], "msg": "too big"}]}, errors.Refused, Exit.FAILED, "page: too"),
         (422, {"errors": [{"loc": ["query"], "msg": "blank"}]}, errors.Refused, Exit.FAILED, "query: blank"),
         (500, {"message": "broken", "trace_id": "abc"}, errors.ServerFailed, Exit.FAILED, "broken (500, trace abc)"),
     ],
@@ -49,6 +50,7 @@ async def test_a_refusal_is_told_in_the_gateways_own_words(
     with pytest.raises(kind) as caught:
         await asked(answering(status, json=body))
     assert told in caught.value.message
+    assert "body." not in caught.value.message  # people fill in fields
     assert caught.value.hint
     assert exit_of(caught.value) == code
 

@@ -22,7 +22,7 @@ from aperag_cli.client.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
 TIMEOUT = httpx.Timeout(30.0, read=60.0)
 LONG = httpx.Timeout(30.0, read=900.0)
@@ -34,8 +34,8 @@ MISSING = frozenset((404, 410))
 CLIENT_ERRORS: dict[int, tuple[type[ApiError], str]] = {
     401: (NotAuthorised, "it may be revoked: give another one, with --api-key or APERAG_API_KEY"),
     403: (NotAuthorised, "use the key of a user who may do this"),
-    404: (NotFound, "look at what there is with the `list` command"),
-    410: (NotFound, "look at what there is with the `list` command"),
+    404: (NotFound, "check the id: it may be deleted, or belong to another user"),
+    410: (NotFound, "check the id: it may be deleted, or belong to another user"),
 }
 OTHER = (Refused, "change the request: the same one will be refused again")
 QUOTED_CHARACTERS = 200
@@ -126,7 +126,7 @@ def segment(value: str) -> str:
     """``value`` as one part of a path, whatever a person typed."""
     if value in {"", ".", ".."}:
         message = f"{value!r} is no id"
-        raise NotFound(message, hint="look at what there is with the `list` command")
+        raise NotFound(message, hint="give an id as the commands print it")
     return quote(value, safe="")
 
 
@@ -143,8 +143,13 @@ def _told(body: dict[str, Any]) -> str:
     invalid = body.get("errors") or body.get("detail")
     if isinstance(invalid, list):
         parts = [part for part in invalid if isinstance(part, dict)]
-        return "; ".join(f"{'.'.join(map(str, it.get('loc', ())))}: {it.get('msg', '')}" for it in parts)
+        return "; ".join(f"{_field(it.get('loc', ()))}: {it.get('msg', '')}" for it in parts)
     return str(body.get("message") or body.get("detail") or "")
+
+
+def _field(path: Sequence[object]) -> str:
+    """Where in a request something is wrong, in a caller's words: people fill in fields, not bodies."""
+    return ".".join(map(str, path[1:] if len(path) > 1 and path[0] in {"body", "query", "path"} else path))
 
 
 def _reason(err: httpx.HTTPError) -> str:

@@ -33,7 +33,7 @@ class Language(StrEnum):
 @app.command("list")
 @remote
 async def list_collections(session: Session) -> None:
-    """All of your collections, and those that you have subscribed to."""
+    """List your collections, and those that you subscribed to."""
     found = await session.api.collections()
     session.printer.whole(found, lambda: table(found, COLUMNS))
 
@@ -42,9 +42,7 @@ async def list_collections(session: Session) -> None:
 @remote
 async def create(
     session: Session,
-    title: Annotated[
-        str, typer.Argument(metavar="TITLE", help="What it is called; best a title that no other one has.")
-    ],
+    title: Annotated[str, typer.Argument(metavar="TITLE", help="Title; best one that no other collection has.")],
     *,
     description: Annotated[str, typer.Option(help="What is in it.")] = "",
     language: Annotated[
@@ -73,7 +71,7 @@ async def create(
 @app.command()
 @remote
 async def show(session: Session, collection: Collection) -> None:
-    """One collection with its settings."""
+    """Show one collection with its settings."""
     found = await session.api.collection(await session.api.collection_id(collection))
     session.printer.whole(found, lambda: details(found))
 
@@ -85,12 +83,12 @@ async def embedding(
     collection: Collection,
     model: Annotated[
         str | None,
-        typer.Argument(metavar="[PROVIDER/MODEL]", help="What it shall be found with.", show_default="show it only"),
+        typer.Argument(metavar="[PROVIDER/MODEL]", help="New embedding model.", show_default="show it only"),
     ] = None,
 ) -> None:
-    """Which embedding model a collection is found with; or let another one take over.
+    """Show the embedding model of a collection, or change it.
 
-    Its vectors are built beside those that are there. Searches go on, and change to them once they are whole.
+    The new vectors are built beside the old ones. Searches use the old ones until all new ones are there.
 
     Example: aperag collections embedding Handbooks local/use-multilingual-v3
     """
@@ -105,9 +103,9 @@ async def embedding(
 @app.command()
 @remote
 async def cancel(session: Session, collection: Collection, *, yes: Yes = False) -> None:
-    """Stop everything that is done for the documents of a collection.
+    """Stop all work on the documents of a collection.
 
-    What searches found before, they go on finding. Deletes are not stopped.
+    Searches still find what they found before. Deletes are not stopped.
     """
     found = await session.api.collection(await session.api.collection_id(collection))
     confirm(f"Cancel all running tasks of the collection {found['title']!r} ({found['id']})?", yes=yes)

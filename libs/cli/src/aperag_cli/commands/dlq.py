@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Dead letters: what was given up, and running it again. For administrators.",
+    help="Dead letters: look at jobs that were given up, and run them again. For administrators.",
 )
 
 LISTED = ("id", "age", "step", "code", "message", "document", "redrive")
@@ -60,12 +60,12 @@ async def list_letters(
     redriven: Annotated[
         bool | None,
         typer.Option(
-            "--redriven/--open", help="Those that were redriven, or those that were not.", show_default="both"
+            "--redriven/--open", help="Only those that were redriven, or only those that were not.", show_default="both"
         ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, the newest first.")] = 50,
 ) -> None:
-    """What was given up: since when, which step, why, and of which document."""
+    """List dead letters: how old, which step, why, and which document."""
     filters = await _filters(session, step=step, code=code, owner=owner, collection=collection)
     if redriven is not None:
         filters["redriven"] = redriven
@@ -78,7 +78,7 @@ async def list_letters(
 async def show(
     session: Session, letter: Annotated[str, typer.Argument(metavar="ID", help="Id of the dead letter.")]
 ) -> None:
-    """Everything about one: the message, its attempts, the document as it stands, and whether a redrive would help."""
+    """Show all about one: its message, its attempts, its document now, and whether a redrive would help."""
     found = await dead_letters.get(session.api.http, letter)
     session.printer.whole(found, lambda: details(_flat(found)))
 
@@ -96,10 +96,10 @@ async def redrive(
     collection: Of = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
 ) -> None:
-    """Run again what was given up: one new task per document.
+    """Run jobs again that were given up: one new task per document.
 
-    What a rebuild, a delete or an earlier redrive has overtaken is left alone, so repeating is safe. The exit code is
-    1 where ids are named and none of them could be redriven.
+    Jobs that a rebuild, a delete or an earlier redrive has overtaken are left alone, so repeating is safe. Exit code 1 if
+    ids are given and none of them could be redriven.
 
     Example: aperag dlq redrive --code UPSTREAM_UNAVAILABLE --dry-run
     """
@@ -124,7 +124,7 @@ async def purge(
     redriven: Annotated[
         bool | None,
         typer.Option(
-            "--redriven/--open", help="Those that were redriven, or those that were not.", show_default="both"
+            "--redriven/--open", help="Only those that were redriven, or only those that were not.", show_default="both"
         ),
     ] = None,
     older_than: Age = None,

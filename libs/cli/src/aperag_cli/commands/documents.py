@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
     from aperag_cli.client.tracks import Track
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Upload documents and see what becomes of them.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Upload documents, and follow them until they are searchable."
+)
 app.command()(remote(upload))
 app.command()(remote(timeline))
 
@@ -55,7 +57,7 @@ async def list_documents(
     *,
     search: Annotated[str | None, typer.Option(help="Part of the name.", show_default=False)] = None,
 ) -> None:
-    """All documents of a collection, oldest first."""
+    """List all documents of a collection, oldest first."""
     found = await session.api.documents(await session.api.collection_id(collection), search=search)
     session.printer.whole(found, lambda: table(({**it, "size": decimal(it["size"])} for it in found), LISTED))
 
@@ -63,7 +65,7 @@ async def list_documents(
 @app.command()
 @remote
 async def show(session: Session, collection: Collection, document: Document) -> None:
-    """One document with all of its statuses."""
+    """Show one document with all of its statuses."""
     collection_id = await session.api.collection_id(collection)
     found = await session.api.document(collection_id, await session.api.document_id(collection_id, document))
     session.printer.whole(found, lambda: details(found))
@@ -83,7 +85,7 @@ async def status(
         bool, typer.Option("--follow", "-f", help="Print each change until all are searchable or have failed.")
     ] = False,
 ) -> None:
-    """How far documents are.
+    """Show how far documents are.
 
     With --follow, json prints one object per line, and the exit code is 1 where a document failed.
     """
@@ -154,7 +156,9 @@ async def rebuild(
     index: Annotated[
         list[Index] | None, typer.Option(help="Index to build; may be repeated.", show_default="vector and fulltext")
     ] = None,
-    failed: Annotated[bool, typer.Option("--failed", help="All that failed in the collection.")] = False,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="All documents of the collection whose indexing failed.")
+    ] = False,
 ) -> None:
     """Build indexes of documents again.
 
@@ -179,7 +183,7 @@ async def rebuild(
 @app.command()
 @remote
 async def cancel(session: Session, collection: Collection, documents: Documents) -> None:
-    """Stop everything that is done for documents; what searches found before, they go on finding.
+    """Stop all work on documents. Searches still find what they found before.
 
     Example: aperag documents cancel Handbooks intro.md
     """

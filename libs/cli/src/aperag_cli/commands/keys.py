@@ -77,7 +77,7 @@ async def create(
 @app.command("list")
 @remote
 async def list_keys(session: Session) -> None:
-    """Your keys, masked, with what each of them reaches and until when."""
+    """List your keys, masked, with what each one reaches and until when."""
     found = await session.api.keys()
     session.printer.whole(found, lambda: table([_shown(it) for it in found], COLUMNS))
 

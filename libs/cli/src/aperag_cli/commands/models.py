@@ -17,9 +17,9 @@ from aperag_cli.remote import Session, remote
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Providers of models, their keys, and which models are used. A model is written PROVIDER/MODEL.",
+    help="Manage providers of models, their keys, and the default models. A model is written PROVIDER/MODEL.",
 )
-providers = typer.Typer(no_args_is_help=True, help="Where models are called, and with which key.")
+providers = typer.Typer(no_args_is_help=True, help="Manage where models are called, and with which key.")
 app.add_typer(providers, name="providers")
 
 PROVIDER_COLUMNS = ("name", "label", "status", "user_id", "base_url", "api_key")
@@ -72,7 +72,7 @@ async def list_models(
         typer.Option(help="Only models with this tag, as `recommend`; may be repeated.", show_default="all"),
     ] = None,
 ) -> None:
-    """Models that can be called: those of providers with a key, and the built-in ones."""
+    """List the models that can be called: those of providers with a key, and the built-in ones."""
     found = await models.available(session.api.http, tag)
     session.printer.whole(found, lambda: table(found, MODEL_COLUMNS))
 
@@ -118,7 +118,7 @@ async def remove(
 @app.command()
 @remote
 async def defaults(session: Session) -> None:
-    """Which models are used where nobody chose; without one, the built-in ones."""
+    """Show the default models; where there is none, the built-in one is used."""
     found = await models.defaults(session.api.http)
     session.printer.whole(found, lambda: table(found, ("scenario", "provider_name", "model")))
 
@@ -144,7 +144,7 @@ async def set_default(
 @providers.command("list")
 @remote
 async def list_providers(session: Session) -> None:
-    """Your providers, and for administrators the installation's."""
+    """List your providers, and for administrators the installation's."""
     found = await models.providers(session.api.http)
     session.printer.whole(found, lambda: table(found, PROVIDER_COLUMNS))
 

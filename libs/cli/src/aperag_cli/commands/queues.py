@@ -38,7 +38,7 @@ async def queues(
         bool, typer.Option("--watch", "-w", help="Look again every two seconds, until Ctrl-C (exit code 130).")
     ] = False,
 ) -> None:
-    """How long every queue is, who works, and on what; for administrators.
+    """Show queues, workers, and what they work on; for administrators.
 
     With --watch, json prints one object per line.
     """

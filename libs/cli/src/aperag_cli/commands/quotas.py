@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="How much each user may own. One is named by id, name or address; only administrators see others.",
+    help="Show and set how much each user may own. A user is named by id, name or address; only administrators see others.",
 )
 
 User = Annotated[str, typer.Argument(metavar="USER", help="Id, name or address.")]

@@ -24,11 +24,11 @@ SNIPPET = 300
 async def search(
     session: Session,
     collection: Collection,
-    query: Annotated[str, typer.Argument(metavar="QUERY", help="What to look for; in quotes where it has blanks.")],
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="What to look for; in quotes if it has spaces.")],
     *,
     vector: Annotated[bool, typer.Option("--vector", help="By meaning only.")] = False,
     fulltext: Annotated[bool, typer.Option("--fulltext", help="By words only.")] = False,
-    topk: Annotated[int, typer.Option(help="At most so many hits of each kind.", min=1, max=1000)] = 5,
+    topk: Annotated[int, typer.Option(help="Most hits of each kind of search.", min=1, max=1000)] = 5,
     wait_for: Annotated[
         list[str] | None,
         typer.Option(help="Id of a task or document to wait for, up to 10 s; may be repeated.", show_default=False),

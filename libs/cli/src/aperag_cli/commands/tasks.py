@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Look at a requested change, or cancel it. Uploads and rebuilds name it.",
+    help="Look at a task, or cancel it. Uploads and rebuilds print its id.",
 )
 
 TaskId = Annotated[
@@ -28,7 +28,7 @@ STEPS = ("kind", "outcome", "status", "attempt", "failures", "position", "next_t
 @app.command()
 @remote
 async def show(session: Session, task: TaskId) -> None:
-    """Where each step of a task is, and why."""
+    """Show where each step of a task is, and why."""
     found = await session.api.task(task)
     session.printer.whole(found, lambda: _shown(found))
 

@@ -43,7 +43,7 @@ async def timeline(
         bool, typer.Option("--follow", "-f", help="Print a line at each change until nothing of it is open.")
     ] = False,
 ) -> None:
-    """Where a document is, since when, and why it waits.
+    """Show where a document is, since when, and why it waits.
 
     With --follow, json prints one object per line, and the exit code is 1 where a stage failed.
     """

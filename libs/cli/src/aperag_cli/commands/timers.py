@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="What runs by itself, and running it now. For administrators.",
+    help="List the timers, and run one now. For administrators.",
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the timer, as `aperag timers list` shows it.")]
@@ -27,7 +27,7 @@ COLUMNS = ("name", "state", "every", "started", "took", "late", "runs", "failure
 @app.command("list")
 @remote
 async def list_(session: Session) -> None:
-    """Every timer with its last run."""
+    """List all timers with their last runs."""
     found = await timers.timers(session.api.http)
     session.printer.whole(found, lambda: table([_row(it) for it in found], COLUMNS))
 

@@ -29,7 +29,7 @@ class Role(StrEnum):
 @app.command("list")
 @remote
 async def list_users(session: Session) -> None:
-    """All users, for an administrator; else you alone."""
+    """List all users as an administrator; else only yourself."""
     found = await users.users(session.api.http)
     session.printer.whole(found, lambda: table(found, COLUMNS))
 
@@ -51,7 +51,7 @@ async def invite(
 @app.command()
 @remote
 async def invitations(session: Session) -> None:
-    """Invitations and whether they can still be used."""
+    """List invitations, and whether they can still be used."""
     found = await users.invitations(session.api.http)
     session.printer.whole(found, lambda: table(found, INVITED))
 

@@ -57,9 +57,9 @@ class Finding:
 
 
 def doctor(*, port: Port = API_PORT, output: OutputOption = Output.TABLE) -> None:
-    """Look for what would keep the stack from running, and say what to do.
+    """Find what keeps the stack from running, and say what to do.
 
-    Where it runs, the API is asked with the key that other commands would use. Exit code 1 where anything needs doing.
+    While the stack runs, doctor also calls the API with the key that other commands use. Exit code 1 if anything needs doing.
     """
     examine(Printer(output), Home(home()), port=port, env=os.environ)
 

@@ -30,13 +30,15 @@ class NoSuchLog(CliError):
 def logs(
     service: Annotated[
         str,
-        typer.Argument(metavar="SERVICE", help="agent, api, indexer, reconciler, mcp, nats, postgres or supervisor."),
+        typer.Argument(
+            metavar="SERVICE", help="One of agent, api, indexer, reconciler, mcp, nats, postgres and supervisor."
+        ),
     ],
     *,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", help="How many of the last lines.", min=0)] = 50,
 ) -> None:
-    """The log of one process."""
+    """Show the log of one process."""
     show(sys.stdout, Home(home()), service, follow=follow, lines=lines)
 
 

@@ -38,7 +38,9 @@ def group() -> None:
 @translated()
 def rotate(
     *,
-    resume: Annotated[bool, typer.Option("--resume", help="Make no new ones; finish what was interrupted.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Finish an interrupted rotation; make no new secrets.")
+    ] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Make new secrets, and encrypt everything that is stored under them.

@@ -25,7 +25,7 @@ POINTERS = "Why a document waits: `aperag documents timeline`. Queues, workers, 
 
 @translated()
 def status(*, output: OutputOption = Output.TABLE) -> None:
-    """What runs, since when, and whether it is ready."""
+    """Show what runs, since when, and whether it is ready."""
     show(Console(soft_wrap=True), Home(home()), output)
 
 

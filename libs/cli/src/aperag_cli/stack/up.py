@@ -34,28 +34,32 @@ McpPort = Annotated[
         show_default=f"{MCP_PORT}, or any free one where that is taken",
     ),
 ]
-InnerPort = Annotated[int, typer.Option(help="0 = any free one.", min=0, max=65535)]
-Replicas = Annotated[int, typer.Option(help="Processes of this service.", min=1, max=64)]
+NatsPort = Annotated[int, typer.Option(help="Port of NATS; 0 = any free one.", min=0, max=65535)]
+MonitorPort = Annotated[int, typer.Option(help="Port of NATS' monitoring; 0 = any free one.", min=0, max=65535)]
+PostgresPort = Annotated[int, typer.Option(help="Port of PostgreSQL; 0 = any free one.", min=0, max=65535)]
+Replicas = Annotated[int, typer.Option(help="Number of processes of this service.", min=1, max=64)]
 
 
 @translated()
 def up(
     *,
-    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once it is ready.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Return when it is ready; it runs on in the background.")
+    ] = False,
     port: Port = API_PORT,
     mcp_port: McpPort = None,
-    nats_port: InnerPort = 0,
-    nats_monitor_port: InnerPort = 0,
+    nats_port: NatsPort = 0,
+    nats_monitor_port: MonitorPort = 0,
     nats_tls: Annotated[bool, typer.Option("--nats-tls", help="Encrypt what the services send over NATS.")] = False,
-    postgres_port: InnerPort = 0,
+    postgres_port: PostgresPort = 0,
     gateways: Annotated[
-        int, typer.Option(help="Processes of the API; all but the first listen on any free port.", min=1, max=64)
+        int, typer.Option(help="Number of gateways; all but the first listen on any free port.", min=1, max=64)
     ] = 1,
     indexers: Replicas = 1,
     reconcilers: Replicas = 1,
     agents: Replicas = 1,
 ) -> None:
-    """Start the stack; in the foreground until Ctrl-C unless --detach is given."""
+    """Start the stack. It runs in the foreground until Ctrl-C, with --detach in the background."""
     options = StackOptions(
         home=home(),
         port=port,

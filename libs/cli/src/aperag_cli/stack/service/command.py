@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Run the stack as a service of systemd. It starts with your session or the machine, and again when it fails.",
+    help="Run the stack as a systemd service. It starts with your session or the machine, and again when it fails.",
 )
 LINGER = (
     "It starts with your first login and stops after your last; to have it run from boot on: loginctl enable-linger"
