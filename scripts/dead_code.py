@@ -27,9 +27,9 @@ def unused(packages: list[Path], *users: Path) -> set[str]:
     """``package.module:name``; ``users`` may use it, and are not looked at themselves."""
     found = Vulture(ignore_decorators=list(FRAMEWORKS))
     found.scavenge([str(path) for path in (*packages, *users)], exclude=["*/migrations/*"])
-    for path in (file for package in packages for file in package.rglob("cli/app.py")):
+    for path in (file for package in packages for file in package.rglob("aperag_cli/app.py")):
         # The command line loads its commands when they are called: it names them as "module:function".
-        found.used_names |= set(re.findall(r'"\w+:(\w+)"', path.read_text(encoding="utf-8")))
+        found.used_names |= set(re.findall(r'"[\w.]+:(\w+)"', path.read_text(encoding="utf-8")))
     return {
         f"{_module(item)}:{item.name}"
         for item in found.get_unused_code()
