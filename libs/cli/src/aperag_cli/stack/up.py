@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from aperag_cli.environment import home
 from aperag_cli.errors import StackFailed
@@ -112,21 +112,24 @@ def await_ready(child: subprocess.Popen[bytes], home: Home, console: Console) ->
 
 
 def introduce(console: Console, home: Home, state: StackState, *, seconds: float) -> None:
-    """Where everything is, and the secret that is shown only once."""
-    table = Table.grid(padding=(0, 2))
-    table.add_row("API", f"{state.api_url}/api/v1")
-    table.add_row("MCP", state.mcp_url)
-    table.add_row("NATS", state.nats_url)
-    table.add_row("Data", str(home.directory))
-    if state.first_start and not console.is_terminal:  # it may be a log that others read
-        table.add_row("API key", f"in {home.api_key}")
-        table.add_row("Login", f"{ADMIN}, password in {home.admin_password}")
-    elif state.first_start:
-        table.add_row("API key", home.api_key.read_text(encoding="utf-8").strip())
-        table.add_row("Login", f"{ADMIN}, password {home.admin_password.read_text(encoding='utf-8').strip()}")
-        table.add_row("", f"(shown once; kept in {home.secrets})")
+    """Where everything is, and the secrets that are shown only once."""
+    rows = [("API", f"{state.api_url}/api/v1"), ("MCP", state.mcp_url), ("NATS", state.nats_url)]
+    rows += [("Data", str(home.directory)), *(_secrets(home, shown=console.file.isatty()) if state.first_start else ())]
     console.print(f"[bold green]Ready[/] in {seconds:.1f} s")
-    console.print(table)
+    for name, value in rows:
+        console.print(Text(f"{name:<9}{value}"))  # no table: it would cut what people copy
+
+
+def _secrets(home: Home, *, shown: bool) -> list[tuple[str, str]]:
+    """What is printed elsewhere than at a terminal may be a log that others read."""
+    if not shown:
+        return [("API key", f"in {home.api_key}"), ("Login", f"{ADMIN}, password in {home.admin_password}")]
+    key, password = (path.read_text(encoding="utf-8").strip() for path in (home.api_key, home.admin_password))
+    return [
+        ("API key", key),
+        ("Login", f"{ADMIN}, password {password}"),
+        ("", f"(shown once; kept in {home.secrets})"),
+    ]
 
 
 def _stop_with_us(child: subprocess.Popen[bytes]) -> None:
