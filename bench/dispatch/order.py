@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from aperag_common.bus import subjects
+from aperag_common import subjects
 from aperag_common.events.envelope import Data, Message
 from bench.dispatch.task import Task
 

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from aperag_common import ids
-from aperag_common.bus import subjects
+from aperag_common import ids, subjects
 from aperag_common.bus.connection import connect
 from aperag_common.bus.declared import declared_for
 from aperag_common.bus.publish import Outgoing

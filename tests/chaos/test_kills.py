@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import text
 
-from aperag_common.bus import subjects
+from aperag_common import subjects
 from aperag_retrieval.chunking import ChunkPolicy, ParsedDocument, chunk_document
 from aperag_testing.chaos.ingest import Ingest
 from aperag_testing.chaos.judge import judge

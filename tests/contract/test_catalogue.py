@@ -7,7 +7,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from aperag_common.bus import declared, subjects, topology
+from aperag_common import subjects
+from aperag_common.bus import declared, topology
 from aperag_common.bus.declared import Undeclared, catalogue, declared_for
 from aperag_common.bus.permissions import permissions_for
 from aperag_common.events import commands, facts

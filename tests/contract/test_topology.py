@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from aperag_common.bus import specs, subjects, topology
+from aperag_common import subjects
+from aperag_common.bus import specs, topology
 from aperag_common.bus.permissions import permissions_for
 from aperag_common.jobs.declared import BUILT
 from aperag_common.jobs.kind import kinds

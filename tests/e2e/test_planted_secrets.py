@@ -13,10 +13,10 @@ import pytest_asyncio
 from sqlalchemy import text
 
 from aperag_common.bus.connection import connect
-from aperag_common.bus.subjects import ALL_SPANS, SPANS
 from aperag_common.db.models import Base
 from aperag_common.db.session import make_engine
 from aperag_common.settings import NatsSettings, PostgresSettings
+from aperag_common.subjects import ALL_SPANS, SPANS
 from aperag_testing.client import Client
 from aperag_testing.planted import Secrets
 from aperag_testing.provider import Reply, providing

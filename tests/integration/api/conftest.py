@@ -18,8 +18,7 @@ from aperag_api.edge.settings import Settings
 from aperag_api.identity.accounts.passwords import PasswordSettings
 from aperag_api.identity.apikeys.keys import KeyHasher
 from aperag_api.identity.apikeys.service import issue
-from aperag_common import ids
-from aperag_common.bus import subjects
+from aperag_common import ids, subjects
 from aperag_common.bus.declared import declared_for
 from aperag_common.bus.delivery import Ack
 from aperag_common.health import Health

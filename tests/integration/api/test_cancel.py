@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from aperag_api.knowledge.cancellation import service
-from aperag_common.bus import subjects
+from aperag_common import subjects
 from aperag_common.bus.delivery import Ack
 from aperag_common.settings import WorkSettings
 from aperag_testing.waiting import until

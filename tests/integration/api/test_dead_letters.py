@@ -9,8 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from aperag_api.operations.dead_letters import service
-from aperag_common import errors
-from aperag_common.bus import subjects
+from aperag_common import errors, subjects
 from aperag_testing.refusals import DETAIL, Attack, unrefused
 from aperag_testing.steps import Steps
 from aperag_testing.waiting import until

@@ -12,7 +12,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from aperag_common.bus import subjects, topology
+from aperag_common import subjects
+from aperag_common.bus import topology
 from aperag_common.http.server import HttpServer
 from aperag_common.settings import HttpSettings
 

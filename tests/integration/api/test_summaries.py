@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import text
 
-from aperag_common.bus import subjects
+from aperag_common import subjects
 from aperag_common.jobs.declared import COLLECTION_SUMMARY
 from aperag_testing.waiting import until
 from aperag_work.completion import Completion

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import BaseModel
 
-from aperag_common.bus import subjects, topology
+from aperag_common import subjects
+from aperag_common.bus import topology
 from aperag_common.bus import worker as worker_module
 from aperag_common.bus.declared import Declared
 from aperag_common.bus.delivery import Ack, Delivery, Nak, Settled

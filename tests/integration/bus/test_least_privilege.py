@@ -14,7 +14,8 @@ import pytest_asyncio
 
 from aperag_api.operations.events.reader import OrderedReader
 from aperag_api.operations.traces.reader import read_trace
-from aperag_common.bus import specs, subjects, topology
+from aperag_common import subjects
+from aperag_common.bus import specs, topology
 from aperag_common.bus.connection import Bus, connect, connect_options
 from aperag_common.bus.permissions import inbox_prefix
 from aperag_common.bus.pull import Pull

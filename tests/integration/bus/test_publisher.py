@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aperag_common import errors
-from aperag_common.bus import publish, subjects, topology
+from aperag_common import errors, subjects
+from aperag_common.bus import publish, topology
 from aperag_common.bus.declared import Undeclared, declared_for
 from aperag_common.bus.publish import ATOMIC_FROM, ATOMIC_UP_TO, Outgoing, Published, Publisher
 from aperag_common.services import Service

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aperag_common.bus import pull, subjects
+from aperag_common import subjects
+from aperag_common.bus import pull
 from aperag_common.bus.pull import Pull
 from aperag_testing.waiting import until
 

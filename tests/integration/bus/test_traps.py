@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from nats.js.api import DiscardPolicy
 
-from aperag_common.bus import specs, subjects, topology
+from aperag_common import subjects
+from aperag_common.bus import specs, topology
 from aperag_common.bus.connection import connect, connect_options
 from aperag_common.services import Service
 from aperag_common.settings import NatsSettings, WorkSettings

@@ -12,7 +12,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel
 
-from aperag_common.bus import movement, subjects, topology
+from aperag_common import subjects
+from aperag_common.bus import movement, topology
 from aperag_common.bus.declared import Declared
 from aperag_common.bus.worker import Worker
 from aperag_common.health import Health

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy.engine import make_url
 
-from aperag_common.bus import subjects
+from aperag_common import subjects
 from aperag_common.db.grants import role
 from aperag_common.events import facts
 from aperag_common.jobs.kind import JobKind, kinds

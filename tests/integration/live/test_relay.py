@@ -14,8 +14,7 @@ from aperag_agent.live.sender import Sender
 from aperag_api.conversation.live.relays import TurnRelays
 from aperag_api.conversation.live.stored import StoredTurn
 from aperag_api.conversation.live.subscriber import TurnSubscriber
-from aperag_common import ids
-from aperag_common.bus import subjects
+from aperag_common import ids, subjects
 from aperag_common.live.events import TERMINAL, Cursor, TurnEvent, TurnEventKind
 from aperag_testing.waiting import until
 

@@ -10,7 +10,8 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import text
 
-from aperag_common.bus import subjects, topology
+from aperag_common import subjects
+from aperag_common.bus import topology
 from aperag_common.bus.declared import declared_for
 from aperag_common.bus.delivery import Ack
 from aperag_common.bus.worker import Worker

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import text
 
-from aperag_common.bus import subjects, topology
+from aperag_common import subjects
+from aperag_common.bus import topology
 from aperag_common.bus.delivery import Ack, Nak, Settled
 from aperag_common.db.models.base import Lane
 from aperag_common.events.ticks import Tick, TimerName

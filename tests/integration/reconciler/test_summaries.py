@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import text
 
-from aperag_common import errors
-from aperag_common.bus import subjects
+from aperag_common import errors, subjects
 from aperag_common.bus.delivery import Ack, Nak
 from aperag_common.jobs.declared import COLLECTION_SUMMARY
 from aperag_indexer.summarizing.handlers import MOST_DOCUMENTS, Summarize

@@ -13,8 +13,8 @@ import pytest
 from nats.js.api import RetentionPolicy, StorageType
 from nats.js.errors import NotFoundError
 
-from aperag_common import errors
-from aperag_common.bus import subjects, topology
+from aperag_common import errors, subjects
+from aperag_common.bus import topology
 from aperag_common.bus.delivery import Ack
 from aperag_common.jobs.declared import PARSE, TURN
 from aperag_reconciler.topology.keeper import TopologyKeeper

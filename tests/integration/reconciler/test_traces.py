@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from aperag_common.bus import subjects
+from aperag_common import subjects
 from aperag_common.telemetry import propagate
 from aperag_testing.factories import KINDS, PACE, make_collection, make_user, new_document
 from aperag_work import changes

@@ -9,7 +9,7 @@ import nats
 import psutil
 import pytest
 
-from aperag_common.bus import subjects
+from aperag_common import subjects
 from aperag_common.bus.permissions import inbox_prefix
 from aperag_common.services import Service
 from aperag_standalone import process

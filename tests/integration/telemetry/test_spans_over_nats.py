@@ -12,8 +12,8 @@ from opentelemetry.trace import SpanKind
 from sqlalchemy import text
 
 from aperag_api.operations.traces.reader import read_trace
-from aperag_common import errors
-from aperag_common.bus import subjects, topology
+from aperag_common import errors, subjects
+from aperag_common.bus import topology
 from aperag_common.bus.connection import connect
 from aperag_common.bus.permissions import Permissions
 from aperag_common.services import Service

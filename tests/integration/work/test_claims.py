@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import text
 
-from aperag_common.bus import subjects
+from aperag_common import subjects
 from aperag_common.bus.delivery import Ack, Nak
 from aperag_common.jobs.declared import COLLECTION_PURGE, TURN
 from aperag_common.jobs.kind import Wanted

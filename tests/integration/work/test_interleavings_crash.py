@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import text
 
-from aperag_common.bus import subjects, topology
+from aperag_common import subjects
+from aperag_common.bus import topology
 from aperag_common.bus.declared import Declared
 from aperag_common.bus.delivery import Ack, Nak
 from aperag_common.bus.worker import Worker

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, ClassVar
 import pytest
 import pytest_asyncio
 
-from aperag_common import errors
-from aperag_common.bus import subjects, topology
+from aperag_common import errors, subjects
+from aperag_common.bus import topology
 from aperag_common.bus.declared import declared_for
-from aperag_common.bus.subjects import Subject
 from aperag_common.bus.worker import Worker
 from aperag_common.events.commands import JobCommand, JobData
 from aperag_common.jobs.kind import REMOVED_AT_ONCE, JobKind, Wanted, Work, kinds, register, registered
 from aperag_common.services import Service
 from aperag_common.settings import WorkSettings
+from aperag_common.subjects import Subject
 from aperag_testing.factories import PACE, make_user
 from aperag_testing.jobs import want
 from aperag_testing.waiting import until

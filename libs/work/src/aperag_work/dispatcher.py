@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from aperag_common import errors
-from aperag_common.bus import subjects
+from aperag_common import errors, subjects
 from aperag_common.bus.publish import Outgoing, Publisher
 from aperag_work import outbox
 from aperag_work.batching import Batcher

@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aperag_common.bus import subjects
+from aperag_common import subjects
 from aperag_common.events.facts import FACTS
 from aperag_work.database import Statement, columns, driver
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 from opentelemetry.trace import SpanKind
 
-from aperag_common.bus import subjects
+from aperag_common import subjects
 from aperag_common.jobs.kind import kinds
 from aperag_common.telemetry import propagate
 from aperag_work.database import Statement, driver

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aperag_common.bus import subjects
+from aperag_common import subjects
 from aperag_common.db.models.base import OPEN_SQL
 from aperag_common.jobs.kind import JobKind, Wanted, Work, kind_of
 

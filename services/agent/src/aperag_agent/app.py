@@ -9,7 +9,7 @@ from aperag_agent.gateway.searches import connect
 from aperag_agent.handlers import TurnRuns
 from aperag_agent.live.sender import Sender
 from aperag_agent.turns.repository import lock, write_ends
-from aperag_common.bus import subjects
+from aperag_common import subjects
 from aperag_common.http.server import HealthServer
 from aperag_common.jobs.declared import TURN
 from aperag_common.process import until_stopped

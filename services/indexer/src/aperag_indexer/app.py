@@ -6,8 +6,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
-from aperag_common import errors
-from aperag_common.bus import subjects
+from aperag_common import errors, subjects
 from aperag_common.http.server import HealthServer
 from aperag_common.jobs.declared import COLLECTION_SUMMARY, INDEXES, PARSE
 from aperag_common.jobs.kind import Wanted

@@ -8,7 +8,7 @@ from functools import partial
 
 from nats.errors import Error as NatsError
 
-from aperag_common.bus import subjects
+from aperag_common import subjects
 from aperag_common.bus.worker import Worker
 from aperag_common.db.models import Lane
 from aperag_common.events.ticks import Tick, TimerName

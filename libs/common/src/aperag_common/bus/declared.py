@@ -14,7 +14,8 @@ from faststream import AckPolicy
 from faststream.nats import JStream, NatsBroker, PullSub
 from faststream.specification import AsyncAPI
 
-from aperag_common.bus import subjects, topology
+from aperag_common import subjects
+from aperag_common.bus import topology
 from aperag_common.events import facts
 from aperag_common.events.ticks import Tick, TimerName
 from aperag_common.jobs.kind import kinds

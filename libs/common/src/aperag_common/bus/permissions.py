@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aperag_common.bus import subjects
+from aperag_common import subjects
 from aperag_common.bus.specs import StreamSpec
 from aperag_common.bus.topology import advised, streams
 from aperag_common.events import facts

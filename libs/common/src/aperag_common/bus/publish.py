@@ -17,8 +17,7 @@ import structlog
 from nats.errors import Error as NatsError
 from opentelemetry.trace import SpanKind, StatusCode
 
-from aperag_common import errors
-from aperag_common.bus import subjects
+from aperag_common import errors, subjects
 from aperag_common.events.ticks import Tick
 from aperag_common.telemetry import propagate
 

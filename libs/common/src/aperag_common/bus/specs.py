@@ -10,7 +10,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolic
 from aperag_common.jobs.kind import ACK_WAIT
 
 if TYPE_CHECKING:
-    from aperag_common.bus import subjects
+    from aperag_common import subjects
     from aperag_common.services import Service
 
 MINUTE = 60.0

@@ -13,7 +13,7 @@ import structlog
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import APIError, BadRequestError, NotFoundError
 
-from aperag_common.bus import subjects
+from aperag_common import subjects
 from aperag_common.bus.specs import MINUTE, ConsumerSpec, StreamSpec
 from aperag_common.events import facts
 from aperag_common.jobs import declared as _declared  # noqa: F401  registers the kinds

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aperag_common.bus import subjects
+from aperag_common import subjects
 from aperag_common.events import facts
 from aperag_common.jobs import declared as _declared  # noqa: F401  registers the kinds
 from aperag_common.jobs.kind import kinds

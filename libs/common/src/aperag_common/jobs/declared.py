@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aperag_common.bus import subjects
+from aperag_common import subjects
 from aperag_common.events import commands
 from aperag_common.jobs.kind import REMOVED_AT_ONCE, JobKind, OnChange, Work, register
 from aperag_common.jobs.steps import StepKind

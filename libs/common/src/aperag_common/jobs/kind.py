@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from aperag_common.bus.subjects import Subject
     from aperag_common.events.commands import JobCommand
     from aperag_common.services import Service
+    from aperag_common.subjects import Subject
 
 ACK_WAIT = 30.0
 """Seconds after which the server delivers a message again that nobody settled or worked on."""

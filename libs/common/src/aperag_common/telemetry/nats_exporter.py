@@ -14,7 +14,7 @@ from nats import errors as nats_errors
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from pydantic_core import PydanticSerializationError
 
-from aperag_common.bus import subjects
+from aperag_common import subjects
 from aperag_common.tasks import end_tasks
 from aperag_common.telemetry.record import is_sql, record_of
 

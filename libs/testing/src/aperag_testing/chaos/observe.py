@@ -11,7 +11,7 @@ import httpx
 import psutil
 from sqlalchemy import text
 
-from aperag_common.bus import subjects
+from aperag_common import subjects
 from aperag_common.objects import layout
 from aperag_testing.chaos.observation import Fact, Listed, Observation, Piece, Step, Stored, Task
 from aperag_testing.chaos.plan import word_of

@@ -10,7 +10,8 @@ from nats.errors import Error as NatsError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from aperag_common.bus import subjects, topology
+from aperag_common import subjects
+from aperag_common.bus import topology
 from aperag_testing.waiting import until
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from nats.errors import Error as NatsError
 
-from aperag_common.bus import subjects
+from aperag_common import subjects
 from aperag_common.live.events import BEAT_SECONDS, GROWING, TurnEvent, TurnEventKind
 from aperag_common.live.log import TurnLog, part_of, parts_of
 from aperag_common.live.queue import AgentMessageQueue

@@ -6,8 +6,8 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from aperag_common.bus.subjects import AdvisoryKind
 from aperag_common.jobs.kind import kinds
+from aperag_common.subjects import AdvisoryKind
 from aperag_work.letters import payload_of
 
 if TYPE_CHECKING:

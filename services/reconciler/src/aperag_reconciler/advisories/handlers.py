@@ -15,7 +15,7 @@ from nats.js.errors import NotFoundError
 from aperag_common import errors
 from aperag_common.bus import topology
 from aperag_common.bus.delivery import current_delivery
-from aperag_common.bus.subjects import AdvisoryKind
+from aperag_common.subjects import AdvisoryKind
 from aperag_reconciler.advisories import repository
 from aperag_reconciler.advisories.decide import Original, letter_of
 

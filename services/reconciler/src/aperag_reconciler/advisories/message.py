@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from aperag_common.bus.subjects import AdvisoryKind
+from aperag_common.subjects import AdvisoryKind
 
 MESSAGE_REMOVED = "Unacknowledged message was deleted"
 """The server's reason where a consumer still waited for the ack of a message that its stream no longer holds."""

@@ -11,7 +11,8 @@ from nats import errors as nats_errors
 from nats.js import errors as js_errors
 from sqlalchemy import text
 
-from aperag_common.bus import subjects, topology
+from aperag_common import subjects
+from aperag_common.bus import topology
 from aperag_work.database import FAILURES
 from aperag_work.redrive import mark_wiped
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from aperag_api.access.quotas.allowance import take
@@ -124,17 +124,8 @@ async def known(conn: AsyncConnection, owner: str, bot_id: str, *, lock: bool = 
 
 
 def view(row: BotRow) -> BotOut:
-    return BotOut.model_validate(
-        {
-            "id": row.id,
-            "title": row.title,
-            "description": row.description,
-            "type": row.type,
-            "config": _config(row) if row.config_text is None else row.config_text,
-            "created": row.created,
-            "updated": row.updated,
-        }
-    )
+    config = _config(row) if row.config_text is None else row.config_text
+    return BotOut.model_validate({**asdict(row), "config": config})
 
 
 def _config(row: BotRow) -> dict[str, Any]:

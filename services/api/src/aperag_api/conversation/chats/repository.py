@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
+from aperag_api.conversation.chats.schemas import ChatOut
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRow:
-    id: str
-    title: str
-    bot_id: str
-    peer_type: str
-    peer_id: str | None
-    created: datetime
-    updated: datetime
-
-
-_COLUMNS = "id, title, bot_id, peer_type, peer_id, created, updated"
+_COLUMNS = "id, title, bot_id, peer_type, peer_id, created, updated, 'ACTIVE' AS status"
+"""There are no chats in another status: those that are deleted are gone."""
 # The bot is held, so that it is not deleted meanwhile.
 _INSERT = text(
     f"""
@@ -74,11 +64,11 @@ _OF_PEER = text(
 )
 
 
-async def insert(conn: AsyncConnection, owner: str, bot_id: str, chat_id: str, title: str) -> ChatRow | None:
+async def insert(conn: AsyncConnection, owner: str, bot_id: str, chat_id: str, title: str) -> ChatOut | None:
     """None where there is no such bot."""
     values = {"id": chat_id, "owner": owner, "bot": bot_id, "title": title}
     row = (await conn.execute(_INSERT, values)).one_or_none()
-    return None if row is None else ChatRow(**row._mapping)
+    return None if row is None else ChatOut(**row._mapping)
 
 
 async def count(conn: AsyncConnection, owner: str, bot_id: str) -> int | None:
@@ -87,29 +77,29 @@ async def count(conn: AsyncConnection, owner: str, bot_id: str) -> int | None:
     return found
 
 
-async def page(conn: AsyncConnection, owner: str, bot_id: str, *, limit: int, offset: int) -> Sequence[ChatRow]:
+async def page(conn: AsyncConnection, owner: str, bot_id: str, *, limit: int, offset: int) -> list[ChatOut]:
     rows = await conn.execute(_LIST, {"bot": bot_id, "owner": owner, "limit": limit, "offset": offset})
-    return [ChatRow(**row._mapping) for row in rows]
+    return [ChatOut(**row._mapping) for row in rows]
 
 
-async def find(conn: AsyncConnection, owner: str, bot_id: str, chat_id: str) -> ChatRow | None:
+async def find(conn: AsyncConnection, owner: str, bot_id: str, chat_id: str) -> ChatOut | None:
     row = (await conn.execute(_FIND, {"id": chat_id, "bot": bot_id, "owner": owner})).one_or_none()
-    return None if row is None else ChatRow(**row._mapping)
+    return None if row is None else ChatOut(**row._mapping)
 
 
-async def rename(conn: AsyncConnection, owner: str, bot_id: str, chat_id: str, title: str) -> ChatRow | None:
+async def rename(conn: AsyncConnection, owner: str, bot_id: str, chat_id: str, title: str) -> ChatOut | None:
     values = {"id": chat_id, "bot": bot_id, "owner": owner, "title": title}
     row = (await conn.execute(_UPDATE, values)).one_or_none()
-    return None if row is None else ChatRow(**row._mapping)
+    return None if row is None else ChatOut(**row._mapping)
 
 
 async def of_peer(
     conn: AsyncConnection, owner: str, bot_id: str, peer_id: str, chat_id: str, title: str
-) -> ChatRow | None:
+) -> ChatOut | None:
     """The bot's chat for ``peer_id``, made now where there is none yet; None where there is no such bot."""
     values = {"id": chat_id, "owner": owner, "bot": bot_id, "peer": peer_id, "title": title}
     row = (await conn.execute(_OF_PEER, values)).one_or_none()
-    return None if row is None else ChatRow(**row._mapping)
+    return None if row is None else ChatOut(**row._mapping)
 
 
 async def lock(conn: AsyncConnection, owner: str, bot_id: str, chat_id: str) -> Sequence[str]:

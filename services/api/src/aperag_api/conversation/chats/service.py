@@ -15,8 +15,7 @@ from aperag_api.conversation.chats.schemas import ChatDetails, ChatOut
 from aperag_api.conversation.turns import repository as turns
 from aperag_api.kernel.paging import Paged
 from aperag_api.kernel.reading import reading
-from aperag_common import errors, ids
-from aperag_common.bus import subjects
+from aperag_common import errors, ids, subjects
 from aperag_common.jobs.steps import INDEX_STEPS
 from aperag_work.document_rows import lock_all
 from aperag_work.scheduler import ScheduleContext
@@ -26,13 +25,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_api.conversation.chats.repository import ChatRow
     from aperag_common.bus.connection import Bus
     from aperag_work.dispatcher import Dispatcher
     from aperag_work.scheduler import TaskScheduler
 
 NEW = "New Chat"
-ACTIVE = "ACTIVE"
 LAST = 2**31 - 1
 
 
@@ -48,7 +45,7 @@ class ChatService:
             row = await repository.insert(conn, owner, bot_id, ids.new_chat_id(), title or NEW)
         if row is None:
             raise _no_bot(bot_id)
-        return view(row)
+        return row
 
     async def of_peer(self, owner: str, bot_id: str, peer_id: str, title: str) -> ChatOut:
         """The one chat of the bot that is for this, made at its first use."""
@@ -56,7 +53,7 @@ class ChatService:
             for _ in range(2):  # somebody else may have made it while this was about to
                 row = await repository.of_peer(conn, owner, bot_id, peer_id, ids.new_chat_id(), title)
                 if row is not None:
-                    return view(row)
+                    return row
         raise _no_bot(bot_id)
 
     async def page(self, owner: str, bot_id: str, *, page: int, page_size: int) -> Paged[ChatOut]:
@@ -65,7 +62,7 @@ class ChatService:
             if total is None:
                 raise _no_bot(bot_id)
             rows = await repository.page(conn, owner, bot_id, limit=page_size, offset=(page - 1) * page_size)
-        return Paged.of([view(row) for row in rows], total=total, page=page, page_size=page_size)
+        return Paged.of(rows, total=total, page=page, page_size=page_size)
 
     async def get(self, owner: str, bot_id: str, chat_id: str, *, before: int | None, limit: int) -> ChatDetails:
         """With the newest ``limit`` turns, or those before the ordinal ``before``."""
@@ -74,11 +71,11 @@ class ChatService:
             found = await turns.history(conn, chat_id, before=LAST if before is None else before, limit=limit)
         earlier = found[0].ordinal if found and found[0].ordinal > 0 else None
         history = [messages_of(turn) for turn in found]
-        return ChatDetails(**view(row).model_dump(), history=history, before=earlier)
+        return ChatDetails(**row.model_dump(), history=history, before=earlier)
 
     async def rename(self, owner: str, bot_id: str, chat_id: str, title: str) -> ChatOut:
         async with self.engine.begin() as conn:
-            return view(_found(await repository.rename(conn, owner, bot_id, chat_id, title), chat_id))
+            return _found(await repository.rename(conn, owner, bot_id, chat_id, title), chat_id)
 
     async def delete(self, owner: str, bot_id: str, chat_id: str) -> None:
         """With its turns and files; one that is not there is no error. An agent that runs one of them is told, or fenced off."""
@@ -111,20 +108,7 @@ def _no_bot(bot_id: str) -> errors.BotNotFound:
     return errors.BotNotFound(f"Bot {bot_id} not found")
 
 
-def view(row: ChatRow) -> ChatOut:
-    return ChatOut(
-        id=row.id,
-        title=row.title,
-        bot_id=row.bot_id,
-        peer_type=row.peer_type,
-        peer_id=row.peer_id,
-        status=ACTIVE,
-        created=row.created,
-        updated=row.updated,
-    )
-
-
-def _found(row: ChatRow | None, chat_id: str) -> ChatRow:
+def _found(row: ChatOut | None, chat_id: str) -> ChatOut:
     if row is None:
         raise errors.ChatNotFound(f"Chat {chat_id} not found")
     return row

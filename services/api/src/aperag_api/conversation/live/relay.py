@@ -19,7 +19,7 @@ from nats.errors import Error as NatsError
 from sqlalchemy.exc import SQLAlchemyError
 
 from aperag_api.conversation.live.stored import StoredTurn, gone, log_of
-from aperag_common.bus import subjects
+from aperag_common import subjects
 from aperag_common.live.events import BEAT_SECONDS, TurnEvent, TurnEventKind
 from aperag_common.live.log import TurnLog, remainder
 

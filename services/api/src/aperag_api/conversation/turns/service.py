@@ -16,8 +16,7 @@ from aperag_api.conversation.turns.schemas import TurnOut, TurnSnapshot
 from aperag_api.conversation.turns.stream import batch, batches, frames
 from aperag_api.kernel.http.failures import TooManyRequests
 from aperag_api.kernel.reading import reading
-from aperag_common import errors, ids
-from aperag_common.bus import subjects
+from aperag_common import errors, ids, subjects
 from aperag_common.live.events import Cursor, TurnEventKind
 from aperag_common.live.log import parts_of
 from aperag_work.change import Change

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
+from aperag_api.identity.apikeys.schemas import ApiKeyView
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime, timedelta
@@ -35,19 +37,6 @@ class KeyGrant:
     scope: str = "all"
     collection_ids: list[str] | None = None
     expires_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class KeyRow:
-    id: str
-    key: str
-    description: str | None
-    scope: str
-    collection_ids: list[str] | None
-    expires_at: datetime | None
-    created_at: datetime
-    updated_at: datetime
-    last_used_at: datetime | None
 
 
 _FIND = text(
@@ -106,20 +95,20 @@ async def insert(
     key_mask: str,
     description: str | None,
     grant: KeyGrant,
-) -> KeyRow:
+) -> ApiKeyView:
     values = {"id": key_id, "owner": owner, "hash": key_hash, "mask": key_mask, "description": description}
     values |= asdict(grant)
-    return KeyRow(**(await conn.execute(_INSERT, values)).one()._mapping)
+    return ApiKeyView(**(await conn.execute(_INSERT, values)).one()._mapping)
 
 
-async def list_own(conn: AsyncConnection, owner: str) -> Sequence[KeyRow]:
-    return [KeyRow(**row._mapping) for row in await conn.execute(_LIST, {"owner": owner})]
+async def list_own(conn: AsyncConnection, owner: str) -> list[ApiKeyView]:
+    return [ApiKeyView(**row._mapping) for row in await conn.execute(_LIST, {"owner": owner})]
 
 
-async def update(conn: AsyncConnection, *, key_id: str, owner: str, description: str | None) -> KeyRow | None:
+async def update(conn: AsyncConnection, *, key_id: str, owner: str, description: str | None) -> ApiKeyView | None:
     values = {"id": key_id, "owner": owner, "description": description}
     row = (await conn.execute(_UPDATE, values)).one_or_none()
-    return None if row is None else KeyRow(**row._mapping)
+    return None if row is None else ApiKeyView(**row._mapping)
 
 
 async def delete(conn: AsyncConnection, *, key_id: str, owner: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, Field
 
 from aperag_api.kernel.auth import Scope
 from aperag_api.kernel.validation import RequestBody
@@ -32,8 +32,6 @@ class ApiKeyChange(RequestBody):
 
 class ApiKeyView(BaseModel):
     """``key`` is whole only in the answer that made it, masked ever after."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     id: str
     key: str

@@ -40,14 +40,14 @@ class ApiKeyService:
     async def list(self, owner: str) -> ApiKeyList:
         async with reading(self.engine) as conn:
             rows = await repository.list_own(conn, owner)
-        return ApiKeyList(items=[ApiKeyView.model_validate(row) for row in rows])
+        return ApiKeyList(items=rows)
 
     async def update(self, owner: str, key_id: str, description: str | None) -> ApiKeyView:
         async with self.engine.begin() as conn:
             row = await repository.update(conn, key_id=key_id, owner=owner, description=description)
         if row is None:
             raise errors.ApiKeyNotFound("API key not found")
-        return ApiKeyView.model_validate(row)
+        return row
 
     async def delete(self, owner: str, key_id: str) -> bool | None:
         """The contract's answer: true, or null where there was nothing to delete."""
@@ -69,4 +69,4 @@ async def issue(
         description=description,
         grant=grant,
     )
-    return ApiKeyView.model_validate(row).model_copy(update={"key": key})
+    return row.model_copy(update={"key": key})

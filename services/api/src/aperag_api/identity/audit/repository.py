@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
+from aperag_api.identity.audit.schemas import AuditLogOut
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
@@ -35,28 +37,6 @@ class Entry:
     status_code: int | None = None
     response_data: dict[str, Any] | None = None
     error_message: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Logged:
-    id: str
-    user_id: str | None
-    username: str | None
-    resource_type: str | None
-    resource_id: str | None
-    api_name: str
-    http_method: str
-    path: str
-    status_code: int | None
-    start_time: int
-    end_time: int | None
-    request_data: dict[str, Any] | None
-    response_data: dict[str, Any] | None
-    error_message: str | None
-    ip_address: str | None
-    user_agent: str | None
-    request_id: str
-    created: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +89,7 @@ _END = text(
     """
 )
 
-_COLUMNS = ", ".join(Logged.__slots__)
+_COLUMNS = ", ".join(AuditLogOut.model_fields)
 _MATCHING = """
     WHERE (CAST(:user_id AS text) IS NULL OR user_id = :user_id)
         AND (CAST(:username AS text) IS NULL OR username = :username)
@@ -136,7 +116,7 @@ async def end(conn: AsyncConnection, entries: Sequence[Entry]) -> None:
 
 async def page(
     conn: AsyncConnection, wanted: Filter, *, sort: str, order: str, limit: int, offset: int
-) -> tuple[list[Logged], int]:
+) -> tuple[list[AuditLogOut], int]:
     """One page and the number of all; ``sort`` and ``order`` come from enums, never from the request's own text."""
     pattern = None if wanted.search is None else f"%{_escaped(wanted.search)}%"
     values = {**asdict(wanted), "search": pattern}
@@ -146,13 +126,13 @@ async def page(
         ORDER BY {sort} {order} NULLS LAST, id {order} LIMIT :limit OFFSET :offset
     """
     rows = await conn.execute(text(listing), {**values, "limit": limit, "offset": offset})
-    return [Logged(**row._mapping) for row in rows], total
+    return [AuditLogOut(**row._mapping) for row in rows], total
 
 
-async def get(conn: AsyncConnection, entry_id: str, *, user_id: str | None) -> Logged | None:
+async def get(conn: AsyncConnection, entry_id: str, *, user_id: str | None) -> AuditLogOut | None:
     """Of this user alone, or of anybody for None."""
     row = (await conn.execute(_GET, {"id": entry_id, "user": user_id})).one_or_none()
-    return None if row is None else Logged(**row._mapping)
+    return None if row is None else AuditLogOut(**row._mapping)
 
 
 def _encoded(entries: Sequence[Entry]) -> str:

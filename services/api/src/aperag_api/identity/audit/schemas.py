@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, computed_field
+from pydantic import BaseModel, computed_field
 
 
 class AuditSort(StrEnum):
@@ -30,8 +30,6 @@ class SortOrder(StrEnum):
 
 class AuditLogOut(BaseModel):
     """Times are Unix milliseconds. Without ``status_code`` the call is under way, or its end is not known."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     id: str
     user_id: str | None

@@ -45,8 +45,7 @@ class AuditService:
                 limit=page_size,
                 offset=(page - 1) * page_size,
             )
-        items = [AuditLogOut.model_validate(row) for row in rows]
-        return Paged[AuditLogOut].of(items, total=total, page=page, page_size=page_size)
+        return Paged[AuditLogOut].of(rows, total=total, page=page, page_size=page_size)
 
     async def get(self, caller: Caller, entry_id: str) -> AuditLogOut:
         user_id = None if caller.role is Role.ADMIN else caller.user_id
@@ -54,4 +53,4 @@ class AuditService:
             row = await repository.get(conn, entry_id, user_id=user_id)
         if row is None:
             raise errors.NotFound(f"Audit log {entry_id} not found")
-        return AuditLogOut.model_validate(row)
+        return row

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 from weakref import WeakSet
 
-from aperag_common.bus import subjects
+from aperag_common import subjects
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

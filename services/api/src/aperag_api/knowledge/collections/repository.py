@@ -10,10 +10,10 @@ from sqlalchemy import text
 
 from aperag_api.access.conditions import REACHED
 from aperag_api.access.repository import COLUMNS, CollectionRow
+from aperag_api.knowledge.collections.schemas import CollectionView
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -24,22 +24,6 @@ class EmbeddingOffer:
 
     provider: bool
     model: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ListedCollection:
-    id: str
-    title: str
-    description: str
-    type: str
-    status: str
-    created: datetime
-    updated: datetime
-    published_at: datetime | None
-    owner_user_id: str
-    owner_username: str
-    subscription_id: str | None
-    subscribed_at: datetime | None
 
 
 _INSERT = text(
@@ -69,7 +53,7 @@ _LISTED = f"""
 _LIST = text(
     f"""
     SELECT c.id, c.title, c.description, c.type, c.status, c.created, c.updated, s.published_at,
-           c.owner AS owner_user_id, u.username AS owner_username, b.id AS subscription_id, b.created AS subscribed_at
+           s.published_at IS NOT NULL AS is_published, c.owner AS owner_user_id, u.username AS owner_username, b.id AS subscription_id, b.created AS subscribed_at
     {_LISTED} ORDER BY c.updated DESC, c.id LIMIT :limit OFFSET :offset
     """
 )
@@ -138,11 +122,11 @@ async def update(
 
 async def list_page(
     conn: AsyncConnection, user_id: str, *, reach: Sequence[str] | None, subscribed: bool, limit: int, offset: int
-) -> tuple[list[ListedCollection], int]:
+) -> tuple[list[CollectionView], int]:
     """One page of the user's own collections and, if wanted, the ``subscribed`` ones; and the number of all."""
     values = {"user": user_id, "reach": reach, "subscribed": subscribed}
     rows = await conn.execute(_LIST, {**values, "limit": limit, "offset": offset})
-    listed = [ListedCollection(**row._mapping) for row in rows]
+    listed = [CollectionView(**row._mapping) for row in rows]
     return listed, int((await conn.execute(_COUNT, values)).scalar_one())
 
 

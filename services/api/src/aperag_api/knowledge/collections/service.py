@@ -80,7 +80,7 @@ class CollectionService:
     async def list(self, caller: Caller, *, subscribed: bool, page: int, page_size: int) -> LegacyList[CollectionView]:
         """As far as the caller's key reaches."""
         async with reading(self.engine) as conn:
-            rows, count = await repository.list_page(
+            items, count = await repository.list_page(
                 conn,
                 caller.user_id,
                 reach=caller.reach,
@@ -88,7 +88,6 @@ class CollectionService:
                 limit=page_size,
                 offset=(page - 1) * page_size,
             )
-        items = [CollectionView(**asdict(row), is_published=row.published_at is not None) for row in rows]
         return LegacyList(items=items, pageResult=PageResult(page_number=page, page_size=page_size, count=count))
 
     async def get(self, user_id: str, collection_id: str) -> CollectionOut:
@@ -154,19 +153,8 @@ def _owned(row: CollectionRow, progress: Progress | None = None) -> CollectionOu
 
 def _view(row: CollectionRow) -> CollectionOut:
     config = credentials.shown(row.config)
-    return CollectionOut(
-        id=row.id,
-        title=row.title,
-        type=row.type,
-        description=row.description,
-        config=config,
-        source=config.source,
-        status=row.status,
-        created=row.created,
-        updated=row.updated,
-        is_published=row.published_at is not None,
-        published_at=row.published_at,
-    )
+    values = {"config": config, "source": config.source, "is_published": row.published_at is not None}
+    return CollectionOut.model_validate({**asdict(row), **values})
 
 
 def _kept(config: CollectionConfig, before: Mapping[str, Any]) -> CollectionConfig:

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
 from aperag_api.access.conditions import PUBLISHED, REACHED
+from aperag_api.knowledge.marketplace.schemas import SharedCollection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncConnection
-
-
-@dataclass(frozen=True, slots=True)
-class SharedRow:
-    id: str
-    title: str
-    description: str
-    config: dict[str, Any]
-    owner_user_id: str
-    owner_username: str
-    subscription_id: str | None
-    gmt_subscribed: datetime | None
-    subscription_count: int
 
 
 _FROM = f"""
@@ -63,17 +49,17 @@ async def list_page(
     subscribed: bool,
     limit: int,
     offset: int,
-) -> tuple[list[SharedRow], int]:
+) -> tuple[list[SharedCollection], int]:
     """One page, newest first, and the number of all; only those that the user has ``subscribed`` to, if wanted."""
     values = {"user": user_id, "reach": reach, "subscribed": subscribed}
     rows = await conn.execute(_LIST, {**values, "limit": limit, "offset": offset})
-    listed = [SharedRow(**row._mapping) for row in rows]
+    listed = [SharedCollection(**row._mapping) for row in rows]
     return listed, int((await conn.execute(_COUNT, values)).scalar_one())
 
 
-async def get(conn: AsyncConnection, collection_id: str, user_id: str | None) -> SharedRow | None:
+async def get(conn: AsyncConnection, collection_id: str, user_id: str | None) -> SharedCollection | None:
     row = (await conn.execute(_GET, {"id": collection_id, "user": user_id})).one_or_none()
-    return None if row is None else SharedRow(**row._mapping)
+    return None if row is None else SharedCollection(**row._mapping)
 
 
 async def subscribe(conn: AsyncConnection, *, subscription_id: str, collection_id: str, user_id: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aperag_api.access.decide import Verdict
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from aperag_api.kernel.auth import Caller
-    from aperag_api.knowledge.marketplace.repository import SharedRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +35,14 @@ class MarketplaceService:
                 limit=page_size,
                 offset=(page - 1) * page_size,
             )
-        return SharedCollectionList(items=[_view(row) for row in rows], total=total, page=page, page_size=page_size)
+        return SharedCollectionList(items=rows, total=total, page=page, page_size=page_size)
 
     async def get(self, caller: Caller | None, collection_id: str) -> SharedCollection:
         async with reading(self.engine) as conn:
             row = await repository.get(conn, collection_id, _user_of(caller))
         if row is None:
             raise refusal(collection_id, Verdict.HIDDEN)
-        return _view(row)
+        return row
 
     async def subscribe(self, user_id: str, collection_id: str) -> SharedCollection:
         """A collection that is not published is no different from one that does not exist."""
@@ -59,7 +58,7 @@ class MarketplaceService:
                 raise errors.InvalidParameter(message)
             if not made:
                 raise errors.Conflict(f"You have already subscribed to collection {collection_id}")
-        return _view(row)
+        return row
 
     async def unsubscribe(self, user_id: str, collection_id: str) -> Unsubscribed:
         """Idempotent: a subscription also ends when the collection is taken back."""
@@ -70,7 +69,3 @@ class MarketplaceService:
 
 def _user_of(caller: Caller | None) -> str | None:
     return None if caller is None else caller.user_id
-
-
-def _view(row: SharedRow) -> SharedCollection:
-    return SharedCollection.model_validate(asdict(row))

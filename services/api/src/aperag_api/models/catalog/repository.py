@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
-from aperag_api.models.catalog.schemas import ModelOut
+from aperag_api.models.catalog.schemas import AvailableProvider, DefaultModelOut, ModelOut
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection
-
-
-@dataclass(frozen=True, slots=True)
-class UsableProvider:
-    name: str
-    label: str
-    completion_dialect: str
-    embedding_dialect: str
-    rerank_dialect: str
-    allow_custom_base_url: bool
-    base_url: str
-
-
-@dataclass(frozen=True, slots=True)
-class DefaultRow:
-    scenario: str
-    provider_name: str
-    model: str
-    custom_llm_provider: str | None
 
 
 FIELDS = ("custom_llm_provider", "context_window", "max_input_tokens", "max_output_tokens", "tags")
@@ -130,12 +110,13 @@ async def remove(conn: AsyncConnection, provider: str, api: str, model: str, sce
     return bool((await conn.execute(_DELETE, values)).scalar_one())
 
 
-async def usable(conn: AsyncConnection, user_id: str) -> list[UsableProvider]:
-    return [UsableProvider(**row._mapping) for row in await conn.execute(_USABLE, {"user": user_id})]
+async def usable(conn: AsyncConnection, user_id: str) -> list[AvailableProvider]:
+    """Without their models."""
+    return [AvailableProvider(**row._mapping) for row in await conn.execute(_USABLE, {"user": user_id})]
 
 
-async def defaults(conn: AsyncConnection) -> list[DefaultRow]:
-    return [DefaultRow(**row._mapping) for row in await conn.execute(_DEFAULTS)]
+async def defaults(conn: AsyncConnection) -> list[DefaultModelOut]:
+    return [DefaultModelOut(**row._mapping) for row in await conn.execute(_DEFAULTS)]
 
 
 async def offered(conn: AsyncConnection, provider: str, api: str, model: str) -> tuple[str, bool] | None:

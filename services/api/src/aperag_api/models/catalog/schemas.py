@@ -95,9 +95,9 @@ class AvailableProvider(BaseModel):
     rerank_dialect: str
     allow_custom_base_url: bool
     base_url: str
-    completion: list[AvailableModel]
-    embedding: list[AvailableModel]
-    rerank: list[AvailableModel]
+    completion: list[AvailableModel] = []
+    embedding: list[AvailableModel] = []
+    rerank: list[AvailableModel] = []
 
 
 class AvailableModels(BaseModel):

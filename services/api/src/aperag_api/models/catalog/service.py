@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from aperag_api.kernel.auth import Caller
-    from aperag_api.models.catalog.repository import UsableProvider
     from aperag_api.models.catalog.schemas import DefaultModelIn, ModelChange, ModelCreate, ModelOut, TagFilter
     from aperag_api.models.providers.service import ProviderService
 
@@ -138,21 +137,10 @@ async def _set_default(conn: AsyncConnection, wanted: DefaultModelIn) -> None:
 
 async def _defaults(conn: AsyncConnection) -> DefaultModels:
     found = {row.scenario: row for row in await repository.defaults(conn)}
-    items = [
-        DefaultModelOut(
-            scenario=it,
-            provider_name=found[it].provider_name,
-            model=found[it].model,
-            custom_llm_provider=found[it].custom_llm_provider,
-        )
-        if it in found
-        else DefaultModelOut(scenario=it)
-        for it in Scenario
-    ]
-    return DefaultModels(items=items)
+    return DefaultModels(items=[found.get(it) or DefaultModelOut(scenario=it) for it in Scenario])
 
 
-def _available(provider: UsableProvider, rows: Sequence[ModelOut]) -> AvailableProvider:
+def _available(provider: AvailableProvider, rows: Sequence[ModelOut]) -> AvailableProvider:
     def of(api: Api) -> list[AvailableModel]:
         return [
             AvailableModel(
@@ -168,15 +156,4 @@ def _available(provider: UsableProvider, rows: Sequence[ModelOut]) -> AvailableP
             if row.api is api
         ]
 
-    return AvailableProvider(
-        name=provider.name,
-        label=provider.label,
-        completion_dialect=provider.completion_dialect,
-        embedding_dialect=provider.embedding_dialect,
-        rerank_dialect=provider.rerank_dialect,
-        allow_custom_base_url=provider.allow_custom_base_url,
-        base_url=provider.base_url,
-        completion=of(Api.COMPLETION),
-        embedding=of(Api.EMBEDDING),
-        rerank=of(Api.RERANK),
-    )
+    return provider.model_copy(update={api.value: of(api) for api in Api})

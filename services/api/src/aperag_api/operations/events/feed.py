@@ -15,8 +15,7 @@ from aperag_api.kernel.reading import reading
 from aperag_api.kernel.streaming.fanout import Position, Signal
 from aperag_api.operations.events import repository
 from aperag_api.operations.events.reader import OrderedReader
-from aperag_common import errors
-from aperag_common.bus import subjects
+from aperag_common import errors, subjects
 from aperag_common.tasks import end_tasks
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ from aperag_api.kernel.reading import reading
 from aperag_api.kernel.streaming.fanout import Event, Position, Signal
 from aperag_api.kernel.streaming.sse import comment, event_frame, position_frame, reset_frame
 from aperag_api.operations.events.reader import OrderedReader
-from aperag_common import errors
-from aperag_common.bus import subjects
+from aperag_common import errors, subjects
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

@@ -14,8 +14,7 @@ from aperag_api.kernel.auth import Role
 from aperag_api.kernel.reading import reading
 from aperag_api.operations.timelines import repository
 from aperag_api.operations.timelines.view import stage_of, timeline
-from aperag_common import errors
-from aperag_common.bus import subjects
+from aperag_common import errors, subjects
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,8 +10,7 @@ from nats import errors as nats_errors
 from nats.js import errors as js_errors
 from pydantic import ValidationError
 
-from aperag_common import errors
-from aperag_common.bus import subjects
+from aperag_common import errors, subjects
 from aperag_common.telemetry.record import SPANS, SpanRecord
 
 if TYPE_CHECKING:
