@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from aperag_common import errors
 from aperag_indexer.reading.pages import join_pages, locate_pages
-from aperag_indexer.reading.text import SAMPLE_BYTES, declared_encoding, decode
+from aperag_indexer.reading.text import SAMPLE_BYTES, declared_encoding, decode, read_text
 
 KOREAN = "서울은 대한민국의 수도이며 한강이 도시를 가로질러 흐른다. 많은 사람들이 강변에서 산책을 즐긴다."
 CHINESE = "北京是中华人民共和国的首都，拥有悠久的历史和丰富的文化遗产。每年都有许多游客前来参观故宫。"
@@ -67,10 +69,70 @@ def test_markdown_is_left_as_its_author_wrote_it() -> None:
     assert decode(markdown.replace("\n", "\r\n").encode()) == markdown
 
 
-@pytest.mark.parametrize("data", [b"\x00\x01\x02\x03" * 100, b"text\x00more", b"a" * SAMPLE_BYTES + b"\x00"])
+@pytest.mark.parametrize("data", [b"\x00\x01\x02\x03" * 100, b"text\x00more", random.Random(1).randbytes(1000)])
 def test_binary_data_with_a_text_suffix_is_refused(data: bytes) -> None:
     with pytest.raises(errors.CorruptDocument):
         decode(data)
+
+
+LEGACY = [
+    ("L’été dernier, la société a été créée à Genève ; prix 12 €.", "cp1252"),
+    ("Zürich", "cp1252"),
+    ("naïve café", "cp1252"),
+    ("price £5", "cp1252"),
+    ("100 µm ± 2 °C", "cp1252"),
+    ("§ 5 Abs. 2", "cp1252"),
+    ("Français, à bientôt", "cp1252"),
+    ("Blåbærgrød på øen, æbler og kød.", "cp1252"),
+    ("Příliš žluťoučký kůň", "cp1250"),
+    ("Zażółć gęślą jaźń", "cp1250"),
+    ("Árvíztűrő tükörfúrógép", "cp1250"),
+    ("Возврат товара возможен", "cp1251"),
+    ("МОСКВА", "cp1251"),
+    ("Привет, мир", "koi8-r"),
+    ("Η επιστροφή προϊόντων είναι δυνατή.", "cp1253"),
+    ("ΑΘΗΝΑ", "cp1253"),
+    ("İstanbul'da güneşli bir gün", "cp1254"),
+    ("שלום עולם", "cp1255"),
+    ("مرحبا بالعالم", "cp1256"),
+    ("สวัสดีชาวโลก", "cp874"),
+    ("반품", "cp949"),
+    ("이름,도시\n김철수,서울", "cp949"),
+    ("姓名,电话\n张三,13800000000", "gb18030"),
+    ("发票抬头请填写公司全称。", "gb18030"),
+    ("│ 状态 ─ 正常 │", "gb18030"),
+    ("名前,年齢", "cp932"),
+    ("東京都", "euc_jp"),
+    ("日本語のテキスト", "iso2022_jp"),
+    ("發票號碼", "big5"),
+]
+
+
+@pytest.mark.parametrize(("text", "encoding"), LEGACY)
+def test_a_few_words_are_enough_to_tell_a_legacy_encoding(text: str, encoding: str) -> None:
+    assert read_text(text.encode(encoding)).text == text
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp949", "cp1251"])
+def test_a_damaged_byte_leaves_the_rest_of_the_text_intact(encoding: str) -> None:
+    whole = (KOREAN if encoding != "cp1251" else "Возврат товара возможен в течение четырнадцати дней. ") * 5
+    damaged = bytearray(f"{whole}\n".encode(encoding) * 3)
+    damaged[len(damaged) // 2] = 0x98 if encoding == "cp1251" else 0xFF
+    read = read_text(bytes(damaged))
+    assert read.text.startswith(whole)
+    assert read.text.endswith(f"{whole}\n")
+    assert 1 <= read.torn <= 3
+
+
+def test_a_text_that_was_cut_inside_a_character_is_read_to_there() -> None:
+    assert read_text((CHINESE * 20).encode()[:-1]).text == (CHINESE * 20)[:-1] + "\ufffd"
+
+
+def test_a_zero_byte_is_dropped_and_the_text_is_read() -> None:
+    assert (
+        decode("한글 문서\n널 \x00 문자가 하나 있는 줄입니다\n".encode())
+        == "한글 문서\n널  문자가 하나 있는 줄입니다\n"
+    )
 
 
 def test_pages_are_found_where_their_letters_are() -> None:
