@@ -7,7 +7,7 @@ import random
 import pytest
 
 from aperag_common import errors
-from aperag_indexer.reading.pages import join_pages, locate_pages
+from aperag_indexer.reading.pages import join_pages, paged
 from aperag_indexer.reading.text import SAMPLE_BYTES, declared_encoding, decode, read_text
 
 KOREAN = "서울은 대한민국의 수도이며 한강이 도시를 가로질러 흐른다. 많은 사람들이 강변에서 산책을 즐긴다."
@@ -69,7 +69,7 @@ def test_markdown_is_left_as_its_author_wrote_it() -> None:
     assert decode(markdown.replace("\n", "\r\n").encode()) == markdown
 
 
-@pytest.mark.parametrize("data", [b"\x00\x01\x02\x03" * 100, b"text\x00more", random.Random(1).randbytes(1000)])
+@pytest.mark.parametrize("data", [b"\x00\x01\x02\x03" * 100, b"\x00\x01binary", random.Random(1).randbytes(1000)])
 def test_binary_data_with_a_text_suffix_is_refused(data: bytes) -> None:
     with pytest.raises(errors.CorruptDocument):
         decode(data)
@@ -135,26 +135,10 @@ def test_a_zero_byte_is_dropped_and_the_text_is_read() -> None:
     )
 
 
-def test_pages_are_found_where_their_letters_are() -> None:
-    pages = ["First page, about tides.\n", "Second page: 12 bicycles.", "Third page."]
-    markdown = "# First page, about tides.\n\n**Second page:** 12 bicycles.\n\nThird page."
-    spans = locate_pages(markdown, pages)
-    assert [span.page_idx for span in spans] == [0, 1, 2]
-    assert "tides" in markdown[spans[0].start : spans[0].end]
-    assert "bicycles" in markdown[spans[1].start : spans[1].end]
-    assert markdown[spans[2].start : spans[2].end].strip() == "Third page."
-    assert spans[0].start == 0
-    assert spans[-1].end == len(markdown)
-
-
-def test_a_blank_page_takes_no_text() -> None:
-    spans = locate_pages("one two", ["one", "", "two"])
-    assert [(s.start, s.end) for s in spans][1] == (spans[1].start, spans[1].start)
-
-
-def test_a_document_without_page_texts_has_no_pages() -> None:
-    assert locate_pages("text", []) == ()
-    assert locate_pages("text", ["", " "]) == ()
+def test_marks_of_page_ends_become_pages_and_leave_no_trace() -> None:
+    markdown, pages = paged("one \x0ctwo\n\n\x0cthree", "\x0c")
+    assert markdown == "one two\n\nthree"
+    assert [markdown[page.start : page.end] for page in pages] == ["one ", "two\n\n", "three"]
 
 
 def test_pages_read_one_by_one_keep_their_numbers() -> None:

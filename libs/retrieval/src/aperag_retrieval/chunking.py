@@ -38,10 +38,20 @@ class PageSpan:
 
 
 @dataclass(frozen=True)
+class ReadWarning:
+    """Something of the document that was not read, or not for certain: ``kind`` for programs, the rest for people."""
+
+    kind: str
+    place: str
+    message: str
+
+
+@dataclass(frozen=True)
 class ParsedDocument:
     markdown: str
     pages: tuple[PageSpan, ...] = ()
     title: str | None = None
+    warnings: tuple[ReadWarning, ...] = ()
 
 
 @dataclass(frozen=True)

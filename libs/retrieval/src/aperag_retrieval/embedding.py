@@ -28,6 +28,7 @@ __all__ = [
     "LocalEmbedder",
     "NoEmbedders",
     "encode",
+    "word_pieces",
 ]
 
 LARGEST_BATCH = 32
@@ -131,6 +132,13 @@ def encode(texts: tuple[str, ...]) -> Vector:
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     unit: Vector = rows / np.maximum(norms, np.finfo(np.float32).tiny)
     return unit
+
+
+def word_pieces(text: str) -> Sequence[int]:
+    """The pieces of its vocabulary that the encoder sees; few where the text is made of words that it knows."""
+    tokenizer = _encoder()._tokenizer  # noqa: SLF001  a second one would cost two seconds and its memory again
+    pieces: Sequence[int] = tokenizer.encode(text, out_type=int, add_bos=False, add_eos=False)
+    return pieces
 
 
 @cache

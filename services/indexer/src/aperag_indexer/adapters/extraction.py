@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 from collections.abc import Callable
 from functools import cache
@@ -38,18 +37,15 @@ _MEDIA = {
     ".bmp": "image/bmp",
     ".tif": "image/tiff",
     ".html": "text/html",
-    ".csv": "text/csv",
     ".ipynb": "application/x-ipynb+json",
 }
-_MARK = "sheetofslides{page_num}begins"
-_MARKED = re.compile(r"sheetofslides(\d+)begins\s*")
+_NO_TITLES = frozenset({"", "untitled", "unnamed", "document", "(anonymous)"})
 
 
 class Printed(NamedTuple):
-    """``pages`` are Markdown by page number from 0; ``blank`` are the pages without a letter."""
+    """``pages`` are Markdown by page number from 0."""
 
     pages: dict[int, str]
-    blank: list[int]
     title: str | None
 
 
@@ -67,27 +63,10 @@ def markdown(path: Path, suffix: str) -> str:
     return tidy(str(_extract(path, suffix).content))
 
 
-def markdown_of_text(text: str, suffix: str) -> str:
-    """HTML and CSV, decoded before: the library reads every HTML page as UTF-8."""
-    options: dict[str, Any] = {}
-    if suffix == ".html":
-        # Forms stay: whole pages of some web programs stand inside one.
-        options["html_options"] = {
-            "preprocessing": {"enabled": True, "preset": "aggressive", "remove_navigation": True, "remove_forms": False}
-        }
-    return str(_extract(text.encode("utf-8", errors="replace"), suffix, **options).content)
-
-
-def documents_pages(path: Path, suffix: str) -> list[str]:
-    """The text on each page of a .docx as it was last laid out."""
-    return [page["content"] for page in _extract(path, suffix).pages or []]
-
-
-def slides(path: Path, suffix: str) -> dict[int, str]:
-    """Markdown by slide number from 0."""
-    marks = library().PageConfig(extract_pages=True, insert_page_markers=True, marker_format=f"\n\n{_MARK}\n\n")
-    _, *parts = _MARKED.split(str(_extract(path, suffix, pages=marks).content))
-    return {int(number) - 1: tidy(text) for number, text in zip(parts[::2], parts[1::2], strict=True)}
+def markdown_of_html(html: str) -> str:
+    """Decoded before, for the library reads every page as UTF-8, and cleaned, for it takes text of pages for furniture."""
+    options = {"preprocessing": {"enabled": False}}
+    return str(_extract(html.encode("utf-8", errors="replace"), ".html", html_options=options).content)
 
 
 def printed(path: Path) -> Printed:
@@ -102,10 +81,9 @@ def printed(path: Path) -> Printed:
     plain = {page["page_number"]: page["content"].replace("\r", "") for page in result.pages or []}
     nodes = (result.document or {}).get("nodes", [])
     found = pages_of(nodes, [table.page_number for table in result.tables], plain)
-    pages = {number - 1: text for number, text in found.items() if _has_letters(text)}
     title = result.metadata.get("title")
-    blank = [number - 1 for number in sorted(plain) if number - 1 not in pages]
-    return Printed(pages, blank, title if isinstance(title, str) else None)
+    named = isinstance(title, str) and title.strip().lower() not in _NO_TITLES
+    return Printed({number - 1: text for number, text in found.items()}, title if named else None)
 
 
 def pixels(path: Path, suffix: str) -> int:

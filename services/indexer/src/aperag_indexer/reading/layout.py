@@ -19,6 +19,7 @@ KEPT_LETTERS = 0.7
 """A page whose blocks hold fewer of its letters than this is given as plain text: nothing may get lost."""
 _CJK = re.compile("[\u3040-\u30ff\u3400-\u9fff\uff00-\uffef]")
 _BROKEN_WORD = re.compile("[\x02\ufffe\u00ad]\n?")
+_CUT_IDENTIFIER = re.compile(r"(?:^|[\s(/])(?:[A-Z]+|[\w.-]*\d[\w.-]*)-$")
 _HYPHEN = re.compile(r"[^\W\d_]-$")
 
 
@@ -83,16 +84,33 @@ def unwrap(text: str) -> str:
     prose = width >= NARROWEST_PROSE and len(full) > 1 and sum(full) >= MOSTLY * len(full)
     joined = lines[:1]
     for (before, line), is_full in zip(pairwise(lines), full, strict=True):
-        if before and line and not _has_figures(before + line) and (line[0].islower() or (prose and is_full)):
+        if before and line and _goes_on(before, line, is_wrapped=prose and is_full):
             joined[-1] = _joined(joined[-1], line)
         else:
             joined.append(line)
     return "\n".join(joined).strip()
 
 
+def breaks_identifier(text: str) -> bool:
+    """Whether a line ends inside what is no word, as X-100: its hyphen stays."""
+    return any(map(_is_identifier, _BROKEN_WORD.finditer(text.replace("\r", ""))))
+
+
 def _clean(text: str) -> str:
-    """PDF readers give a hyphen that only a line's end called for as U+0002 or U+FFFE, between the word's halves."""
-    return _BROKEN_WORD.sub("", text.replace("\r", ""))
+    """PDF readers give a hyphen at a line's end as U+0002 or U+FFFE, between the word's halves."""
+    return _BROKEN_WORD.sub(lambda found: "-" if _is_identifier(found) else "", text.replace("\r", ""))
+
+
+def _is_identifier(found: re.Match[str]) -> bool:
+    before = found.string[: found.start()].rpartition(" ")[2].rpartition("\n")[2]
+    after = found.string[found.end() : found.end() + 1]
+    return after.isdigit() or any(map(str.isdigit, before)) or (after.isupper() and len(before) > 0)
+
+
+def _goes_on(before: str, line: str, *, is_wrapped: bool) -> bool:
+    if _CUT_IDENTIFIER.search(before) and line[0].isalnum():
+        return True
+    return not _has_figures(before + line) and (line[0].islower() or is_wrapped)
 
 
 def _has_figures(text: str) -> bool:
@@ -100,6 +118,8 @@ def _has_figures(text: str) -> bool:
 
 
 def _joined(before: str, line: str) -> str:
+    if _CUT_IDENTIFIER.search(before) and line[0].isalnum():
+        return before + line
     if _HYPHEN.search(before) and line[0].islower():
         return before[:-1] + line
     if _CJK.match(before[-1]) and _CJK.match(line[0]):

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import mmap
 import zipfile
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 from aperag_common import errors
+from aperag_indexer.reading.ooxml.package import Package
 
 HEAD_BYTES = 1024
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 OFFICE = frozenset({".doc", ".docx", ".ppt", ".pptx", ".xls", ".xlsx", ".rtf"})
-TEXTS = frozenset({".txt", ".text", ".md", ".markdown", ".html", ".htm", ".ipynb", ".csv", ".json", ".xml"})
+TEXTS = frozenset({".txt", ".text", ".md", ".markdown", ".html", ".htm", ".ipynb", ".csv", ".json", ".xml", ".eml"})
 ZIPPED = frozenset({".docx", ".pptx", ".xlsx", ".epub"})
-READABLE = IMAGES | (OFFICE - {".rtf"}) | TEXTS | {".pdf", ".epub"}
+READABLE = IMAGES | (OFFICE - {".rtf"}) | TEXTS | {".pdf", ".epub", ".eml", ".msg"}
 ARCHIVES = frozenset({".zip", ".rar", ".r00", ".7z", ".tar", ".gz", ".xz", ".bz2"})
 RECORDINGS = frozenset({".mp3", ".mp4", ".mpeg", ".mpga", ".m4a", ".wav", ".webm", ".ogg", ".flac"})
 
@@ -44,14 +46,25 @@ _SIGNATURES = (
     (b"\x7fELF", Kind("", "a program")),
     (b"MZ\x90\x00", Kind("", "a program")),
 )
+# By what the content type of the main part says; which name that part has is the program's choice.
 _IN_ZIP = (
-    ("word/document.xml", Kind(".docx", "a Word document")),
-    ("ppt/presentation.xml", Kind(".pptx", "a PowerPoint presentation")),
-    ("xl/workbook.xml", Kind(".xlsx", "an Excel workbook")),
-    ("xl/workbook.bin", Kind("", "a binary Excel workbook (.xlsb)")),
-    ("META-INF/container.xml", Kind(".epub", "an EPUB book")),
+    ("sheet.binary", Kind("", "a binary Excel workbook (.xlsb)")),
+    ("word", Kind(".docx", "a Word document")),
+    ("presentation", Kind(".pptx", "a PowerPoint presentation")),
+    ("powerpoint", Kind(".pptx", "a PowerPoint presentation")),
+    ("spreadsheet", Kind(".xlsx", "an Excel workbook")),
+    ("excel", Kind(".xlsx", "an Excel workbook")),
 )
+# Where the package does not say, the names that nearly all programs give.
+_BY_NAME = (
+    ("word/document.xml", "word"),
+    ("ppt/presentation.xml", "presentation"),
+    ("xl/workbook.xml", "spreadsheet"),
+    ("xl/workbook.bin", "sheet.binary"),
+)
+_EPUB = Kind(".epub", "an EPUB book")
 _IN_OLE = (
+    ("__properties_version1.0", Kind(".msg", "an Outlook message")),
     ("WordDocument", Kind(".doc", "a Word 97 document")),
     ("PowerPoint Document", Kind(".ppt", "a PowerPoint 97 presentation")),
     ("Workbook", Kind(".xls", "an Excel 97 workbook")),
@@ -127,10 +140,13 @@ def _head(path: Path) -> bytes:
 def _in_zip(path: Path) -> Kind:
     try:
         with zipfile.ZipFile(path) as packed:
-            names = set(packed.namelist())
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+            package = Package(packed)
+            if package.has("META-INF/container.xml") and not package.has("[Content_Types].xml"):
+                return _EPUB
+            kind = package.main_type.lower() or next((word for name, word in _BY_NAME if package.has(name)), "")
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, zlib.error):
         raise _damaged() from None
-    return next((kind for name, kind in _IN_ZIP if name in names), Kind("", "a packed archive"))
+    return next((found for word, found in _IN_ZIP if word in kind), Kind("", "a packed archive"))
 
 
 def _in_ole(path: Path) -> Kind:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from aperag_retrieval.chunking import PageSpan
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 
 def join_pages(pages: Mapping[int, str]) -> tuple[str, tuple[PageSpan, ...]]:
@@ -25,34 +26,9 @@ def join_pages(pages: Mapping[int, str]) -> tuple[str, tuple[PageSpan, ...]]:
     return "".join(parts), tuple(spans)
 
 
-def locate_pages(markdown: str, page_texts: Sequence[str]) -> tuple[PageSpan, ...]:
-    """Spans of ``markdown`` that hold the pages whose plain texts are given in order.
-
-    The reader gives structure for the whole document and plain text per page. Both hold the same letters in the
-    same order, so a page begins where as many letters have passed as the pages before it hold. What the Markdown
-    drops (running headers) shifts a border by a few words; the last border is always the end.
-    """
-    letters = [sum(map(str.isalnum, text)) for text in page_texts]
-    total = sum(letters)
-    if total == 0:
-        return ()
-    scale = sum(map(str.isalnum, markdown)) / total
-    borders = _positions(markdown, [scale * sum(letters[:i]) for i in range(1, len(letters))])
-    starts = [0, *borders]
-    ends = [*borders, len(markdown)]
-    return tuple(PageSpan(i, start, end) for i, (start, end) in enumerate(zip(starts, ends, strict=True)))
-
-
-def _positions(text: str, counts: Sequence[float]) -> list[int]:
-    """For each ascending letter count, where the text goes on after that many letters: at its next line or word."""
-    positions: list[int] = []
-    seen = 0
-    passed = 0
-    for position, character in enumerate(text):
-        if not character.isalnum():
-            continue
-        while len(positions) < len(counts) and seen >= counts[len(positions)] - 0.5:
-            positions.append(max(text.rfind("\n", passed, position) + 1, passed))
-        seen += 1
-        passed = position + 1
-    return positions + [len(text)] * (len(counts) - len(positions))
+def paged(text: str, mark: str) -> tuple[str, tuple[PageSpan, ...]]:
+    """The text without the marks that stand where pages end, and its pages from 0."""
+    parts = text.split(mark)
+    ends = list(accumulate(map(len, parts)))
+    spans = (PageSpan(n, end - len(part), end) for n, (part, end) in enumerate(zip(parts, ends, strict=True)))
+    return "".join(parts), tuple(spans)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from aperag_common import errors
+from aperag_indexer.reading.markup import looks_like_html
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,9 +54,13 @@ def render(root: Record, *, html: Callable[[str], str]) -> str:
 
 def _loads(text: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, parse_float=str, parse_int=str, parse_constant=str, object_pairs_hook=_Fields)
     except RecursionError:
         raise too_deep() from None
+
+
+class _Fields(list[tuple[str, Any]]):
+    """An object's fields in their order; a name may stand twice."""
 
 
 def _lines(text: str) -> list[Any]:
@@ -69,10 +74,10 @@ def _lines(text: str) -> list[Any]:
 def _of_value(name: str, value: Any, depth: int) -> Record:
     if depth > DEEPEST:
         raise too_deep()
-    if isinstance(value, dict):
-        return Record(name, children=[_of_value(str(key), below, depth + 1) for key, below in value.items()])
+    if isinstance(value, _Fields):
+        return Record(name, children=[_of_value(key, below, depth + 1) for key, below in value])
     if isinstance(value, list):
-        if all(not isinstance(below, dict | list) for below in value):
+        if all(not isinstance(below, list) for below in value):
             return Record(name, ", ".join(_scalar(below) for below in value))
         return Record(name, children=[_of_value("", below, depth + 1) for below in value])
     return Record(name, _scalar(value))
@@ -112,7 +117,7 @@ def _leaf(record: Record, level: int, html: Callable[[str], str]) -> Iterator[st
     text = record.text.strip()
     if not text:
         return
-    if "</" in text or "<br" in text or "/>" in text:
+    if looks_like_html(text):
         yield from ("", _below(html(text), level), "")
     elif record.name.lower() in _PROSE or not record.name:
         yield from ("", text, "")

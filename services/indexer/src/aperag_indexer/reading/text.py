@@ -152,7 +152,7 @@ def _sample(data: bytes) -> bytes:
 
 
 def _checked(text: str) -> str:
-    if len(_CONTROL.findall(text)) > _MOST_CONTROL * len(text):
+    if len(_CONTROL.findall(text)) > max(1, _MOST_CONTROL * len(text)):
         message = "The document holds binary data, not text. Give it the suffix of what it is and upload it again."
         raise errors.CorruptDocument(message)
     return text.replace("\x00", "").replace("\r\n", "\n").replace("\r", "\n")
