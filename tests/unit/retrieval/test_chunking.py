@@ -28,7 +28,7 @@ def test_blank_text_has_no_chunks(text: str) -> None:
 def test_a_short_document_is_one_chunk() -> None:
     (chunk,) = chunk_document("\nTides are caused by the moon.\n")
     assert chunk.text == "Tides are caused by the moon."
-    assert (chunk.ordinal, chunk.details) == (0, {"titles": []})
+    assert (chunk.ordinal, chunk.details) == (0, {"titles": [], "char_range": [1, 31]})
     assert chunk.text_hash == text_hash(chunk.text)
     assert len(chunk.text_hash) == 32
 
@@ -88,6 +88,47 @@ def test_a_heading_stays_with_its_text() -> None:
 )
 def test_heading_titles_are_read_as_markdown_means_them(line: str, title: str) -> None:
     assert chunk_document(f"{line}\n\nbody")[0].details["titles"] == [title]
+
+
+def test_underlined_lines_are_headings() -> None:
+    text = "Guide\n=====\n\nIntro.\n\nLinux\n-----\n\nUse apt.\n\nWindows\n-------\n\nUse winget.\n"
+    chunks = chunk_document(text)
+    assert [chunk.details["titles"] for chunk in chunks] == [["Guide"], ["Guide", "Linux"], ["Guide", "Windows"]]
+
+
+@pytest.mark.parametrize(
+    "text", ["- item\n---\n", "one\ntwo\n---\nthree", "> quoted\n---\n", "\n---\n\ntext", "a\n- b\n"]
+)
+def test_a_rule_is_no_underline(text: str) -> None:
+    assert [chunk.details["titles"] for chunk in chunk_document(text)] == [[]]
+
+
+def test_a_table_without_outer_bars_is_cut_between_rows_and_repeats_its_header() -> None:
+    header = "Name | Value | Note\n--- | :-: | ---\n"
+    rows = [f"key{number} | value {number} | note" for number in range(40)]
+    chunks = chunk_document("# Config\n\nAll keys:\n" + header + "\n".join(rows) + "\n\nafter a | b", SMALL)
+    assert all(header in chunk.text for chunk in chunks if "key" in chunk.text)
+    assert [line for chunk in chunks for line in chunk.text.splitlines() if line.startswith("key")] == rows
+    assert max(tokens(chunk.text) for chunk in chunks) <= SMALL.size
+
+
+def test_a_list_is_cut_between_its_items() -> None:
+    items = [f"- step {number}. Do this, then that.\n  More of it." for number in range(20)]
+    chunks = chunk_document("Intro.\n\n" + "\n".join(items), SMALL)
+    assert [item for chunk in chunks for item in items if item in chunk.text] == items
+
+
+def test_a_list_that_fits_is_never_cut() -> None:
+    block = "\n".join(f"{number}. step {number}" for number in range(1, 9))
+    assert any(block in chunk.text for chunk in chunk_document("word " * 25 + "\n\n" + block, SMALL))
+
+
+def test_a_chunk_says_where_its_own_text_stands() -> None:
+    text = "# Sea\n\n" + "One sentence. " * 60 + "\n\n| a | b |\n|---|---|\n" + "| row | x |\n" * 40
+    chunks = chunk_document(text, SMALL)
+    own = [text[slice(*chunk.details["char_range"])] for chunk in chunks]
+    assert all(part.strip() in chunk.text for part, chunk in zip(own, chunks, strict=True))
+    assert "".join("".join(own).split()) == "".join(text.split())
 
 
 def test_signs_in_code_are_no_headings() -> None:

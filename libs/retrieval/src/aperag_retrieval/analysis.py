@@ -8,14 +8,16 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from snowballstemmer.porter_stemmer import PorterStemmer
 
 from aperag_common import errors
 from aperag_common.db.models.chunk_term import TERM_SPACE
+from aperag_retrieval import words
 
-DEFAULT_ANALYZER = "standard/1"
+DEFAULT_ANALYZER = "standard/2"
+FIRST_ANALYZER = "standard/1"
 KIWI_ANALYZER = "kiwi/1"
 
 # Lucene's English stop list: the anchor that the weights were measured with.
@@ -40,7 +42,22 @@ _TERM = re.compile(
     f"|(?P<hangul>[{HANGUL}]+)"
     f"|(?P<word>[^\\W_{HAN}{KANA}{HANGUL}{UNSPACED}]+(?:['\u2019][^\\W_{HAN}{KANA}{HANGUL}{UNSPACED}]+)*)"
 )
+_MARKS = "\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u0900-\u0903\u093a-\u094f\u0951-\u0957\u0962\u0963"
+_LETTER = f"(?:[^\\W_{HAN}{KANA}{HANGUL}{UNSPACED}]|[{_MARKS}])"
+_WORDS = re.compile(
+    f"(?P<han>[{HAN}{KANA}{UNSPACED}]+)|(?P<hangul>[{HANGUL}]+)|(?P<word>{_LETTER}+(?:['\u2019]{_LETTER}+)*)"
+)
+_COMPOUND = re.compile(f"{_LETTER}+(?:[-\u2010\u2011\u2013._/:@\\\\,+]{_LETTER}+)+")
+_SIGNED = re.compile(f"(?<![\\w+#]){_LETTER}{{1,3}}(?:\\+{{1,2}}|#)(?![\\w+#])")
+"""Names that end in signs, as C++ and C#."""
 _HANGUL_PHRASE = re.compile(f"[{HANGUL}]+(?:[ \\t]+[{HANGUL}]+)*")
+
+
+class Terms(NamedTuple):
+    """``variants`` are other spellings of ``words``: they are found too, and do not make a text longer."""
+
+    words: list[str]
+    variants: list[str]
 
 
 class Analyzer(Protocol):
@@ -51,10 +68,37 @@ class Analyzer(Protocol):
     def terms(self, text: str) -> list[str]: ...
 
 
+def analysed(analyzer: Analyzer, text: str) -> Terms:
+    return analyzer.analyse(text) if isinstance(analyzer, StandardAnalyzer) else Terms(analyzer.terms(text), [])
+
+
 class StandardAnalyzer:
-    """NFKC, lower case; words stop-listed and stemmed, scripts of the East as character bigrams."""
+    """Words stop-listed and stemmed, in every spelling that people use for them; scripts of the East as bigrams."""
 
     name = DEFAULT_ANALYZER
+
+    def terms(self, text: str) -> list[str]:
+        found = self.analyse(text)
+        return [*found.words, *found.variants]
+
+    def analyse(self, text: str) -> Terms:
+        found = Terms([], [])
+        normal = words.prepared(text)
+        for match in _WORDS.finditer(normal):
+            if match.lastgroup == "word":
+                _spelled(match.group(), found)
+            else:
+                found.words.extend(_bigrams(match.group()))
+        for compound in _COMPOUND.finditer(normal):
+            found.variants.extend(_term(joined) for joined in words.compounds(compound.group()))
+        found.variants.extend(words.folded_case(signed) for signed in _SIGNED.findall(normal))
+        return found
+
+
+class FirstAnalyzer:
+    """NFKC, lower case; words stop-listed and stemmed, scripts of the East as character bigrams."""
+
+    name = FIRST_ANALYZER
 
     def terms(self, text: str) -> list[str]:
         found: list[str] = []
@@ -91,6 +135,8 @@ def analyzer_for(name: str) -> Analyzer:
     """The analyzer a collection was created with; never a substitute for it."""
     if name == DEFAULT_ANALYZER:
         return StandardAnalyzer()
+    if name == FIRST_ANALYZER:
+        return FirstAnalyzer()
     if name == KIWI_ANALYZER:
         return KiwiAnalyzer(_kiwi())
     raise errors.Terminal(f"no analyzer is called {name!r}", code="UNKNOWN_ANALYZER")
@@ -123,6 +169,23 @@ def _bigrams(run: str) -> Iterator[str]:
         yield run
     for start in range(len(run) - 1):
         yield run[start : start + 2]
+
+
+def _spelled(written: str, found: Terms) -> None:
+    word = words.bare(words.folded_case(written))
+    if word in STOP_WORDS:
+        return
+    known = {_term(word)}
+    found.words.extend(known)
+    for spelling in words.spellings(written):
+        term = _term(spelling)
+        if spelling not in STOP_WORDS and term not in known:
+            known.add(term)
+            found.variants.append(term)
+
+
+def _term(word: str) -> str:
+    return _stem(word) if word.isascii() else word
 
 
 def _word(word: str) -> Iterator[str]:

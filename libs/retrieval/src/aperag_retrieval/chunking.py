@@ -11,7 +11,7 @@ from typing import Any
 
 from aperag_retrieval.markdown import TOKEN, Block, BlockKind, Piece, blocks, pieces, table_head
 
-CHUNKER_VERSION = "markdown/2"
+CHUNKER_VERSION = "markdown/3"
 # A paragraph cut in sentences fills chunks well; a "sentence" of more than this share is cut between words.
 LARGEST_PIECE = 4
 # What PostgreSQL refuses in text, or UTF-8 cannot carry.
@@ -56,7 +56,9 @@ class ParsedDocument:
 
 @dataclass(frozen=True)
 class ChunkDraft:
-    """``details`` holds ``titles`` (the heading path) and, where the document has pages, ``page_idx``."""
+    """``details`` holds ``titles`` (the heading path), ``char_range`` (where its own text lies in the document's Markdown,
+    without what it repeats) and, where the document has pages, ``page_idx``.
+    """
 
     ordinal: int
     text: str
@@ -74,7 +76,7 @@ def chunk_document(document: ParsedDocument | str, policy: ChunkPolicy | None = 
         content = (text[slice(*span.head)] + text[span.start : span.end]).strip()
         if not content:
             continue
-        details: dict[str, Any] = {"titles": list(span.titles)}
+        details: dict[str, Any] = {"titles": list(span.titles), "char_range": [span.body, span.end]}
         if page_starts:
             page = parsed.pages[max(0, bisect_right(page_starts, span.body) - 1)]
             details["page_idx"] = page.page_idx

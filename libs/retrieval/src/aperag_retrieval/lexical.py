@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aperag_common.db.models import ChunkTerm
 from aperag_common.db.models.chunk_term import TERM_SPACE
 from aperag_common.jobs.steps import StepKind
-from aperag_retrieval.analysis import Analyzer, term_id
+from aperag_retrieval.analysis import Analyzer, analysed, term_id
 from aperag_retrieval.ports import Candidate, IndexTarget, TermQuery, TermRow
 from aperag_retrieval.served import SURPLUS, candidates, kept, removal_of_other_generations, served
 from aperag_retrieval.statistics import SMALL_COLLECTION, CollectionStatistics
@@ -79,10 +79,10 @@ def weigh(analyzer: Analyzer, texts: Sequence[str], average_length: float) -> li
     """The chunk's half of BM25, which needs nothing of the collection but its average length."""
     weighed: list[Weighed] = []
     for content in texts:
-        terms = analyzer.terms(content)
-        damping = K1 * (1 - B + B * len(terms) / average_length)
-        counts = Counter(map(term_id, terms))
-        weighed.append(Weighed(len(terms), {term: n * (K1 + 1) / (n + damping) for term, n in counts.items()}))
+        words, variants = analysed(analyzer, content)
+        damping = K1 * (1 - B + B * len(words) / average_length)
+        counts = Counter(map(term_id, (*words, *variants)))
+        weighed.append(Weighed(len(words), {term: n * (K1 + 1) / (n + damping) for term, n in counts.items()}))
     return weighed
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -16,7 +17,8 @@ TOKEN = re.compile(f"[{_SINGLE}]|[^\\W{_SINGLE}]{{1,6}}|[^\\w\\s]{{1,6}}")
 _LINE = re.compile(r"[^\n]*\n?")
 _HEADING = re.compile(r" {0,3}(#{1,6})[ \t]")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
-_BELOW_HEAD = re.compile(r"[ \t]*\|(?:[ \t]{0,100}:?-{1,1000}:?[ \t]{0,100}\|)+[ \t]*\n")
+_UNDERLINE = re.compile(r" {0,3}([=-])\1+[ \t]*\n?$")
+_ITEM = re.compile(r"^[ \t]*(?:[-*+•]|\d{1,9}[.)])[ \t]+(?=\S)", re.MULTILINE)
 # Every repeat is bounded: a wall of dots must not be scanned from each of them to its end.
 _SENTENCE_END = re.compile(r"[.!?…]{1,4}[\"'”’)\]]{0,3}(?=\s)|[。！？｡]{1,4}[」』”’）]{0,3}|\n")
 LONGEST_TITLE = 200
@@ -27,6 +29,7 @@ class BlockKind(StrEnum):
     PROSE = "prose"
     TABLE = "table"
     CODE = "code"
+    LIST = "list"
 
 
 class Block(NamedTuple):
@@ -51,41 +54,82 @@ def count_tokens(text: str, start: int, end: int) -> int:
 
 
 def blocks(text: str) -> Iterator[Block]:
-    """Headings, tables, code fences and the prose between them; blank lines belong to no block."""
-    kind: BlockKind | None = None
-    start = end = 0
-    fence = ""
+    """Headings, tables, lists, code fences and the prose between them; blank lines belong to no block."""
+    reader = _Reader(text)
     for line in _LINE.finditer(text):
-        row = line.group()
-        if fence:
-            end = line.end()
-            if row.strip().startswith(fence) and not row.strip().strip(fence[0]):
-                fence = ""
-                yield _block(text, BlockKind.CODE, start, end)
-                kind = None
-            continue
+        yield from reader.take(line.start(), line.end(), line.group())
+    yield from reader.close()
+
+
+@dataclass
+class _Reader:
+    """``kind`` is None between blocks; ``last`` is where the last line of the open block began."""
+
+    text: str
+    kind: BlockKind | None = None
+    start: int = 0
+    last: int = 0
+    end: int = 0
+    fence: str = ""
+
+    def take(self, start: int, end: int, row: str) -> Iterator[Block]:
+        if self.fence:
+            self.end = end
+            if row.strip().startswith(self.fence) and not row.strip().strip(self.fence[0]):
+                self.fence = ""
+                yield from self.close()
+            return
+        underlined = self._underlined(row)
+        if underlined:
+            self.end = end
+            yield self._heading(underlined)
+            return
+        if _is_rule(row) and self.kind is BlockKind.PROSE and "|" in self.text[self.last : self.end]:
+            yield from self._open_table(end)
+            return
+        yield from self._go_on(start, end, row)
+
+    def close(self) -> Iterator[Block]:
+        if self.kind is not None:
+            yield _block(self.text, self.kind, self.start, self.end)
+        self.kind = None
+
+    def _go_on(self, start: int, end: int, row: str) -> Iterator[Block]:
         opened = _FENCE.match(row)
-        now = BlockKind.CODE if opened else _kind(row)
-        if kind is not None and (now is not kind or now is BlockKind.HEADING or opened):
-            yield _block(text, kind, start, end)
-            kind = None
+        now = BlockKind.CODE if opened else _kind(row, self.kind)
+        if self.kind is not None and (now is not self.kind or now is BlockKind.HEADING or opened):
+            yield from self.close()
         if now is not None:
-            start = line.start() if kind is None else start
-            kind, end = now, line.end()
-        fence = opened.group(1) if opened else ""
-    if kind is not None:
-        yield _block(text, kind, start, end)
+            self.start = start if self.kind is None else self.start
+            self.kind, self.last, self.end = now, start, end
+        self.fence = opened.group(1) if opened else ""
+
+    def _underlined(self, row: str) -> int:
+        """The level of a heading that its underline makes one, as Markdown's older form has it; 0 for others."""
+        alone = self.kind is BlockKind.PROSE and self.last == self.start and self.end - self.start <= LONGEST_TITLE
+        found = _UNDERLINE.match(row) if alone else None
+        if found is None or self.text[self.start : self.end].lstrip().startswith((">", "|")):
+            return 0
+        return 1 if found.group(1) == "=" else 2
+
+    def _heading(self, level: int) -> Block:
+        title = self.text[self.start : self.last + self.text[self.last : self.end].find("\n")].strip()
+        tokens = count_tokens(self.text, self.start, self.end)
+        self.kind = None
+        return Block(BlockKind.HEADING, self.start, self.end, tokens, level, title)
+
+    def _open_table(self, end: int) -> Iterator[Block]:
+        """A table without bars at its sides shows only by the rule below its header."""
+        header = self.last
+        if header > self.start:
+            yield _block(self.text, BlockKind.PROSE, self.start, header)
+        self.kind, self.start, self.end = BlockKind.TABLE, header, end
 
 
 def pieces(text: str, block: Block, largest: int) -> Iterator[Piece]:
     """Rows of tables and code, sentences of prose; what is longer than ``largest`` tokens is cut between words."""
     start = block.start
-    ends = (
-        (match.end() for match in _SENTENCE_END.finditer(text, block.start, block.end))
-        if block.kind is BlockKind.PROSE
-        else (match.end() for match in _LINE.finditer(text, block.start, block.end))
-    )
-    for end in ends:
+    for end in _ends(text, block):
         if end > start:
             yield from _cut(text, start, end, largest)
             start = end
@@ -93,23 +137,40 @@ def pieces(text: str, block: Block, largest: int) -> Iterator[Piece]:
         yield from _cut(text, start, block.end, largest)
 
 
+def _ends(text: str, block: Block) -> Iterator[int]:
+    if block.kind is BlockKind.LIST:
+        return (match.start() for match in _ITEM.finditer(text, block.start + 1, block.end))
+    between = _SENTENCE_END if block.kind is BlockKind.PROSE else _LINE
+    return (match.end() for match in between.finditer(text, block.start, block.end))
+
+
 def table_head(text: str, block: Block, largest: int) -> Piece | None:
     """The header of a table and the line below it; None where the table has none of at most ``largest`` tokens."""
     names = text.find("\n", block.start, block.end) + 1
     end = text.find("\n", names, block.end) + 1
     # Not counted where it cannot fit: every cut of a table asks.
-    if not names or not end or end - block.start > 12 * largest or not _BELOW_HEAD.match(text, names):
+    if not names or not end or end - block.start > 12 * largest or not _is_rule(text[names:end]):
         return None
     tokens = count_tokens(text, block.start, end)
     return Piece(block.start, end, tokens) if tokens <= largest else None
 
 
-def _kind(row: str) -> BlockKind | None:
+def _kind(row: str, before: BlockKind | None) -> BlockKind | None:
+    """What a line is, which may depend on the block that it would go on."""
     if not row.strip():
         return None
     if _HEADING.match(row):
         return BlockKind.HEADING
-    return BlockKind.TABLE if row.lstrip().startswith("|") else BlockKind.PROSE
+    if row.lstrip().startswith("|") or (before is BlockKind.TABLE and "|" in row):
+        return BlockKind.TABLE
+    if _ITEM.match(row) or before is BlockKind.LIST:
+        return BlockKind.LIST
+    return BlockKind.PROSE
+
+
+def _is_rule(row: str) -> bool:
+    """Whether a line is what stands below the header of a table."""
+    return "|" in row and "-" in row and not row.strip().strip("|:- \t")
 
 
 def _block(text: str, kind: BlockKind, start: int, end: int) -> Block:
