@@ -98,3 +98,34 @@ async def test_draining_goes_on_where_the_parts_stopped_and_ends_at_its_bound() 
     assert 1000 <= read_bytes <= 1500
     await form.drain(len(body))
     assert read_bytes == len(body)
+
+
+def form(disposition: bytes) -> tuple[str, bytes]:
+    head = b"--b\r\nContent-Disposition: form-data; name=\"files\"; " + disposition
+    return "multipart/form-data; boundary=b", head + b"\r\n\r\nbody\r\n--b--\r\n"
+
+
+@pytest.mark.parametrize(
+    ("disposition", "name"),
+    [
+        (b"filename*=UTF-8''na%C3%AFve%20plan.txt", "naïve plan.txt"),
+        (b"filename*=utf-8'ko'%EC%97%B0%EC%B0%A8.md", "연차.md"),
+        (b"filename*=ISO-8859-1''caf%E9.txt", "café.txt"),
+        (b"filename=\"plain.txt\"; filename*=UTF-8''%E2%82%AC.txt", "€.txt"),
+        ("filename=\"=?UTF-8?B?7Jew7LCo6rec7KCVLnR4dA==?=\"".encode(), "연차규정.txt"),
+        (b"filename=\"=?utf-8?Q?na=C3=AFve.txt?=\"", "naïve.txt"),
+        (b"filename=\"=?utf-8?B?broken\"", "=?utf-8?B?broken"),
+    ],
+)
+async def test_a_name_is_read_in_every_form_that_clients_write(disposition: bytes, name: str) -> None:
+    content_type, body = form(disposition)
+    assert await read(content_type, cut(body, 30)) == [("files", name, b"body")]
+
+
+@pytest.mark.parametrize(
+    "disposition", ["filename=\"연차.txt\"".encode("cp949"), b"filename*=UTF-8''caf%E9.txt", b"filename*=none''a.txt"]
+)
+async def test_a_name_that_is_no_text_is_refused_and_says_so(disposition: bytes) -> None:
+    content_type, body = form(disposition)
+    with pytest.raises(errors.InvalidParameter, match="send names as UTF-8"):
+        await read(content_type, cut(body, 30))

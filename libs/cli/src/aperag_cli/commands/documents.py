@@ -106,7 +106,9 @@ def _statuses(found: Sequence[dict[str, Any]], counts: Counter[str]) -> Renderab
 
 
 def _error(document: dict[str, Any]) -> str:
-    return f"{document['error_code']}: {document['error_message']}" if document["error_code"] else ""
+    if document["error_code"]:
+        return f"{document['error_code']}: {document['error_message']}"
+    return "; ".join(f"{it['place']}: {it['message']}".removeprefix(": ") for it in document.get("warnings", ()))
 
 
 async def _ids(session: Session, collection_id: str, documents: Sequence[str]) -> list[str]:

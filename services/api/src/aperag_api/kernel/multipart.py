@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from aperag_api.uploads.dispositions import filename_of
 from aperag_common import errors
 
 if TYPE_CHECKING:
@@ -63,12 +64,13 @@ class MultipartBody:
         while self._parser is not None and await self._fill():
             event = self._pending.popleft()
             if isinstance(event, _PartBegin):
-                _, options = parse_options_header(event.get("content-disposition"))
-                name, filename = _decode(options.get(b"name", b"")), options.get(b"filename")
+                disposition = event.get("content-disposition", b"")
+                _, options = parse_options_header(disposition)
+                name, filename = _decode(options.get(b"name", b"")), filename_of(disposition, options.get(b"filename"))
                 if filename is None:
                     yield Part(name, None, self._chunks())
                 else:
-                    self.received.append(ReceivedPart(_decode(filename)))
+                    self.received.append(ReceivedPart(filename))
                     yield Part(name, self.received[-1].filename, self._counted(self.received[-1]))
 
     async def drain(self, at_most: int) -> None:

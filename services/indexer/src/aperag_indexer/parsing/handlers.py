@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class Parse:
             raise errors.EmptyDocument(message)
         path = layout.parsed(layout.prefix_of(subject.object_path), subject.sha256, self.parser.version)
         await self.objects.put(path, _bytes(parsed.markdown))
-        data = {**artifact, "chunks": len(drafts), "markdown": path}
+        data = {**artifact, "chunks": len(drafts), "markdown": path, "warnings": [asdict(it) for it in parsed.warnings]}
         after = partial(self._drop_replaced, subject.served.get("markdown"), path)
         return Completion(drafts, len(drafts), Served(data=data), after=after)
 

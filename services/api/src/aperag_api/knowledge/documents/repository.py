@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ class DocumentRow:
     created: datetime
     updated: datetime
     deleted: bool
+    warnings: list[dict[str, str]] = field(default_factory=list)
     steps: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -42,6 +44,8 @@ _STEP = STEP_OF.format(kind="j.kind")
 _SELECT = f"""
     SELECT d.id, d.collection_id, d.name, d.status, d.size, d.sha256, d.object_path, d.created, d.updated,
         d.deleted_at IS NOT NULL AS deleted,
+        coalesce((SELECT p.data -> 'warnings' FROM document_index p WHERE p.document_id = d.id AND p.kind = 'parse'),
+            '[]') AS warnings,
         (SELECT coalesce(jsonb_object_agg({_STEP}, jsonb_build_object(
             'status', j.status, 'updated', j.updated, 'workflow_id', j.workflow_id,
             'error_code', j.error_code, 'error_message', j.error_message)), '{{}}')
@@ -155,5 +159,5 @@ async def failed_kinds(conn: AsyncConnection, collection_id: str, owner: str) ->
 def _pattern(search: str | None) -> str | None:
     if not search:
         return None
-    escaped = search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    escaped = unicodedata.normalize("NFC", search).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return f"%{escaped}%"

@@ -16,8 +16,16 @@ SKIPPED = "SKIPPED"
 """The index status of a kind that has no row: disabled, or no worker builds it."""
 
 
+class ReadWarningOut(BaseModel):
+    """Something of the document that was not read, or not for certain; ``kind`` is for programs."""
+
+    kind: str
+    place: str
+    message: str
+
+
 class DocumentOut(BaseModel):
-    """Beyond the contract: ``task_id`` is the newest change that was asked for (``wait_for`` and tasks take it);
+    """Beyond the contract: ``warnings`` says what could not be read; ``task_id`` is the newest change that was asked for (``wait_for`` and tasks take it);
     ``error_code`` and ``error_message`` say why the document failed, or why its work is tried again.
     """
 
@@ -41,6 +49,7 @@ class DocumentOut(BaseModel):
     task_id: str | None = None
     error_code: str | None = None
     error_message: str | None = None
+    warnings: list[ReadWarningOut] = Field(default_factory=list)
 
 
 class DocumentList(BaseModel):

@@ -177,6 +177,7 @@ def view(row: DocumentRow, *, task_id: str | None = None) -> DocumentOut:
         "created": row.created,
         "updated": row.updated,
         "task_id": task_id or _parse(row).get("workflow_id"),
+        "warnings": row.warnings,
         **_reason(row),
     }
     return DocumentOut.model_validate({**plain, **statuses})
