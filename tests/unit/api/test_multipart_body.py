@@ -101,7 +101,7 @@ async def test_draining_goes_on_where_the_parts_stopped_and_ends_at_its_bound() 
 
 
 def form(disposition: bytes) -> tuple[str, bytes]:
-    head = b"--b\r\nContent-Disposition: form-data; name=\"files\"; " + disposition
+    head = b'--b\r\nContent-Disposition: form-data; name="files"; ' + disposition
     return "multipart/form-data; boundary=b", head + b"\r\n\r\nbody\r\n--b--\r\n"
 
 
@@ -112,9 +112,9 @@ def form(disposition: bytes) -> tuple[str, bytes]:
         (b"filename*=utf-8'ko'%EC%97%B0%EC%B0%A8.md", "연차.md"),
         (b"filename*=ISO-8859-1''caf%E9.txt", "café.txt"),
         (b"filename=\"plain.txt\"; filename*=UTF-8''%E2%82%AC.txt", "€.txt"),
-        ("filename=\"=?UTF-8?B?7Jew7LCo6rec7KCVLnR4dA==?=\"".encode(), "연차규정.txt"),
-        (b"filename=\"=?utf-8?Q?na=C3=AFve.txt?=\"", "naïve.txt"),
-        (b"filename=\"=?utf-8?B?broken\"", "=?utf-8?B?broken"),
+        (b'filename="=?UTF-8?B?7Jew7LCo6rec7KCVLnR4dA==?="', "연차규정.txt"),
+        (b'filename="=?utf-8?Q?na=C3=AFve.txt?="', "naïve.txt"),
+        (b'filename="=?utf-8?B?broken"', "=?utf-8?B?broken"),
     ],
 )
 async def test_a_name_is_read_in_every_form_that_clients_write(disposition: bytes, name: str) -> None:
@@ -123,7 +123,7 @@ async def test_a_name_is_read_in_every_form_that_clients_write(disposition: byte
 
 
 @pytest.mark.parametrize(
-    "disposition", ["filename=\"연차.txt\"".encode("cp949"), b"filename*=UTF-8''caf%E9.txt", b"filename*=none''a.txt"]
+    "disposition", ['filename="연차.txt"'.encode("cp949"), b"filename*=UTF-8''caf%E9.txt", b"filename*=none''a.txt"]
 )
 async def test_a_name_that_is_no_text_is_refused_and_says_so(disposition: bytes) -> None:
     content_type, body = form(disposition)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.unit.indexer.office_files import W, p, r, word
 
 from aperag_indexer.reading.completeness import lost_from
 from aperag_indexer.reading.media import true_suffix
 from aperag_indexer.reading.ooxml.word import PAGE_BREAK, markdown_of
-from tests.unit.indexer.office_files import W, p, r, word
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +59,10 @@ def test_notes_stand_below_the_paragraph_that_names_them(tmp_path: Path) -> None
     notes += f'<w:footnote w:id="2">{p(r("First &amp; note."))}</w:footnote></w:footnotes>'
     ends = f'<w:endnotes {W}><w:endnote w:id="3">{p(r("At the end."))}</w:endnote></w:endnotes>'
     body = p(r("Text"), '<w:r><w:footnoteReference w:id="2"/></w:r>', '<w:r><w:endnoteReference w:id="3"/></w:r>')
-    assert read(tmp_path, body, footnotes=notes, endnotes=ends) == "Text[^2][^3]\n\n[^2]: First & note.\n\n[^3]: At the end."
+    assert (
+        read(tmp_path, body, footnotes=notes, endnotes=ends)
+        == "Text[^2][^3]\n\n[^2]: First & note.\n\n[^3]: At the end."
+    )
 
 
 def test_formulas_stay_in_their_place(tmp_path: Path) -> None:
@@ -77,7 +80,9 @@ def test_a_main_part_of_another_name_is_found_by_its_relationship(tmp_path: Path
 
 def test_text_boxes_are_read_once(tmp_path: Path) -> None:
     box = f"<w:txbxContent>{p(r('inside'))}</w:txbxContent>"
-    body = p(r("before"), f"<w:r><AlternateContent><Choice>{box}</Choice><Fallback>{box}</Fallback></AlternateContent></w:r>")
+    body = p(
+        r("before"), f"<w:r><AlternateContent><Choice>{box}</Choice><Fallback>{box}</Fallback></AlternateContent></w:r>"
+    )
     assert read(tmp_path, body) == "before\n\ninside"
 
 

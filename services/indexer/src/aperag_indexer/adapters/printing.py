@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aperag_indexer.adapters import extraction, pdfium
-from aperag_indexer.reading.glyphs import UNMAPPED, has_columns, text_of
+from aperag_indexer.reading.glyphs import RIGHT_TO_LEFT, UNMAPPED, has_columns, text_of
 from aperag_indexer.reading.layout import breaks_identifier, unwrap
 from aperag_retrieval.chunking import ReadWarning
 from aperag_retrieval.vocabulary import is_garbled, ligature_in
@@ -23,7 +22,6 @@ KEPT = 0.99
 """Share of a page's letters that structure may cost: running heads are left out on purpose, rows are not."""
 _MOST_UNREADABLE = 0.3
 _NO_LETTER = re.compile("[\x00\x01\x03-\x08\x0b\x0e-\x1f\ue000-\uf8ff\ufffd]|\x02(?!\r?\n)")
-_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 _MARK = re.compile(f"[{chr(UNMAPPED)}-{chr(UNMAPPED + 255)}]")
 _MARKED_WORD = re.compile(f"[\\w{chr(UNMAPPED)}-{chr(UNMAPPED + 255)}]+")
 _UNREADABLE = re.compile("[\x00-\x08\x0b\x0e-\x1f\ue000-\uf8ff\ufffd]")
@@ -55,6 +53,9 @@ def read_print(path: Path) -> Print:
             found.pages[number] = ""
             message = "its font does not say which letters it prints"
             found.warnings.append(ReadWarning("unusable_font", f"page {number + 1}", message))
+        elif "\ufffd" in text:
+            message = "some signs of a font are not known; they stand as \ufffd"
+            found.warnings.append(ReadWarning("unknown_signs", f"page {number + 1}", message))
     found.pages = {number: text for number, text in found.pages.items() if any(map(str.isalnum, text))}
     return found
 
@@ -63,7 +64,7 @@ def _is_right(sheet: Sheet, text: str) -> bool:
     """Whether the structured text of a page holds what is printed there, in the order in which it is read."""
     if not sheet.upright or sheet.widgets or has_columns(sheet.runs):
         return False
-    if _NO_LETTER.search(sheet.plain) or _RIGHT_TO_LEFT.search(sheet.plain) or breaks_identifier(sheet.plain):
+    if _NO_LETTER.search(sheet.plain) or RIGHT_TO_LEFT.search(sheet.plain) or breaks_identifier(sheet.plain):
         return False
     printed, kept = _letters(sheet.plain), _letters(text)
     return (printed - kept).total() <= (1 - KEPT) * printed.total()
@@ -86,17 +87,9 @@ def _name_ligatures(found: Print) -> None:
         alone = [word for word in words if set(_MARK.findall(word)) == {mark}]
         letters[mark] = ligature_in(alone, mark) or "\ufffd"
     for number, text in found.pages.items() if letters else ():
-        if "\ufffd" in (read := _MARK.sub(lambda sign: letters.get(sign.group(), "\ufffd"), text)):
-            message = "some signs of a font are not known; they stand as \ufffd"
-            found.warnings.append(ReadWarning("unknown_signs", f"page {number + 1}", message))
-        found.pages[number] = read
+        found.pages[number] = _MARK.sub(lambda sign: letters.get(sign.group(), "\ufffd"), text)
 
 
 def _is_unreadable(text: str) -> bool:
     shown = sum(not character.isspace() for character in text)
     return shown > 0 and (len(_UNREADABLE.findall(text)) > _MOST_UNREADABLE * shown or is_garbled(text))
-
-
-def recognise(found: Print, recognised: Callable[[list[int]], Mapping[int, str]]) -> None:
-    """Fills the scans in."""
-    found.pages |= {number: text for number, text in recognised(found.scans).items() if text}

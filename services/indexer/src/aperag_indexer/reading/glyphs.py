@@ -20,6 +20,7 @@ _LEAST_LETTERS = 18
 _CROSSING = 0.25
 _STEP = 3.0
 """Points between the places where a gutter is looked for."""
+RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 LARGE_PRINT = 1.3
 LONGEST_HEADING = 100
 
@@ -73,6 +74,8 @@ class Run(NamedTuple):
 
 def text_of(sheet: Sheet) -> str:
     """Markdown of a page in reading order: turned text behind upright text, column after column."""
+    if RIGHT_TO_LEFT.search(sheet.plain):  # PDFium knows where lines turn, and gives them as they are spoken
+        return "\n\n".join([sheet.plain.replace("\r", ""), *(widget.text for widget in sheet.widgets)])
     turned: dict[int, list[Run]] = {}
     for run_angle, run in _runs(sheet.glyphs()):
         turned.setdefault(run_angle, []).append(run)
@@ -140,15 +143,9 @@ def _turned(glyph: Glyph, angle: int) -> tuple[float, float, float, float]:
 
 
 def _page(runs: list[Run]) -> str:
-    if any(map(_is_right_to_left, (run.text for run in runs))):
-        return "\n".join(run.text for run in runs)  # their order is the reader's business: it knows where lines turn
     body = median(sorted(run.size for run in runs for _ in range(max(1, len(run.text) // 10))))
     blocks = [_block(list(lines), body) for lines in _blocks(_columns(runs))]
     return "\n\n".join(block for block in blocks if block)
-
-
-def _is_right_to_left(text: str) -> bool:
-    return re.search("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]", text) is not None
 
 
 def _columns(runs: list[Run]) -> Iterator[list[Run]]:

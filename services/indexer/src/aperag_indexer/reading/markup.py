@@ -6,7 +6,8 @@ import copy
 import re
 from typing import TYPE_CHECKING, Any
 
-from lxml import etree, html
+from lxml import html
+from lxml.etree import ParserError
 
 from aperag_indexer.reading.ooxml.inline import scripted
 
@@ -68,7 +69,7 @@ def _parsed(text: str) -> Element | None:
     parser = html.HTMLParser(huge_tree=True, encoding="utf-8", remove_comments=True, remove_pis=True)
     try:
         return html.document_fromstring(text.encode("utf-8", errors="replace"), parser)
-    except etree.ParserError:  # nothing but white space
+    except ParserError:  # nothing but white space
         return None
 
 

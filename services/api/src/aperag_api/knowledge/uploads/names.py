@@ -9,7 +9,9 @@ from aperag_common import errors
 MAX_NAME = 255
 
 _ARCHIVES = frozenset((".zip", ".rar", ".r00", ".7z", ".tar", ".gz", ".xz", ".bz2", ".tar.gz", ".tar.xz"))
-_TEXTS = frozenset((".txt", ".text", ".md", ".markdown", ".html", ".htm", ".ipynb", ".csv", ".json", ".xml", ".eml", ".msg"))
+_TEXTS = frozenset(
+    (".txt", ".text", ".md", ".markdown", ".html", ".htm", ".ipynb", ".csv", ".json", ".xml", ".eml", ".msg")
+)
 _OFFICE = frozenset((".pdf", ".doc", ".docx", ".ppt", ".pptx", ".xls", ".xlsx", ".epub"))
 _IMAGES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"))
 _SOUNDS = frozenset((".mp3", ".mp4", ".mpeg", ".mpga", ".m4a", ".wav", ".webm", ".ogg", ".flac"))

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
-from lxml import etree
+from lxml.etree import XMLParser, XMLSyntaxError, fromstring, iterparse
 
 from aperag_common import errors
 
@@ -68,14 +68,14 @@ class Package:
         """Of a large part, one after the other; each is forgotten when the next one comes."""
         with self._packed.open(self.names[name.lower()]) as stream:
             try:
-                for _, element in etree.iterparse(
+                for _, element in iterparse(
                     stream, tag=[f"{{*}}{tag}" for tag in tags], resolve_entities=False, huge_tree=True
                 ):
                     yield element
                     element.clear()
                     while element.getprevious() is not None:
                         del element.getparent()[0]
-            except etree.XMLSyntaxError as err:
+            except XMLSyntaxError as err:
                 raise _damaged(err) from None
 
     def relations(self, part: str) -> dict[str, Relation]:
@@ -106,10 +106,10 @@ def opened(path: Path) -> zipfile.ZipFile:
 
 def parsed(data: bytes) -> Element:
     """Entities are left alone: Office writes none, attackers do."""
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True, remove_comments=True)
+    parser = XMLParser(resolve_entities=False, no_network=True, huge_tree=True, remove_comments=True)
     try:
-        return etree.fromstring(data, parser)
-    except etree.XMLSyntaxError as err:
+        return fromstring(data, parser)
+    except XMLSyntaxError as err:
         raise _damaged(err) from None
 
 
