@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.unit.indexer.office_files import S, row, sheet
 
-from aperag_indexer.reading.ooxml.numbers import BUILT_IN, shown
+from aperag_indexer.reading.ooxml.formats import BUILT_IN
+from aperag_indexer.reading.ooxml.numbers import shown
 from aperag_indexer.reading.ooxml.sheets import read_workbook
 from aperag_retrieval.chunking import ChunkPolicy, chunk_document
 

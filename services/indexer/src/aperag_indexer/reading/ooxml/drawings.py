@@ -6,8 +6,9 @@ import re
 from typing import TYPE_CHECKING
 
 from aperag_indexer.reading.ooxml.equations import linear
+from aperag_indexer.reading.ooxml.formats import GENERAL
 from aperag_indexer.reading.ooxml.inline import scripted
-from aperag_indexer.reading.ooxml.numbers import GENERAL, shown
+from aperag_indexer.reading.ooxml.numbers import shown
 from aperag_indexer.reading.ooxml.package import attribute, child, children, name_of
 from aperag_indexer.reading.tables import markdown_table
 

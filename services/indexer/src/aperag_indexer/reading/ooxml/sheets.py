@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from aperag_common import errors
 from aperag_indexer.reading.ooxml import drawings
-from aperag_indexer.reading.ooxml.numbers import BUILT_IN, GENERAL, shown
+from aperag_indexer.reading.ooxml.formats import BUILT_IN, GENERAL
+from aperag_indexer.reading.ooxml.numbers import shown
 from aperag_indexer.reading.ooxml.package import Package, attribute, child, children, name_of, opened, value_of
 from aperag_indexer.reading.tables import markdown_table, titled
 from aperag_retrieval.chunking import ReadWarning
