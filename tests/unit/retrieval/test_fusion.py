@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aperag_retrieval.fusion import fuse
+from aperag_retrieval.fusion import fuse, names_exactly
 
 
 def ids(dense: dict[str, float], lexical: dict[str, float], weight: float) -> list[str]:
@@ -40,3 +40,22 @@ def test_the_dense_share_is_the_dense_part_of_the_score() -> None:
     first, second = fuse({"a": 1.0, "b": 0.0}, {"a": 0.0, "b": 1.0}, 0.3)
     assert (first.chunk_id, first.dense_share) == ("b", 0.0)
     assert second.dense_share == second.score == pytest.approx(0.3)
+
+
+def test_a_chunk_that_words_cannot_match_is_ranked_by_its_meaning() -> None:
+    dense, lexical = {"foreign": 0.9, "own": 0.2, "off": 0.1}, {"own": 1.0, "off": 5.0}
+    assert [item.chunk_id for item in fuse(dense, lexical, 0.3)] == ["off", "foreign", "own"]
+    assert [item.chunk_id for item in fuse(dense, lexical, 0.3, {"foreign"})] == ["foreign", "off", "own"]
+
+
+def test_a_foreign_chunk_that_words_did_match_keeps_its_words() -> None:
+    dense, lexical = {"foreign": 0.5, "own": 0.9}, {"foreign": 9.0, "own": 1.0}
+    assert ids(dense, lexical, 0.3) == [item.chunk_id for item in fuse(dense, lexical, 0.3, {"foreign"})]
+
+
+@pytest.mark.parametrize(
+    ("query", "exact"),
+    [("20250017 주문", True), ("AB-1217 필터", True), ("오류 E117", True), ("7일 반품", False), ("주문", False)],
+)
+def test_numbers_are_the_same_in_every_script(query: str, *, exact: bool) -> None:
+    assert names_exactly(query) is exact

@@ -174,6 +174,7 @@ def sparse_text(weights: Mapping[int, float]) -> str:
 
 
 def _query_weights(query: TermQuery, chunks: int, frequencies: Mapping[int, int]) -> str:
-    return sparse_text(
-        {term: count * inverse_frequency(chunks, frequencies[term]) for term, count in query.terms.items()}
-    )
+    """Scaled so that a score is the share of the most that BM25 could give: a chunk of nothing but the query's terms."""
+    weights = {term: count * inverse_frequency(chunks, frequencies[term]) for term, count in query.terms.items()}
+    most = (K1 + 1) * sum(weights.values())
+    return sparse_text({term: weight / most for term, weight in weights.items()})

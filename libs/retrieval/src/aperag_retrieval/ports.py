@@ -96,7 +96,7 @@ class VectorIndex(Protocol):
 
 
 class FulltextIndex(Protocol):
-    """Analysed terms; scores are BM25 and a chunk without any of the query's terms is no candidate."""
+    """Analysed terms; scores are BM25 as a share of its upper bound (0..1), and a chunk without any of the query's terms is no candidate."""
 
     async def average_length(self, conn: AsyncConnection, collection_id: str) -> float:
         """Terms per chunk; a statistic, which may lag."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aperag_common.db.models import Chunk, ChunkTerm
@@ -20,6 +20,10 @@ MEMORY_SECONDS = 60.0
 MOST_COLLECTIONS = 1000
 AT_HOME_SHARE = 0.25
 """A script that a quarter of the chunks are written in is not foreign, though another may be more common."""
+
+
+MIXED_SHARE = 0.03
+_BEGINNINGS = text("SELECT id, left(text, :most) AS beginning FROM chunk WHERE id = ANY(:chunk_ids)")
 
 
 class Script(StrEnum):
@@ -49,6 +53,18 @@ def script_of(text: str) -> Script | None:
 
 def is_foreign(script: Script | None, shares: Mapping[Script, float]) -> bool:
     return script is not None and bool(shares) and shares.get(script, 0.0) < AT_HOME_SHARE
+
+
+def is_mixed(shares: Mapping[Script, float]) -> bool:
+    return sum(share >= MIXED_SHARE for share in shares.values()) > 1
+
+
+async def written_in_others(conn: AsyncConnection, script: Script | None, chunk_ids: Iterable[str]) -> frozenset[str]:
+    """Those of the chunks that are written in another script than ``script``."""
+    if script is None:
+        return frozenset()
+    rows = await conn.execute(_BEGINNINGS, {"chunk_ids": list(chunk_ids), "most": SAMPLE_CHARACTERS})
+    return frozenset(row.id for row in rows if script_of(row.beginning) not in {script, None})
 
 
 class CollectionScripts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -19,10 +19,14 @@ from aperag_common.db.session import autocommit
 from aperag_retrieval.analysis import analyzer_for
 from aperag_retrieval.dense import PgVectorIndex, tune_connections
 from aperag_retrieval.embedding import LOCAL_MODEL, Embedders
-from aperag_retrieval.fusion import DENSE_WEIGHT, DENSE_WEIGHT_ACROSS_SCRIPTS, fuse
+from aperag_retrieval.fusion import DENSE_WEIGHT, DENSE_WEIGHT_ACROSS_SCRIPTS, fuse, names_exactly
 from aperag_retrieval.lexical import PgFulltextIndex, query_terms
 from aperag_retrieval.ports import Candidate, FulltextIndex, TermQuery, Vector, VectorIndex, VectorQuery
-from aperag_retrieval.scripts import CollectionScripts, is_foreign, script_of
+from aperag_retrieval.scripts import CollectionScripts, is_foreign, is_mixed, script_of, written_in_others
+from aperag_retrieval.snippets import Snippet, snippet
+
+MOST_SNIPPETS = 50
+"""More hits than people look at; programs ask for more."""
 
 log = structlog.get_logger(__name__)
 
@@ -79,6 +83,11 @@ class SearchRequest:
     chat_id: str | None = None
 
     @property
+    def words(self) -> str:
+        keywords = self.fulltext.keywords if self.fulltext else None
+        return " ".join(keywords) if keywords else self.query
+
+    @property
     def wanted(self) -> int:
         """Hits that were asked for: the sum of the legs'."""
         return sum(leg.topk for leg in (self.vector, self.fulltext) if leg is not None)
@@ -86,9 +95,10 @@ class SearchRequest:
 
 @dataclass(frozen=True)
 class Hit:
-    """``score`` is the cosine or BM25 score of the one leg that was asked, else the fused one of 0..1.
+    """``score`` lies in 0..1: the cosine of the vector leg alone, the share of the most that BM25 could give for the
+    full-text leg alone, else the weighted sum of both, each scaled over the candidates.
 
-    ``recall_type`` is the leg that gave more of it.
+    ``recall_type`` is the leg that gave more of it. ``snippet`` is there for the first hits.
     """
 
     chunk_id: str
@@ -98,6 +108,7 @@ class Hit:
     score: float
     recall_type: RecallType
     details: dict[str, Any]
+    snippet: Snippet | None = None
 
 
 @dataclass(frozen=True)
@@ -153,7 +164,8 @@ class Searcher:
         else:
             ranked = []
         wanted = max(request.wanted, request.at_least)
-        return SearchOutcome(await self._read(_distinct(ranked, wanted)), failed)
+        hits = await self._read(_distinct(ranked, wanted))
+        return SearchOutcome(_with_snippets(hits, request, analyzer), failed)
 
     async def _dense(self, request: SearchRequest, model: str) -> tuple[VectorQuery, list[Candidate]] | None:
         leg = request.vector
@@ -179,8 +191,7 @@ class Searcher:
         leg = request.fulltext
         if leg is None:
             return None
-        words = " ".join(leg.keywords) if leg.keywords else request.query
-        query = TermQuery(request.collection_id, query_terms(analyzer_for(analyzer), words), request.chat_id)
+        query = TermQuery(request.collection_id, query_terms(analyzer_for(analyzer), request.words), request.chat_id)
         async with autocommit(self._engine) as conn:
             return query, await self._fulltext.search(conn, query, _depth(leg, request))
 
@@ -194,12 +205,12 @@ class Searcher:
         found = {candidate.chunk_id: candidate for candidate in (*dense[1], *lexical[1])}
         dense_scores = {candidate.chunk_id: candidate.score for candidate in dense[1]}
         lexical_scores = {candidate.chunk_id: candidate.score for candidate in lexical[1]}
-        more_dense, more_lexical, weight = await asyncio.gather(
+        more_dense, more_lexical, (weight, unmatchable) = await asyncio.gather(
             _leg(RecallType.VECTOR, self._dense_scores(dense[0], found.keys() - dense_scores.keys()), failed),
             _leg(RecallType.FULLTEXT, self._lexical_scores(lexical[0], found.keys() - lexical_scores.keys()), failed),
-            self._dense_weight(request, lexical[1]),
+            self._weight(request, lexical[1], found),
         )
-        fused = fuse(dense_scores | (more_dense or {}), lexical_scores | (more_lexical or {}), weight)
+        fused = fuse(dense_scores | (more_dense or {}), lexical_scores | (more_lexical or {}), weight, unmatchable)
         return [
             _Ranked(
                 found[item.chunk_id],
@@ -210,25 +221,25 @@ class Searcher:
         ]
 
     async def _dense_scores(self, query: VectorQuery, chunk_ids: Iterable[str]) -> dict[str, float]:
-        wanted = list(chunk_ids)
-        if not wanted:
-            return {}
         async with autocommit(self._engine) as conn:
-            return await self._vectors.scores(conn, query, wanted)
+            return await self._vectors.scores(conn, query, wanted) if (wanted := list(chunk_ids)) else {}
 
     async def _lexical_scores(self, query: TermQuery, chunk_ids: Iterable[str]) -> dict[str, float]:
-        wanted = list(chunk_ids)
-        if not wanted:
-            return {}
         async with autocommit(self._engine) as conn:
-            return await self._fulltext.scores(conn, query, wanted)
+            return await self._fulltext.scores(conn, query, wanted) if (wanted := list(chunk_ids)) else {}
 
-    async def _dense_weight(self, request: SearchRequest, lexical: list[Candidate]) -> float:
-        if not lexical:
-            return DENSE_WEIGHT_ACROSS_SCRIPTS
+    async def _weight(
+        self, request: SearchRequest, lexical: list[Candidate], found: Iterable[str]
+    ) -> tuple[float, frozenset[str]]:
+        """How much meaning counts, and which of the ``found`` chunks the query's words cannot match."""
+        script = script_of(request.query)
         async with autocommit(self._engine) as conn:
             shares = await self._scripts.shares(conn, request.collection_id)
-        return DENSE_WEIGHT_ACROSS_SCRIPTS if is_foreign(script_of(request.query), shares) else DENSE_WEIGHT
+            unmatchable = await written_in_others(conn, script, found) if is_mixed(shares) else frozenset()
+        if lexical and names_exactly(request.query):
+            return DENSE_WEIGHT, unmatchable
+        across = not lexical or is_foreign(script, shares)
+        return DENSE_WEIGHT_ACROSS_SCRIPTS if across else DENSE_WEIGHT, unmatchable
 
     async def _read(self, ranked: list[_Ranked]) -> list[Hit]:
         """The hits' texts; what was deleted since the legs ran is left out."""
@@ -266,13 +277,22 @@ def _distinct(ranked: Iterable[_Ranked], wanted: int) -> list[_Ranked]:
     return list(first.values())
 
 
+def _with_snippets(hits: list[Hit], request: SearchRequest, analyzer: str) -> list[Hit]:
+    terms = analyzer_for(analyzer)
+    wanted = set(terms.terms(request.words))
+    return [
+        replace(hit, snippet=snippet(terms, hit.text, wanted)) if place < MOST_SNIPPETS else hit
+        for place, hit in enumerate(hits)
+    ]
+
+
 def _hit(item: _Ranked, row: Any) -> Hit:
     return Hit(
         chunk_id=item.candidate.chunk_id,
         document_id=item.candidate.document_id,
         document_name=row.name,
         text=row.text,
-        score=float(item.score),
+        score=min(1.0, max(0.0, float(item.score))),
         recall_type=item.recall_type,
         details=row.details,
     )

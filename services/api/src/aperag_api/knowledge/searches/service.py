@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from aperag_api.access.decide import Right
@@ -162,6 +162,7 @@ def _item(rank: int, hit: Hit) -> SearchItem:
         "indexer": hit.recall_type.removesuffix("_search"),
         "document_id": hit.document_id,
         "chunk_id": hit.chunk_id,
+        **({"snippet": asdict(hit.snippet)} if hit.snippet else {}),
     }
     return SearchItem(
         rank=rank,
