@@ -278,7 +278,10 @@ def _distinct(ranked: Iterable[_Ranked], wanted: int) -> list[_Ranked]:
 
 
 def _with_snippets(hits: list[Hit], request: SearchRequest, analyzer: str) -> list[Hit]:
-    terms = analyzer_for(analyzer)
+    try:
+        terms = analyzer_for(analyzer)
+    except errors.Terminal:  # the full-text leg names it; meaning needs no analyzer
+        return hits
     wanted = set(terms.terms(request.words))
     return [
         replace(hit, snippet=snippet(terms, hit.text, wanted)) if place < MOST_SNIPPETS else hit
