@@ -90,6 +90,11 @@ fmt:
 bench *options:
     @python -m bench {{ options }}
 
+# The small inputs of public bug reports: what is read of them, how it is cut, what finds it (a folder may be named)
+[group('work')]
+check-cases *folder:
+    @python -m tests.cases.run {{ folder }}
+
 # The MCP service against the public conformance suite and the inspector (needs npm)
 [group('work')]
 mcp-conformance:

@@ -244,7 +244,7 @@ async def test_without_recognition_the_pages_with_text_are_read(reader: Reader) 
 
 
 async def test_a_picture_says_that_nothing_can_recognise_it(reader: Reader) -> None:
-    with pytest.raises(errors.EmptyDocument, match="tesseract"):
+    with pytest.raises(errors.OcrMissing, match="apt-get install tesseract-ocr"):
         await reader.data("scan.png")
 
 

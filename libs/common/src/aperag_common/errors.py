@@ -87,6 +87,12 @@ class EmptyDocument(Terminal):
     code = "EMPTY_DOCUMENT"
 
 
+class OcrMissing(Terminal):
+    """The file is a scan or a picture, and no text recognition is installed."""
+
+    code = "OCR_MISSING"
+
+
 class PasswordProtected(Terminal):
     """The file is encrypted, and nobody here knows its password."""
 

@@ -39,7 +39,6 @@ ENCODING_SECONDS = 10.0
 REPEATS = 20
 """How many candidates beyond ``topk`` are read, for some may repeat another's text."""
 
-
 _HITS = (
     select(Chunk.id, Chunk.text, Chunk.details, Document.name)
     .join(Document, Document.id == Chunk.document_id)

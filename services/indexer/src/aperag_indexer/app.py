@@ -6,6 +6,8 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
+import structlog
+
 from aperag_common import errors, subjects
 from aperag_common.http.server import HealthServer
 from aperag_common.jobs.declared import COLLECTION_SUMMARY, INDEXES, PARSE
@@ -15,6 +17,7 @@ from aperag_common.objects import LocalObjectStore, ObjectStore
 from aperag_common.pool import ProcessPool
 from aperag_common.process import until_stopped
 from aperag_indexer.adapters.kreuzberg import KreuzbergParser, ReadLimits
+from aperag_indexer.adapters.recognition import installed_recognition
 from aperag_indexer.adapters.warm import load
 from aperag_indexer.indexing.handlers import BuildFulltext, BuildVectors
 from aperag_indexer.parsing.handlers import Parse
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 
     from aperag_retrieval.embedding import Embedders
     from aperag_retrieval.ports import FulltextIndex, VectorIndex
+
+log = structlog.get_logger(__name__)
 
 SERVICE = "indexer"
 
@@ -86,6 +91,7 @@ async def _chunk(pool: ProcessPool, seconds: float, document: ParsedDocument, po
 async def serve(settings: Settings) -> None:
     """Runs until SIGTERM, then finishes or gives back what it holds."""
     async with open_runtime(settings, service=SERVICE) as runtime:
+        log.info("recognition.found", languages=installed_recognition().version)
         pool = ProcessPool(settings.pool.workers, idle_seconds=settings.pool.idle.total_seconds())
         models = Models.of(runtime.engine, settings)
         engine = make_engine(runtime, settings, pool, models)

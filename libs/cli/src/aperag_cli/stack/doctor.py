@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -88,6 +89,7 @@ def findings_of(home: Home, *, port: int, env: Mapping[str, str]) -> Iterator[Fi
     yield _guarded("PostgreSQL runs as", lambda: _way(home))
     yield _guarded("data directory", lambda: _writable(home))
     yield _disk(home)
+    yield _recognition()
     state = control.running(home)
     if state is None:
         yield Finding("stack", "not running")
@@ -113,6 +115,15 @@ def _bytecode(env: Mapping[str, str]) -> Finding:
     blocked = "PYTHONDONTWRITEBYTECODE" in env
     remedy = "unset PYTHONDONTWRITEBYTECODE, then run `aperag up` once" if blocked else "run `aperag up` once"
     return Finding("bytecode", "missing, starts are slow", remedy)
+
+
+def _recognition() -> Finding:
+    """Nothing to mend: only scans and pictures need it."""
+    program = shutil.which("tesseract")
+    if program is None:
+        return Finding("text recognition", "tesseract is not installed: scans and pictures end OCR_MISSING")
+    asked = subprocess.run([program, "--list-langs"], capture_output=True, text=True, timeout=10, check=False)
+    return Finding("text recognition", f"tesseract, {', '.join(asked.stdout.split()[-20:]) or 'no languages'}")
 
 
 def _wheels() -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aperag_common import errors
-from aperag_indexer.adapters.readers import ReadLimits, read
+from aperag_indexer.adapters.readers import NOT_RECOGNISED, ReadLimits, read
 from aperag_indexer.adapters.recognition import Recognition, installed_recognition
 from aperag_indexer.reading.media import IMAGES, check_readable
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["KreuzbergParser", "ReadLimits", "read"]
 
 ADAPTER_VERSION = 4
-PAGED = frozenset({".pdf", *IMAGES})
 
 
 class KreuzbergParser:
@@ -49,15 +48,17 @@ class KreuzbergParser:
             message = f"Reading the document took longer than {seconds:.0f} s. Split it and upload the parts."
             raise errors.CorruptDocument(message) from err
         if not parsed.markdown.strip():
-            raise errors.EmptyDocument(self._why_empty(suffix))
+            raise self._empty(suffix, parsed)
         return parsed
 
-    def _why_empty(self, suffix: str) -> str:
-        if suffix not in PAGED:
-            return "The document holds no text to index."
-        if self._recognition.languages:
-            return "No text was recognised in the document. Upload a sharper scan, or a description as text."
-        return (
-            "The document is a scan or a picture, and text recognition (tesseract) is not installed here. "
-            "Install it, or upload the document as text."
-        )
+    def _empty(self, suffix: str, parsed: ParsedDocument) -> errors.Terminal:
+        if suffix in IMAGES or any(warning.kind == NOT_RECOGNISED for warning in parsed.warnings):
+            if not self._recognition.languages:
+                message = (
+                    "The document is a scan or a picture, and text recognition (tesseract) is not installed here. "
+                    "Install it (apt-get install tesseract-ocr) and rebuild the document, or upload it as text."
+                )
+                return errors.OcrMissing(message)
+            message = "No text was recognised in the document. Upload a sharper scan, or a description as text."
+            return errors.EmptyDocument(message)
+        return errors.EmptyDocument("The document holds no text to index.")

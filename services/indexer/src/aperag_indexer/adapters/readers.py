@@ -28,6 +28,8 @@ from aperag_retrieval.chunking import ParsedDocument, ReadWarning
 
 # What no text needs and PostgreSQL, terminals or models trip over; one character each, so that positions hold.
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+NOT_RECOGNISED = "not_recognised"
+"""The kind of warning of a page that only recognition could read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,7 @@ def _printed(source: Source) -> ParsedDocument:
             found.pages |= {page: text for page, text in zip(found.scans, texts, strict=True) if text}
     elif found.scans:
         message = "a scan: text recognition (tesseract) is not installed"
-        warnings += [ReadWarning("not_recognised", f"page {page + 1}", message) for page in found.scans]
+        warnings += [ReadWarning(NOT_RECOGNISED, f"page {page + 1}", message) for page in found.scans]
     markdown, pages = join_pages(found.pages)
     return ParsedDocument(markdown, pages, found.title, tuple(warnings))
 

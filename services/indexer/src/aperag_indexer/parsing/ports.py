@@ -16,5 +16,5 @@ class Parser(Protocol):
     version: str
 
     async def parse(self, path: Path, *, name: str) -> ParsedDocument:
-        """Raises ``UnsupportedMedia``, ``CorruptDocument``, ``PasswordProtected`` or ``EmptyDocument``."""
+        """Raises ``UnsupportedMedia``, ``CorruptDocument``, ``PasswordProtected``, ``OcrMissing`` or ``EmptyDocument``."""
         ...
