@@ -82,6 +82,7 @@ LEGACY = [
     ("price £5", "cp1252"),
     ("100 µm ± 2 °C", "cp1252"),
     ("§ 5 Abs. 2", "cp1252"),
+    ("5 ½ × 3 ¾", "cp1252"),
     ("Français, à bientôt", "cp1252"),
     ("Blåbærgrød på øen, æbler og kød.", "cp1252"),
     ("Příliš žluťoučký kůň", "cp1250"),

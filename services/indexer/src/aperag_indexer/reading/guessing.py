@@ -43,7 +43,7 @@ _IMPLAUSIBLE = re.compile("[\x80-\x9f\ue000-\uf8ff]")
 _SIGNS = re.compile("[\u02c7-\u02dd\u2500-\u259f]")
 """Boxes and accents without a letter: what is left where an alphabet is the wrong one."""
 _MOST_ODD = 0.01
-_ALPHABETS = frozenset(name for name in _LIKELY if name.startswith(("cp125", "koi8")))
+_ALPHABETS = frozenset(name for name in _LIKELY if name.startswith(("cp125", "koi8", "cp874")))
 _CAPITALS_WITHIN = 2000
 """Detectors learned from running text and know few words in capitals; asking again costs time."""
 _COMMON_HAN = frozenset(
