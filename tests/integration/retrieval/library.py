@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from aperag_common.db.models import Chunk, Collection, Document, DocumentIndex, StepKind
+from aperag_common.db.models import Chunk, Collection, Document, DocumentIndex
+from aperag_common.jobs.steps import StepKind
 from aperag_retrieval.analysis import DEFAULT_ANALYZER, analyzer_for
 from aperag_retrieval.chunking import text_hash
 from aperag_retrieval.dense import PgVectorIndex

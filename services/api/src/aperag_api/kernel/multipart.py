@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from aperag_api.uploads.dispositions import filename_of
+from aperag_api.kernel.dispositions import filename_of
 from aperag_common import errors
 
 if TYPE_CHECKING:
