@@ -67,15 +67,17 @@ class Machine:
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     made = Machine(tmp_path_factory.mktemp("machine") / "home", ports.free_port())
-    started = made.up("--indexers", "2", "--reconcilers", "2")
-    assert started.returncode == Exit.OK, started.stdout + started.stderr
-    # Nobody at a terminal reads this: it may be a log.
-    for name in ("api_key", "admin_password"):
-        secret = made.home / "secrets" / name
-        assert str(secret) in started.stdout
-        assert secret.read_text(encoding="ascii").strip() not in started.stdout
-    yield made
-    made.aperag("down")
+    try:
+        started = made.up("--indexers", "2", "--reconcilers", "2")
+        assert started.returncode == Exit.OK, started.stdout + started.stderr
+        # Nobody at a terminal reads this: it may be a log.
+        for name in ("api_key", "admin_password"):
+            secret = made.home / "secrets" / name
+            assert str(secret) in started.stdout
+            assert secret.read_text(encoding="ascii").strip() not in started.stdout
+        yield made
+    finally:
+        made.aperag("down")
 
 
 def gone(processes: list[psutil.Process]) -> bool:
