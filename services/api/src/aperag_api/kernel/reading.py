@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING
 
 from aperag_common.db.session import autocommit
@@ -15,3 +16,9 @@ if TYPE_CHECKING:
 def reading(engine: AsyncEngine) -> AbstractAsyncContextManager[AsyncConnection]:
     """For statements that only read: each sees what is committed when it runs."""
     return autocommit(engine)
+
+
+def containing(search: str) -> str:
+    """The pattern of ``ILIKE`` for what holds these very characters, composed as stored names are."""
+    escaped = unicodedata.normalize("NFC", search).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"

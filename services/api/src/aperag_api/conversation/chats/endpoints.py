@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from aperag_api.conversation.chats.schemas import ChatCreate, ChatDetails, ChatOut, ChatUpdate
 from aperag_api.conversation.services import Services
 from aperag_api.kernel.auth import Reader, Writer
-from aperag_api.kernel.paging import Paged
+from aperag_api.kernel.paging import Page, Paged, paged
 
 router = APIRouter(prefix="/bots/{bot_id}/chats", tags=["chats"])
 
@@ -21,13 +21,9 @@ async def create_chat(bot_id: str, caller: Writer, services: Services, body: Cha
 
 @router.get("")
 async def list_chats(
-    bot_id: str,
-    caller: Reader,
-    services: Services,
-    page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
-    page_size: Annotated[int, Query(ge=1, le=100)] = 50,
+    bot_id: str, caller: Reader, services: Services, page: Annotated[Page, paged(50, most=100)]
 ) -> Paged[ChatOut]:
-    return await services.chats.page(caller.user_id, bot_id, page=page, page_size=page_size)
+    return await services.chats.page(caller.user_id, bot_id, page=page)
 
 
 @router.get("/{chat_id}")

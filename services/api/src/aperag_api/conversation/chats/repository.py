@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from aperag_api.kernel.paging import Page
+
 
 _COLUMNS = "id, title, bot_id, peer_type, peer_id, created, updated, 'ACTIVE' AS status"
 """There are no chats in another status: those that are deleted are gone."""
@@ -77,8 +79,8 @@ async def count(conn: AsyncConnection, owner: str, bot_id: str) -> int | None:
     return found
 
 
-async def page(conn: AsyncConnection, owner: str, bot_id: str, *, limit: int, offset: int) -> list[ChatOut]:
-    rows = await conn.execute(_LIST, {"bot": bot_id, "owner": owner, "limit": limit, "offset": offset})
+async def page(conn: AsyncConnection, owner: str, bot_id: str, *, page: Page) -> list[ChatOut]:
+    rows = await conn.execute(_LIST, {"bot": bot_id, "owner": owner, **page.bounds})
     return [ChatOut(**row._mapping) for row in rows]
 
 

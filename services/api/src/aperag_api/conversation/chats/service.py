@@ -13,7 +13,7 @@ from aperag_api.conversation.chats import repository
 from aperag_api.conversation.chats.history import messages_of
 from aperag_api.conversation.chats.schemas import ChatDetails, ChatOut
 from aperag_api.conversation.turns import repository as turns
-from aperag_api.kernel.paging import Paged
+from aperag_api.kernel.paging import Page, Paged
 from aperag_api.kernel.reading import reading
 from aperag_common import errors, ids, subjects
 from aperag_common.jobs.steps import INDEX_STEPS
@@ -56,13 +56,13 @@ class ChatService:
                     return row
         raise _no_bot(bot_id)
 
-    async def page(self, owner: str, bot_id: str, *, page: int, page_size: int) -> Paged[ChatOut]:
+    async def page(self, owner: str, bot_id: str, *, page: Page) -> Paged[ChatOut]:
         async with reading(self.engine) as conn:
             total = await repository.count(conn, owner, bot_id)
             if total is None:
                 raise _no_bot(bot_id)
-            rows = await repository.page(conn, owner, bot_id, limit=page_size, offset=(page - 1) * page_size)
-        return Paged.of(rows, total=total, page=page, page_size=page_size)
+            rows = await repository.page(conn, owner, bot_id, page=page)
+        return Paged.of(rows, total=total, page=page)
 
     async def get(self, owner: str, bot_id: str, chat_id: str, *, before: int | None, limit: int) -> ChatDetails:
         """With the newest ``limit`` turns, or those before the ordinal ``before``."""

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from aperag_api.kernel.paging import Page
+
 
 @dataclass(frozen=True, slots=True)
 class UserRow:
@@ -136,9 +138,9 @@ async def by_email(conn: AsyncConnection, email: str) -> UserRow | None:
     return _user((await conn.execute(_BY_EMAIL, {"email": email})).one_or_none())
 
 
-async def list_users(conn: AsyncConnection, *, only: str | None, limit: int, offset: int) -> Sequence[UserRow]:
+async def list_users(conn: AsyncConnection, *, only: str | None, page: Page) -> Sequence[UserRow]:
     """All, or ``only`` one."""
-    rows = await conn.execute(_LIST, {"only": only, "limit": limit, "offset": offset})
+    rows = await conn.execute(_LIST, {"only": only, **page.bounds})
     return [UserRow(**row._mapping) for row in rows]
 
 

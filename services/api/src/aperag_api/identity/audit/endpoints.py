@@ -8,10 +8,10 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import AwareDatetime
 
 from aperag_api.identity.audit.repository import Filter
-from aperag_api.identity.audit.schemas import AuditLogOut, AuditSort, SortOrder
+from aperag_api.identity.audit.schemas import AuditLogOut, AuditSort
 from aperag_api.identity.services import Services
 from aperag_api.kernel.auth import Reader
-from aperag_api.kernel.paging import Paged
+from aperag_api.kernel.paging import Page, Paged, SortOrder, paged
 
 router = APIRouter(prefix="/audit-logs", tags=["audit"])
 
@@ -41,14 +41,13 @@ def wanted(
 async def list_audit_logs(
     caller: Reader,
     services: Services,
+    page: Annotated[Page, paged(20, most=100)],
     filter_: Annotated[Filter, Depends(wanted)],
     sort_by: AuditSort = AuditSort.CREATED,
-    sort_order: SortOrder = SortOrder.DESCENDING,
-    page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
-    page_size: Annotated[int, Query(ge=1, le=100)] = 20,
+    sort_order: SortOrder = SortOrder.DESC,
 ) -> Paged[AuditLogOut]:
     """Every call that changes something, or tried to; an administrator sees those of all users."""
-    return await services.audit.list(caller, filter_, sort=sort_by, order=sort_order, page=page, page_size=page_size)
+    return await services.audit.list(caller, filter_, sort=sort_by, order=sort_order, page=page)
 
 
 @router.get("/{entry_id}")

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 
 from aperag_api.identity.audit.schemas import AuditLogOut
+from aperag_api.kernel.reading import containing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from aperag_api.kernel.paging import Page
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,17 +118,17 @@ async def end(conn: AsyncConnection, entries: Sequence[Entry]) -> None:
 
 
 async def page(
-    conn: AsyncConnection, wanted: Filter, *, sort: str, order: str, limit: int, offset: int
+    conn: AsyncConnection, wanted: Filter, *, sort: str, order: str, page: Page
 ) -> tuple[list[AuditLogOut], int]:
     """One page and the number of all; ``sort`` and ``order`` come from enums, never from the request's own text."""
-    pattern = None if wanted.search is None else f"%{_escaped(wanted.search)}%"
+    pattern = None if wanted.search is None else containing(wanted.search)
     values = {**asdict(wanted), "search": pattern}
     total = int((await conn.execute(_COUNT, values)).scalar_one())
     listing = f"""
         SELECT {_COLUMNS} FROM audit_log {_MATCHING}
         ORDER BY {sort} {order} NULLS LAST, id {order} LIMIT :limit OFFSET :offset
     """
-    rows = await conn.execute(text(listing), {**values, "limit": limit, "offset": offset})
+    rows = await conn.execute(text(listing), {**values, **page.bounds})
     return [AuditLogOut(**row._mapping) for row in rows], total
 
 
@@ -137,7 +140,3 @@ async def get(conn: AsyncConnection, entry_id: str, *, user_id: str | None) -> A
 
 def _encoded(entries: Sequence[Entry]) -> str:
     return json.dumps([asdict(entry) for entry in entries], allow_nan=False)
-
-
-def _escaped(search: str) -> str:
-    return search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

@@ -23,11 +23,6 @@ class AuditSort(StrEnum):
     RESOURCE_TYPE = "resource_type"
 
 
-class SortOrder(StrEnum):
-    ASCENDING = "asc"
-    DESCENDING = "desc"
-
-
 class AuditLogOut(BaseModel):
     """Times are Unix milliseconds. Without ``status_code`` the call is under way, or its end is not known."""
 

@@ -9,7 +9,7 @@ from aperag_api.identity.audit import repository
 from aperag_api.identity.audit.decide import ResourceType
 from aperag_api.identity.audit.schemas import AuditLogOut
 from aperag_api.kernel.auth import Role
-from aperag_api.kernel.paging import Paged
+from aperag_api.kernel.paging import Page, Paged, SortOrder
 from aperag_api.kernel.reading import reading
 from aperag_common import errors
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from aperag_api.identity.audit.repository import Filter
-    from aperag_api.identity.audit.schemas import AuditSort, SortOrder
+    from aperag_api.identity.audit.schemas import AuditSort
     from aperag_api.identity.audit.trail import AuditTrail
     from aperag_api.kernel.auth import Caller
 
@@ -28,7 +28,7 @@ class AuditService:
     trail: AuditTrail
 
     async def list(
-        self, caller: Caller, wanted: Filter, *, sort: AuditSort, order: SortOrder, page: int, page_size: int
+        self, caller: Caller, wanted: Filter, *, sort: AuditSort, order: SortOrder, page: Page
     ) -> Paged[AuditLogOut]:
         """Whoever is no administrator sees what they did themselves, whatever user they ask for."""
         if wanted.resource_type is not None and wanted.resource_type not in set(ResourceType):
@@ -37,15 +37,8 @@ class AuditService:
         if caller.role is not Role.ADMIN:
             wanted = replace(wanted, user_id=caller.user_id, username=None)
         async with reading(self.engine) as conn:
-            rows, total = await repository.page(
-                conn,
-                wanted,
-                sort=sort.value,
-                order=order.value,
-                limit=page_size,
-                offset=(page - 1) * page_size,
-            )
-        return Paged[AuditLogOut].of(rows, total=total, page=page, page_size=page_size)
+            rows, total = await repository.page(conn, wanted, sort=sort.value, order=order.value, page=page)
+        return Paged[AuditLogOut].of(rows, total=total, page=page)
 
     async def get(self, caller: Caller, entry_id: str) -> AuditLogOut:
         user_id = None if caller.role is Role.ADMIN else caller.user_id

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 
 from aperag_api.identity.invitations.schemas import InvitationCreate, InvitationList, InvitationOut
 from aperag_api.identity.services import Services
 from aperag_api.kernel.auth import Appointer, Unlimited
+from aperag_api.kernel.paging import Page, paged
 
 router = APIRouter(tags=["users"])
 
@@ -20,9 +21,6 @@ async def invite(body: InvitationCreate, caller: Appointer, services: Services) 
 
 @router.get("/invitations")
 async def list_invitations(
-    caller: Unlimited,
-    services: Services,
-    page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
-    page_size: Annotated[int, Query(ge=1, le=1000)] = 1000,
+    caller: Unlimited, services: Services, page: Annotated[Page, paged(1000, most=1000)]
 ) -> InvitationList:
-    return await services.invitations.list(caller, page=page, page_size=page_size)
+    return await services.invitations.list(caller, page=page)

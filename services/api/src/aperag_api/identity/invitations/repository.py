@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from aperag_api.kernel.paging import Page
+
 
 @dataclass(frozen=True, slots=True)
 class InvitationRow:
@@ -83,11 +85,9 @@ async def insert(
     return InvitationRow(**(await conn.execute(_INSERT, values)).one()._mapping)
 
 
-async def list_invitations(
-    conn: AsyncConnection, *, maker: str | None, limit: int, offset: int
-) -> Sequence[InvitationRow]:
+async def list_invitations(conn: AsyncConnection, *, maker: str | None, page: Page) -> Sequence[InvitationRow]:
     """The newest first; all, or those of one ``maker``."""
-    rows = await conn.execute(_LIST, {"maker": maker, "limit": limit, "offset": offset})
+    rows = await conn.execute(_LIST, {"maker": maker, **page.bounds})
     return [InvitationRow(**row._mapping) for row in rows]
 
 

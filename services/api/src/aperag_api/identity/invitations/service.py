@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from aperag_api.identity.invitations.repository import InvitationRow
     from aperag_api.identity.invitations.schemas import InvitationCreate
     from aperag_api.kernel.auth import Caller
+    from aperag_api.kernel.paging import Page
     from aperag_common.auth.vault import Vault
 
 TOKEN_BYTES = 32
@@ -55,11 +56,11 @@ class InvitationService:
             )
         return self._view(row)
 
-    async def list(self, caller: Caller, *, page: int, page_size: int) -> InvitationList:
+    async def list(self, caller: Caller, *, page: Page) -> InvitationList:
         """All for an administrator; everybody else sees their own."""
         maker = None if caller.role is Role.ADMIN else caller.user_id
         async with reading(self.engine) as conn:
-            rows = await repository.list_invitations(conn, maker=maker, limit=page_size, offset=(page - 1) * page_size)
+            rows = await repository.list_invitations(conn, maker=maker, page=page)
         return InvitationList(items=[self._view(row) for row in rows])
 
     def _view(self, row: InvitationRow) -> InvitationOut:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends
 
 from aperag_api.identity.accounts.schemas import UserOut
 from aperag_api.identity.services import Services
 from aperag_api.identity.sessions.endpoints import meant
 from aperag_api.identity.users.schemas import PasswordChange, Registered, Registration, UserDeleted, UserList
 from aperag_api.kernel.auth import Admin, ScopedReader, Unlimited
+from aperag_api.kernel.paging import Page, paged
 
 router = APIRouter(tags=["users"])
 dev_router = APIRouter(prefix="/test", tags=["development"])
@@ -29,13 +30,8 @@ async def get_user(caller: ScopedReader, services: Services) -> UserOut:
 
 
 @router.get("/users")
-async def list_users(
-    caller: Unlimited,
-    services: Services,
-    page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
-    page_size: Annotated[int, Query(ge=1, le=1000)] = 1000,
-) -> UserList:
-    return await services.users.list(caller, page=page, page_size=page_size)
+async def list_users(caller: Unlimited, services: Services, page: Annotated[Page, paged(1000, most=1000)]) -> UserList:
+    return await services.users.list(caller, page=page)
 
 
 @router.post("/change-password")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from aperag_api.identity.sessions.throttle import Throttle
     from aperag_api.identity.users.schemas import PasswordChange, Registration
     from aperag_api.kernel.auth import Caller
+    from aperag_api.kernel.paging import Page
     from aperag_work.dispatcher import Dispatcher
 
 CHANGE = "change-password"
@@ -68,11 +69,11 @@ class UserService:
     async def get(self, user_id: str) -> UserOut:
         return UserOut.model_validate(await self._user(user_id))
 
-    async def list(self, caller: Caller, *, page: int, page_size: int) -> UserList:
+    async def list(self, caller: Caller, *, page: Page) -> UserList:
         """All for an administrator; everybody else sees themselves."""
         only = None if caller.role is Role.ADMIN else caller.user_id
         async with reading(self.engine) as conn:
-            rows = await repository.list_users(conn, only=only, limit=page_size, offset=(page - 1) * page_size)
+            rows = await repository.list_users(conn, only=only, page=page)
         return UserList(items=[UserOut.model_validate(row) for row in rows])
 
     async def change_password(self, caller: Caller, body: PasswordChange) -> UserOut:

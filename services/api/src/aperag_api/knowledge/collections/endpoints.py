@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 
 from aperag_api.kernel.auth import Reader, ScopedReader, Writer
-from aperag_api.kernel.paging import LegacyList
+from aperag_api.kernel.paging import LegacyList, Page, paged
 from aperag_api.knowledge.collections.schemas import CollectionCreate, CollectionOut, CollectionUpdate, CollectionView
 from aperag_api.knowledge.services import Services
 
@@ -23,12 +23,11 @@ async def create_collection(body: CollectionCreate, caller: Writer, services: Se
 async def list_collections(
     caller: ScopedReader,
     services: Services,
-    page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
-    page_size: Annotated[int, Query(ge=1, le=1000)] = 50,
+    page: Annotated[Page, paged(50, most=1000)],
     *,
     include_subscribed: bool = True,
 ) -> LegacyList[CollectionView]:
-    return await services.collections.list(caller, subscribed=include_subscribed, page=page, page_size=page_size)
+    return await services.collections.list(caller, subscribed=include_subscribed, page=page)
 
 
 @router.get("/collections/{collection_id}")

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from aperag_api.kernel.paging import Page
+
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingOffer:
@@ -121,11 +123,11 @@ async def update(
 
 
 async def list_page(
-    conn: AsyncConnection, user_id: str, *, reach: Sequence[str] | None, subscribed: bool, limit: int, offset: int
+    conn: AsyncConnection, user_id: str, *, reach: Sequence[str] | None, subscribed: bool, page: Page
 ) -> tuple[list[CollectionView], int]:
     """One page of the user's own collections and, if wanted, the ``subscribed`` ones; and the number of all."""
     values = {"user": user_id, "reach": reach, "subscribed": subscribed}
-    rows = await conn.execute(_LIST, {**values, "limit": limit, "offset": offset})
+    rows = await conn.execute(_LIST, {**values, **page.bounds})
     listed = [CollectionView(**row._mapping) for row in rows]
     return listed, int((await conn.execute(_COUNT, values)).scalar_one())
 

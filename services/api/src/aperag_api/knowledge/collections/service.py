@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aperag_api.access.decide import Right
 from aperag_api.access.quotas.allowance import take
 from aperag_api.access.service import collection_for, living
-from aperag_api.kernel.paging import LegacyList, PageResult
+from aperag_api.kernel.paging import LegacyList, Page, PageResult
 from aperag_api.kernel.reading import reading
 from aperag_api.knowledge.collections import credentials, repository
 from aperag_api.knowledge.collections.embedding import chosen
@@ -77,18 +77,13 @@ class CollectionService:
         self.dispatcher.deliver(Change(commands))
         return _owned(row)
 
-    async def list(self, caller: Caller, *, subscribed: bool, page: int, page_size: int) -> LegacyList[CollectionView]:
+    async def list(self, caller: Caller, *, subscribed: bool, page: Page) -> LegacyList[CollectionView]:
         """As far as the caller's key reaches."""
         async with reading(self.engine) as conn:
             items, count = await repository.list_page(
-                conn,
-                caller.user_id,
-                reach=caller.reach,
-                subscribed=subscribed,
-                limit=page_size,
-                offset=(page - 1) * page_size,
+                conn, caller.user_id, reach=caller.reach, subscribed=subscribed, page=page
             )
-        return LegacyList(items=items, pageResult=PageResult(page_number=page, page_size=page_size, count=count))
+        return LegacyList(items=items, pageResult=PageResult(page_number=page.number, page_size=page.size, count=count))
 
     async def get(self, user_id: str, collection_id: str) -> CollectionOut:
         """A subscriber is told what is indexed; how, and from where, remains the owner's."""

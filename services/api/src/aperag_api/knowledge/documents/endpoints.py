@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Query
+from fastapi import APIRouter, Body
 
 from aperag_api.kernel.auth import Reader, Writer
-from aperag_api.kernel.paging import Paged
+from aperag_api.kernel.paging import Page, Paged, SortOrder, paged
 from aperag_api.knowledge.documents.schemas import (
     DeletedDocuments,
     DocumentOut,
@@ -15,7 +15,6 @@ from aperag_api.knowledge.documents.schemas import (
     RebuildAnswer,
     RebuildFailedAnswer,
     RebuildRequest,
-    SortOrder,
 )
 from aperag_api.knowledge.services import Services
 
@@ -27,14 +26,13 @@ async def list_documents(
     collection_id: str,
     caller: Reader,
     services: Services,
-    page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
-    page_size: Annotated[int, Query(ge=1, le=100)] = 10,
+    page: Annotated[Page, paged(10, most=100)],
     sort_by: DocumentSort = DocumentSort.CREATED,
     sort_order: SortOrder = SortOrder.DESC,
     search: str | None = None,
 ) -> Paged[DocumentOut]:
     return await services.documents.list(
-        caller.user_id, collection_id, page=page, page_size=page_size, sort=sort_by, order=sort_order, search=search
+        caller.user_id, collection_id, page=page, sort=sort_by, order=sort_order, search=search
     )
 
 
@@ -50,10 +48,7 @@ async def delete_document(collection_id: str, document_id: str, caller: Writer, 
 
 @router.delete("/documents")
 async def delete_documents(
-    collection_id: str,
-    document_ids: Annotated[list[str], Body(max_length=10_000)],
-    caller: Writer,
-    services: Services,
+    collection_id: str, document_ids: Annotated[list[str], Body(max_length=10_000)], caller: Writer, services: Services
 ) -> DeletedDocuments:
     return await services.documents.delete_many(caller.user_id, collection_id, document_ids)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
 from aperag_api.access.conditions import PUBLISHED_THERE, SUBSCRIBED
+from aperag_api.kernel.reading import containing
 from aperag_work.document_rows import STEP_OF
 
 if TYPE_CHECKING:
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from aperag_api.knowledge.documents.schemas import DocumentSort, SortOrder
+    from aperag_api.kernel.paging import Page, SortOrder
+    from aperag_api.knowledge.documents.schemas import DocumentSort
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,15 +133,14 @@ async def list_page(
     search: str | None,
     sort: DocumentSort,
     order: SortOrder,
-    limit: int,
-    offset: int,
+    page: Page,
 ) -> tuple[list[DocumentRow], int]:
     """One page and the number of all; hides deleted, unconfirmed and expired documents."""
-    values = {"collection": collection_id, "owner": owner, "pattern": _pattern(search)}
+    values = {"collection": collection_id, "owner": owner, "pattern": containing(search) if search else None}
     total = int((await conn.execute(_COUNT, values)).scalar_one())
     # Both words come from enums, never from the request's own text.
-    page = f"{_SELECT} {_LISTED} ORDER BY d.{sort.value} {order.value}, d.id {order.value} LIMIT :limit OFFSET :offset"
-    rows = await conn.execute(text(page), {**values, "limit": limit, "offset": offset})
+    query = f"{_SELECT} {_LISTED} ORDER BY d.{sort.value} {order.value}, d.id {order.value} LIMIT :limit OFFSET :offset"
+    rows = await conn.execute(text(query), {**values, **page.bounds})
     return [DocumentRow(**row._mapping) for row in rows], total
 
 
@@ -154,10 +154,3 @@ async def failed_kinds(conn: AsyncConnection, collection_id: str, owner: str) ->
     """The failed steps of each living document that has some."""
     rows = await conn.execute(_FAILED, {"collection": collection_id, "owner": owner})
     return {row.id: list(row.kinds) for row in rows}
-
-
-def _pattern(search: str | None) -> str | None:
-    if not search:
-        return None
-    escaped = unicodedata.normalize("NFC", search).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return f"%{escaped}%"

@@ -64,11 +64,6 @@ class DocumentSort(StrEnum):
     STATUS = "status"
 
 
-class SortOrder(StrEnum):
-    ASC = "asc"
-    DESC = "desc"
-
-
 class DeletedDocuments(BaseModel):
     deleted_ids: list[str]
     status: str = "success"

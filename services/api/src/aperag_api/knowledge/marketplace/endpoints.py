@@ -4,36 +4,33 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 
 from aperag_api.access.decide import Right
 from aperag_api.kernel.auth import Anyone, Manager, ScopedReader, Visiting
-from aperag_api.kernel.paging import Paged
+from aperag_api.kernel.paging import Page, Paged, SortOrder, paged
 from aperag_api.knowledge.contents.endpoints import ObjectPath, Ranged
 from aperag_api.knowledge.contents.schemas import Preview
-from aperag_api.knowledge.documents.schemas import DocumentOut, DocumentSort, SortOrder
+from aperag_api.knowledge.documents.schemas import DocumentOut, DocumentSort
 from aperag_api.knowledge.marketplace.schemas import SharedCollection, SharedCollectionList, Unsubscribed
 from aperag_api.knowledge.services import Services
 
 router = APIRouter(prefix="/marketplace/collections", tags=["marketplace"])
 
-Page = Annotated[int, Query(ge=1, le=1_000_000)]
-PageSize = Annotated[int, Query(ge=1, le=100)]
-
 
 @router.get("")
 async def list_published(
-    caller: Anyone, services: Services, page: Page = 1, page_size: PageSize = 30
+    caller: Anyone, services: Services, page: Annotated[Page, paged(30, most=100)]
 ) -> SharedCollectionList:
     """Newest first."""
-    return await services.marketplace.list(caller, page=page, page_size=page_size)
+    return await services.marketplace.list(caller, page=page)
 
 
 @router.get("/subscriptions")
 async def list_subscriptions(
-    caller: ScopedReader, services: Services, page: Page = 1, page_size: PageSize = 30
+    caller: ScopedReader, services: Services, page: Annotated[Page, paged(30, most=100)]
 ) -> SharedCollectionList:
-    return await services.marketplace.list(caller, subscribed=True, page=page, page_size=page_size)
+    return await services.marketplace.list(caller, subscribed=True, page=page)
 
 
 @router.post("/{collection_id}/subscribe")
@@ -57,14 +54,13 @@ async def list_published_documents(
     collection_id: str,
     _: Visiting,
     services: Services,
-    page: Page = 1,
-    page_size: PageSize = 10,
+    page: Annotated[Page, paged(10, most=100)],
     sort_by: DocumentSort = DocumentSort.CREATED,
     sort_order: SortOrder = SortOrder.DESC,
     search: str | None = None,
 ) -> Paged[DocumentOut]:
     return await services.documents.list(
-        None, collection_id, right=Right.VISIT, page=page, page_size=page_size, sort=sort_by, order=sort_order,
+        None, collection_id, right=Right.VISIT, page=page, sort=sort_by, order=sort_order,
         search=search,
     )  # fmt: skip
 

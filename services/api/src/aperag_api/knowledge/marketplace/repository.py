@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from aperag_api.kernel.paging import Page
+
 
 _FROM = f"""
     FROM {PUBLISHED}
@@ -42,17 +44,11 @@ _UNSUBSCRIBE = text("DELETE FROM collection_subscription WHERE collection_id = :
 
 
 async def list_page(
-    conn: AsyncConnection,
-    user_id: str | None,
-    *,
-    reach: Sequence[str] | None,
-    subscribed: bool,
-    limit: int,
-    offset: int,
+    conn: AsyncConnection, user_id: str | None, *, reach: Sequence[str] | None, subscribed: bool, page: Page
 ) -> tuple[list[SharedCollection], int]:
     """One page, newest first, and the number of all; only those that the user has ``subscribed`` to, if wanted."""
     values = {"user": user_id, "reach": reach, "subscribed": subscribed}
-    rows = await conn.execute(_LIST, {**values, "limit": limit, "offset": offset})
+    rows = await conn.execute(_LIST, {**values, **page.bounds})
     listed = [SharedCollection(**row._mapping) for row in rows]
     return listed, int((await conn.execute(_COUNT, values)).scalar_one())
 

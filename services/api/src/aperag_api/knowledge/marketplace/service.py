@@ -16,26 +16,20 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from aperag_api.kernel.auth import Caller
+    from aperag_api.kernel.paging import Page
 
 
 @dataclass(frozen=True, slots=True)
 class MarketplaceService:
     engine: AsyncEngine
 
-    async def list(
-        self, caller: Caller | None, *, subscribed: bool = False, page: int, page_size: int
-    ) -> SharedCollectionList:
+    async def list(self, caller: Caller | None, *, subscribed: bool = False, page: Page) -> SharedCollectionList:
         """As far as the caller's key reaches."""
         async with reading(self.engine) as conn:
             rows, total = await repository.list_page(
-                conn,
-                _user_of(caller),
-                reach=None if caller is None else caller.reach,
-                subscribed=subscribed,
-                limit=page_size,
-                offset=(page - 1) * page_size,
+                conn, _user_of(caller), reach=None if caller is None else caller.reach, subscribed=subscribed, page=page
             )
-        return SharedCollectionList(items=rows, total=total, page=page, page_size=page_size)
+        return SharedCollectionList(items=rows, total=total, page=page.number, page_size=page.size)
 
     async def get(self, caller: Caller | None, collection_id: str) -> SharedCollection:
         async with reading(self.engine) as conn:

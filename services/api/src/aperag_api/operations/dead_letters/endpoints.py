@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import AwareDatetime
 
 from aperag_api.kernel.auth import Admin
-from aperag_api.kernel.paging import Paged
+from aperag_api.kernel.paging import Page, Paged, paged
 from aperag_api.operations.dead_letters.decide import Selection
 from aperag_api.operations.dead_letters.schemas import (
     DeadLetterDetails,
@@ -29,6 +29,7 @@ _Filter = Annotated[str | None, Query(min_length=1, max_length=64)]
 async def list_dead_letters(
     _: Admin,
     services: Services,
+    page: Annotated[Page, paged(20, most=100)],
     *,
     code: _Filter = None,
     step: _Filter = None,
@@ -38,13 +39,11 @@ async def list_dead_letters(
     redriven: bool | None = None,
     since: AwareDatetime | None = None,
     until: AwareDatetime | None = None,
-    page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
-    page_size: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> Paged[DeadLetterOut]:
     """Newest first."""
     selection = Selection(code=code, step=step, owner=owner, collection_id=collection_id, document_id=document_id,
                           redriven=redriven, since=since, until=until)  # fmt: skip
-    return await services.dead_letters.list(selection, page=page, page_size=page_size)
+    return await services.dead_letters.list(selection, page=page)
 
 
 @router.get("/{letter_id}")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sqlalchemy import TextClause
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from aperag_api.kernel.paging import Page
     from aperag_api.operations.dead_letters.decide import Cursor, Selection
 
 _COLUMNS = """
@@ -56,17 +57,15 @@ async def now(conn: AsyncConnection) -> datetime:
     return found
 
 
-async def list_page(
-    conn: AsyncConnection, selection: Selection, *, limit: int, offset: int
-) -> tuple[list[dict[str, Any]], int]:
+async def list_page(conn: AsyncConnection, selection: Selection, *, page: Page) -> tuple[list[dict[str, Any]], int]:
     """Newest first, and the number of all."""
     where, values = _where(selection)
     total = await conn.execute(_text(f"SELECT count(*) FROM dead_letter l WHERE {where}", selection), values)
-    page = f"""
+    query = f"""
         SELECT {_COLUMNS} FROM dead_letter l LEFT JOIN document d ON d.id = l.document_id
         WHERE {where} ORDER BY l.created DESC, l.id DESC LIMIT :limit OFFSET :offset
     """
-    rows = await conn.execute(_text(page, selection), {**values, "limit": limit, "offset": offset})
+    rows = await conn.execute(_text(query, selection), {**values, **page.bounds})
     return [dict(row) for row in rows.mappings()], int(total.scalar_one())
 
 

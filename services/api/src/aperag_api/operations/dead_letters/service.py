@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aperag_api.kernel.paging import Paged
+from aperag_api.kernel.paging import Page, Paged
 from aperag_api.kernel.reading import reading
 from aperag_api.operations.dead_letters import repository
 from aperag_api.operations.dead_letters.decide import Cursor, Selection, chosen
@@ -52,12 +52,12 @@ class DeadLetterService:
     work: WorkSettings
     interactive: int
 
-    async def list(self, selection: Selection, *, page: int, page_size: int) -> Paged[DeadLetterOut]:
+    async def list(self, selection: Selection, *, page: Page) -> Paged[DeadLetterOut]:
         async with reading(self.engine) as conn:
-            rows, total = await repository.list_page(conn, selection, limit=page_size, offset=(page - 1) * page_size)
+            rows, total = await repository.list_page(conn, selection, page=page)
             verdicts = await requeue.preview(conn, [row["id"] for row in rows])
         items = [DeadLetterOut(**row, **_would(verdicts[row["id"]])) for row in rows]
-        return Paged[DeadLetterOut].of(items, total=total, page=page, page_size=page_size)
+        return Paged[DeadLetterOut].of(items, total=total, page=page)
 
     async def get(self, letter_id: str) -> DeadLetterDetails:
         id_ = _uuid(letter_id)
