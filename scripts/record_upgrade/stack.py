@@ -57,10 +57,11 @@ class Stack:
         self.home = home
         paths = [str(path) for part in ("libs", "services") for path in sorted((checkout / part).glob("*/src"))]
         env = os.environ | SETTINGS | {"APERAG_HOME": str(home), "PYTHONPATH": os.pathsep.join(paths)}  # noqa: TID251
-        mcp = ("--mcp-port", "0") if (checkout / "services" / "mcp").exists() else ()
+        there = (name for name in ("mcp", "console") if (checkout / "services" / name).exists())
+        clients = [option for name in there for option in (f"--{name}-port", "0")]
         program = "aperag_cli" if (checkout / "libs" / "cli").exists() else "aperag_standalone.cli"
         start = f"from {program}.app import main; main()"
-        command = [sys.executable, "-c", start, "up", "--detach", "--port", "0", *mcp]
+        command = [sys.executable, "-c", start, "up", "--detach", "--port", "0", *clients]
         subprocess.run(command, cwd=checkout, env=env, check=True)
         self.http = self.client((home / "secrets" / "api_key").read_text(encoding="ascii").strip())
 

@@ -11,6 +11,7 @@ import pytest
 
 from aperag_agent.settings import Settings as AgentSettings
 from aperag_api.edge.settings import Settings as ApiSettings
+from aperag_console.settings import Settings as ConsoleSettings
 from aperag_indexer.settings import Settings as IndexerSettings
 from aperag_mcp.settings import Settings as McpSettings
 from aperag_reconciler.settings import Settings as ReconcilerSettings
@@ -21,6 +22,7 @@ CLASSES = {
     "agent": AgentSettings,
     "api": ApiSettings,
     "indexer": IndexerSettings,
+    "console": ConsoleSettings,
     "mcp": McpSettings,
     "reconciler": ReconcilerSettings,
 }

@@ -103,7 +103,18 @@ def test_the_first_start_leaves_a_private_key_that_works(machine: Machine) -> No
 
 def test_replicas_run_side_by_side(machine: Machine) -> None:
     names = {unit["name"] for unit in machine.state()["units"]}
-    assert names == {"nats", "postgres", "agent", "api", "indexer", "indexer-2", "reconciler", "reconciler-2", "mcp"}
+    assert names == {
+        "nats",
+        "postgres",
+        "agent",
+        "api",
+        "indexer",
+        "indexer-2",
+        "reconciler",
+        "reconciler-2",
+        "mcp",
+        "console",
+    }
 
 
 def test_services_write_bytecode_whatever_the_caller_says(machine: Machine) -> None:

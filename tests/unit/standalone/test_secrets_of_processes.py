@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from aperag_standalone import files
 from aperag_standalone.home import Home
-from aperag_standalone.supervisor.services import ServiceProcess, gateways, mcp_environment, shared_environment
+from aperag_standalone.supervisor.services import ServiceProcess, client_environment, gateways, shared_environment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ CALLERS = {
 def test_what_a_shell_exports_reaches_no_service_where_it_is_a_secret(tmp_path: Path) -> None:
     for made in (
         shared_environment(CALLERS, Home(tmp_path), nats_url="nats://n"),
-        mcp_environment(CALLERS, api_url="http://a"),
+        client_environment(CALLERS, api_url="http://a"),
     ):
         assert made["APERAG_WORK__LEASE"] == "PT5S"
         assert not [name for name, value in made.items() if value.startswith(("of the", "sk-"))]
@@ -75,11 +75,11 @@ def test_who_calls_models_is_given_the_secret_of_their_keys_and_no_other(tmp_pat
     assert json.loads(environment["APERAG_PROVIDER_KEYS_PREVIOUS"]) == [first]
 
 
-def test_the_gateway_and_the_mcp_service_share_a_token_for_spans(tmp_path: Path) -> None:
+def test_the_gateway_and_its_clients_share_a_token_for_spans(tmp_path: Path) -> None:
     home = Home(tmp_path)
     tokens = {
         name: ServiceProcess(name, module, home, {}, passes_spans=True).environment()["APERAG_TRACES_TOKEN"]
-        for name, module in (("api", "aperag_api"), ("mcp", "aperag_mcp"))
+        for name, module in (("api", "aperag_api"), ("mcp", "aperag_mcp"), ("console", "aperag_console"))
     }
     assert len(set(tokens.values())) == 1
     assert len(tokens["api"]) == 64

@@ -45,7 +45,10 @@ def healthy(state: StackState) -> bool:
 
 
 def _print(console: Console, state: StackState) -> None:
-    table = Table(title=f"{state.status}, supervisor pid {state.pid}, {state.api_url}", title_justify="left")
+    table = Table(
+        title=f"{state.status}, supervisor pid {state.pid}, console {state.console_url}, API {state.api_url}",
+        title_justify="left",
+    )
     for heading in ("process", "status", "pid", "port", "restarts", "for"):
         table.add_column(heading)
     for unit in state.units:

@@ -15,7 +15,7 @@ from aperag_cli.errors import StackFailed
 from aperag_cli.stack.running import translated
 from aperag_standalone import control
 from aperag_standalone.home import Home
-from aperag_standalone.supervisor.options import ADMIN, API_PORT, MCP_PORT, StackOptions
+from aperag_standalone.supervisor.options import ADMIN, API_PORT, CONSOLE_PORT, MCP_PORT, StackOptions
 from aperag_standalone.supervisor.state import UnitStatus
 
 if TYPE_CHECKING:
@@ -34,6 +34,15 @@ McpPort = Annotated[
         show_default=f"{MCP_PORT}, or any free one where that is taken",
     ),
 ]
+ConsolePort = Annotated[
+    int | None,
+    typer.Option(
+        help="Port of the console; 0 = any free one.",
+        min=0,
+        max=65535,
+        show_default=f"{CONSOLE_PORT}, or any free one where that is taken",
+    ),
+]
 NatsPort = Annotated[int, typer.Option(help="Port of NATS; 0 = any free one.", min=0, max=65535)]
 MonitorPort = Annotated[int, typer.Option(help="Port of NATS' monitoring; 0 = any free one.", min=0, max=65535)]
 PostgresPort = Annotated[int, typer.Option(help="Port of PostgreSQL; 0 = any free one.", min=0, max=65535)]
@@ -48,6 +57,8 @@ def up(
     ] = False,
     port: Port = API_PORT,
     mcp_port: McpPort = None,
+    console_port: ConsolePort = None,
+    nats_port:
     nats_port: NatsPort = 0,
     nats_monitor_port: MonitorPort = 0,
     nats_tls: Annotated[bool, typer.Option("--nats-tls", help="Encrypt what the services send over NATS.")] = False,
@@ -64,6 +75,7 @@ def up(
         home=home(),
         port=port,
         mcp_port=mcp_port,
+        console_port=console_port,
         nats_port=nats_port,
         nats_monitor_port=nats_monitor_port,
         nats_tls=nats_tls,
@@ -113,7 +125,7 @@ def await_ready(child: subprocess.Popen[bytes], home: Home, console: Console) ->
 
 def introduce(console: Console, home: Home, state: StackState, *, seconds: float) -> None:
     """Where everything is, and the secrets that are shown only once."""
-    rows = [("API", f"{state.api_url}/api/v1"), ("MCP", state.mcp_url), ("NATS", state.nats_url)]
+    rows = [("Console", state.console_url), ("API", f"{state.api_url}/api/v1"), ("MCP", state.mcp_url), ("NATS", state.nats_url)]
     rows += [("Data", str(home.directory)), *(_secrets(home, shown=console.file.isatty()) if state.first_start else ())]
     console.print(f"[bold green]Ready[/] in {seconds:.1f} s")
     for name, value in rows:

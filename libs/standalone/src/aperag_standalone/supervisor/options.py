@@ -11,16 +11,18 @@ ADMIN = "admin"
 
 API_PORT = 8000
 MCP_PORT = 8001
+CONSOLE_PORT = 3000
 
 
 class StackOptions(BaseModel):
-    """Port 0 is any free one; ``mcp_port`` None is the usual one where that is free, else any."""
+    """Port 0 is any free one; None for ``mcp_port`` or ``console_port`` is the usual one where that is free, else any."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     home: Path
     port: int = Field(API_PORT, ge=0, le=65535)
     mcp_port: int | None = Field(None, ge=0, le=65535)
+    console_port: int | None = Field(None, ge=0, le=65535)
     nats_port: int = Field(0, ge=0, le=65535)
     nats_monitor_port: int = Field(0, ge=0, le=65535)
     nats_tls: bool = False

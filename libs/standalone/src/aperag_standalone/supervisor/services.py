@@ -44,7 +44,7 @@ class ServiceProcess:
 
     ``env`` is its environment but for what is the same for all: name, address, port. With ``holds_secret`` it is given
     the installation's secret, as that is at each of its starts; with ``calls_models`` that of providers' keys; with
-    ``passes_spans`` the token under which spans go from the MCP service to the gateway.
+    ``passes_spans`` the token under which spans go from clients of the gateway to it.
     """
 
     name: str
@@ -106,8 +106,8 @@ def shared_environment(env: Mapping[str, str], home: Home, *, nats_url: str) -> 
     }
 
 
-def mcp_environment(env: Mapping[str, str], *, api_url: str) -> dict[str, str]:
-    """It is a client of the gateway: no database, no bus, no key but its callers' own."""
+def client_environment(env: Mapping[str, str], *, api_url: str) -> dict[str, str]:
+    """Of a client of the gateway: no database, no bus, no key but its callers' own."""
     return inherited(env) | {"APERAG_API_URL": api_url}
 
 

@@ -18,9 +18,9 @@ from aperag_standalone.certificates import Certificate
 from aperag_standalone.errors import StartFailed
 from aperag_standalone.home import Home
 from aperag_standalone.supervisor import state
-from aperag_standalone.supervisor.options import ADMIN, MCP_PORT
+from aperag_standalone.supervisor.options import ADMIN, CONSOLE_PORT, MCP_PORT
 from aperag_standalone.supervisor.rotation import RotatingLog
-from aperag_standalone.supervisor.services import ServiceProcess, gateways, mcp_environment, shared_environment
+from aperag_standalone.supervisor.services import ServiceProcess, client_environment, gateways, shared_environment
 from aperag_standalone.supervisor.state import StackState, StackStatus
 from aperag_standalone.supervisor.unit import Unit
 
@@ -34,7 +34,8 @@ log = structlog.get_logger(__name__)
 
 DATABASE = "aperag"
 HOSTS = (ports.LOOPBACK, "localhost")
-MCP = "mcp"
+CLIENTS = {"mcp": "aperag_mcp", "console": "aperag_console"}
+"""Services that know nothing but the gateway: no identity at NATS, no role at PostgreSQL."""
 MODULES = {
     Service.AGENT: "aperag_agent",
     Service.API: "aperag_api",
@@ -62,7 +63,8 @@ class Stack:
         )
         self._postgres = postgres.PostgresServer(self._home.postgres, port=options.postgres_port)
         self._port = options.port or ports.free_port()
-        self._mcp_port = _mcp_port(options.mcp_port)
+        self._mcp_port = _usual_port(options.mcp_port, MCP_PORT)
+        self._console_port = _usual_port(options.console_port, CONSOLE_PORT)
         made = (self._postgres.data, self._home.api_key, self._home.admin_password)
         self._first_start = not all(path.exists() for path in made)
         self._servers = [self._unit(self._nats), self._unit(self._postgres)]
@@ -75,6 +77,7 @@ class Stack:
         self._write()
         ports.require_free(self._port, purpose="the API", option="--port")
         ports.require_free(self._mcp_port, purpose="the MCP service", option="--mcp-port")
+        ports.require_free(self._console_port, purpose="the console", option="--console-port")
         await self._start_units(self._servers)
         await asyncio.to_thread(self._postgres.provision)
         await asyncio.to_thread(self._postgres.create_database, DATABASE)
@@ -103,7 +106,8 @@ class Stack:
             *(self._service(Service.INDEXER, number) for number in range(1, self._options.indexers + 1)),
             *(self._service(Service.RECONCILER, number) for number in range(1, self._options.reconcilers + 1)),
             *(self._service(Service.AGENT, number) for number in range(1, self._options.agents + 1)),
-            self._mcp(),
+            self._client("mcp", port=self._mcp_port),
+            self._client("console", port=self._console_port),
         ]
 
     def _service(self, service: Service, number: int = 1, *, port: int = 0) -> ServiceProcess:
@@ -118,11 +122,9 @@ class Stack:
             passes_spans=service is Service.API,
         )
 
-    def _mcp(self) -> ServiceProcess:
-        env = mcp_environment(self._env, api_url=self._api_url)
-        return ServiceProcess(
-            name=MCP, module="aperag_mcp", home=self._home, env=env, port=self._mcp_port, passes_spans=True
-        )
+    def _client(self, name: str, *, port: int) -> ServiceProcess:
+        env = client_environment(self._env, api_url=self._api_url)
+        return ServiceProcess(name=name, module=CLIENTS[name], home=self._home, env=env, port=port, passes_spans=True)
 
     @property
     def _api_url(self) -> str:
@@ -191,6 +193,7 @@ class Stack:
             first_start=self._first_start,
             api_url=self._api_url,
             mcp_url=f"{self._mcp_url}/mcp/",
+            console_url=f"http://{ports.LOOPBACK}:{self._console_port}",
             nats_url=self._nats.url,
             postgres_port=self._postgres.port,
         )
@@ -206,8 +209,8 @@ class Stack:
         state.write(self._home.state, self.state.model_copy(update={"units": units}))
 
 
-def _mcp_port(wanted: int | None) -> int:
+def _usual_port(wanted: int | None, usual: int) -> int:
     """People write the usual one into configurations, but a second stack is no reason not to start."""
     if wanted is None:
-        return MCP_PORT if ports.is_free(MCP_PORT) else ports.free_port()
+        return usual if ports.is_free(usual) else ports.free_port()
     return wanted or ports.free_port()

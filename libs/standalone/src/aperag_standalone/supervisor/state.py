@@ -57,6 +57,7 @@ class StackState(BaseModel):
     first_start: bool = False
     api_url: str
     mcp_url: str = ""
+    console_url: str = ""
     nats_url: str
     postgres_port: int
     error: str | None = None

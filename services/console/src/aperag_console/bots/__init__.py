@@ -1,0 +1,1 @@
+"""Bots: what answers in chats, from which collections, by which model."""

@@ -1,0 +1,1 @@
+"""Collections: what there is, what is indexed in each, who may read it."""

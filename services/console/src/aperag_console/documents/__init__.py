@@ -1,0 +1,1 @@
+"""Documents: sent in, followed until they are searchable, looked into, built again."""

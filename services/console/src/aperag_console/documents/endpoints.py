@@ -1,0 +1,148 @@
+"""Pages of the documents of a collection."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from starlette.background import BackgroundTask
+from starlette.responses import JSONResponse, RedirectResponse, StreamingResponse
+from starlette.routing import Route
+
+from aperag_console.documents.timeline import waterfall_of
+from aperag_console.web.forms import form_of
+from aperag_console.web.page import open_page
+from aperag_console.web.paging import Slice, slice_of
+from aperag_console.web.waterfall import FULL
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from aperag_console.web.page import Page
+
+PAGE_SIZE = 25
+SORTS = ("name", "status", "size", "created", "updated")
+KINDS = ("vector", "fulltext", "graph", "summary", "vision")
+SKIPPED = "SKIPPED"
+FAILED = "FAILED"
+CHUNKS_PER_PAGE = 50
+
+
+async def show(request: Request) -> Response:
+    page, collection_id = await open_page(request), request.path_params["collection_id"]
+    sort = page.query("sort") if page.query("sort") in SORTS else "updated"
+    order = "asc" if page.query("order") == "asc" else "desc"
+    asked = {"search": page.query("search"), "sort_by": sort, "sort_order": order, "page_size": PAGE_SIZE}
+    collection, found = await asyncio.gather(
+        page.api.get("collections", collection_id),
+        page.api.get("collections", collection_id, "documents", page=page.number("page", 1), **asked),
+    )
+    return page.render("documents.html", collection=collection, found=found, sort=sort, order=order)
+
+
+async def upload(request: Request) -> Response:
+    """The form goes on to the gateway while it arrives: a file is never here as a whole."""
+    page, collection_id = await open_page(request), request.path_params["collection_id"]
+    passed = {name: request.headers[name] for name in ("content-type", "content-length") if name in request.headers}
+    path = ("collections", collection_id, "documents")
+    answer = await page.api.upload(*path, content=request.stream(), headers=passed)
+    if "text/html" in request.headers.get("accept", ""):
+        return RedirectResponse(f"/collections/{collection_id}", 303)
+    return JSONResponse(answer.json())
+
+
+async def act_on_many(request: Request) -> Response:
+    """On the chosen documents, or on all of the collection that it applies to."""
+    page, form, collection_id = await open_page(request), await form_of(request), request.path_params["collection_id"]
+    back, path = f"/collections/{collection_id}", ("collections", collection_id)
+    match form.text("action"):
+        case "retry_failed":
+            done = await page.api.post(*path, "rebuild_failed_indexes")
+            return page.go(back, "documents.retried_many", n=done["affected_documents"])
+        case "cancel_all":
+            done = await page.api.post(*path, "cancel")
+            return page.go(back, "documents.cancelled_many", n=done["affected_documents"])
+        case "delete" if chosen := form.texts("document"):
+            await page.api.delete(*path, "documents", body=chosen)
+            return page.go(back, "documents.deleted_many", n=len(chosen))
+    return page.go(back, "documents.none_chosen")
+
+
+async def show_one(request: Request) -> Response:
+    page, path = await open_page(request), _path(request)
+    collection, document, timeline, preview = await asyncio.gather(
+        page.api.get(*path[:2]),
+        page.api.get(*path),
+        page.api.get(*path, "timeline"),
+        page.api.get(*path, "preview"),
+    )
+    return page.render(
+        "document.html",
+        collection=collection,
+        document=document,
+        timeline=timeline,
+        bars=waterfall_of(timeline, page.texts),
+        full=FULL,
+        preview=preview,
+        chunks=_chunks(page, preview["chunks"]),
+        view=page.query("view", "chunks"),
+        kinds=[kind for kind in KINDS if document[f"{kind}_index_status"] != SKIPPED],
+        failed=[kind for kind in KINDS if document[f"{kind}_index_status"] == FAILED],
+    )
+
+
+def _chunks(page: Page, chunks: list[dict[str, Any]]) -> Slice:
+    """The page that the address asks for, or the one with the chunk that a citation leads to."""
+    wanted = page.query("chunk")
+    cited = next((number for number, it in enumerate(chunks) if it["id"] == wanted), None)
+    number = page.number("page", 1) if cited is None else cited // CHUNKS_PER_PAGE + 1
+    return slice_of(chunks, number, CHUNKS_PER_PAGE)
+
+
+async def act(request: Request) -> Response:
+    page, form, path = await open_page(request), await form_of(request), _path(request)
+    here = f"/collections/{path[1]}/documents/{path[3]}"
+    match form.text("action"):
+        case "rebuild" if kinds := form.texts("kind"):
+            await _rebuild(page, path, kinds)
+            return page.go(here, "documents.rebuilding")
+        case "cancel":
+            await page.api.post(*path, "cancel")
+            return page.go(here, "documents.cancelled")
+        case "delete":
+            await page.api.delete(*path)
+            return page.go(f"/collections/{path[1]}", "documents.deleted")
+    return page.go(here, "documents.none_chosen")
+
+
+async def _rebuild(page: Page, path: tuple[str, ...], kinds: list[str]) -> Any:
+    return await page.api.post(*path, "rebuild_indexes", body={"index_types": [kind.upper() for kind in kinds]})
+
+
+async def download(request: Request) -> Response:
+    page = await open_page(request)
+    stream = page.api.stream(*_path(request), "download")
+    answer = await stream.__aenter__()
+    names = ("content-type", "content-length", "content-disposition")
+    headers = {name: answer.headers[name] for name in names if name in answer.headers}
+
+    async def close() -> None:
+        await stream.__aexit__(None, None, None)
+
+    return StreamingResponse(answer.aiter_raw(), headers=headers, background=BackgroundTask(close))
+
+
+def _path(request: Request) -> tuple[str, ...]:
+    return "collections", request.path_params["collection_id"], "documents", request.path_params["document_id"]
+
+
+ONE = "/collections/{collection_id}/documents/{document_id}"
+ROUTES = [
+    Route("/collections/{collection_id}", show),
+    Route("/collections/{collection_id}", act_on_many, methods=["POST"]),
+    Route("/collections/{collection_id}/documents", upload, methods=["POST"]),
+    Route(ONE, show_one),
+    Route(ONE, act, methods=["POST"]),
+    Route(f"{ONE}/download", download),
+]

@@ -1,0 +1,1 @@
+"""The console's only neighbour: the gateway, asked as whoever is signed in."""

@@ -1,0 +1,148 @@
+"""Requests to the gateway: one pool of connections for the process, each request with its own person's credential."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import httpx
+from opentelemetry.instrumentation.utils import suppress_http_instrumentation
+
+from aperag_common.telemetry import propagate
+from aperag_console.gateway.failures import LOST, NO_ANSWER, GatewayFailure, failure_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, AsyncIterator, Mapping
+
+    from aperag_console.gateway.credentials import Credential
+    from aperag_console.settings import Settings
+
+CONNECT_SECONDS = 5.0
+SECONDS = 30.0
+UPLOAD_SECONDS = 600.0
+SILENCE_SECONDS = 45.0
+"""Longest pause of an event stream: the gateway sends a comment every 15 s."""
+CHECK_SECONDS = 2.0
+IDLE_SECONDS = 2.0
+"""Less than the gateway keeps an idle connection, so that it is seldom closed under a request."""
+PROBLEM = "application/json, application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The shared connections; ``acting_as`` gives the view of one person."""
+
+    http: httpx.AsyncClient
+
+    def acting_as(self, credential: Credential | None, *, client: str = "") -> Api:
+        """``client`` is the address of the person's browser, which the gateway counts failed sign-ins by."""
+        return Api(self.http, credential, client)
+
+    async def check(self) -> str | None:
+        """Whether it answers at all; what it in turn depends on is its own report."""
+        try:
+            with suppress_http_instrumentation():  # each probe would be a trace of its own
+                answer = await self.http.get("/livez", timeout=CHECK_SECONDS)
+        except httpx.HTTPError:
+            return "no answer"
+        return None if answer.is_success else f"answered {answer.status_code}"
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """The gateway's REST API as one person may use it. Each method raises ``GatewayFailure`` on any other answer."""
+
+    http: httpx.AsyncClient
+    credential: Credential | None
+    client: str = ""
+
+    async def get(self, *path: str, **params: Any) -> Any:
+        known = {name: value for name, value in params.items() if value not in {None, ""}}
+        return _json(await self.send("GET", *path, params=known))
+
+    async def post(self, *path: str, body: Any = None) -> Any:
+        return _json(await self.send("POST", *path, json={} if body is None else body))
+
+    async def put(self, *path: str, body: Any) -> Any:
+        return _json(await self.send("PUT", *path, json=body))
+
+    async def delete(self, *path: str, body: Any = None) -> Any:
+        return _json(await self.send("DELETE", *path, **({} if body is None else {"json": body})))
+
+    async def upload(self, *path: str, content: AsyncIterable[bytes], headers: Mapping[str, str]) -> httpx.Response:
+        """The body of a form with files, passed on while it arrives."""
+        timeout = httpx.Timeout(UPLOAD_SECONDS, connect=CONNECT_SECONDS)
+        return await self.send("POST", *path, content=content, headers=headers, timeout=timeout)
+
+    async def send(self, method: str, *path: str, **request: Any) -> httpx.Response:
+        timeout = request.pop("timeout", httpx.Timeout(SECONDS, connect=CONNECT_SECONDS))
+        headers = self._headers(request.pop("headers", {}))
+        try:
+            answer = await self.http.request(method, _url(path), headers=headers, timeout=timeout, **request)
+        except httpx.HTTPError as err:
+            raise _lost(err) from err
+        if not answer.is_success:
+            raise failure_of(answer.status_code, answer.content, answer.headers)
+        return answer
+
+    @asynccontextmanager
+    async def stream(
+        self, *path: str, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[httpx.Response]:
+        """An answer that is read while it arrives, for as long as it says anything."""
+        timeout = httpx.Timeout(SECONDS, connect=CONNECT_SECONDS, read=SILENCE_SECONDS)
+        try:
+            async with self.http.stream(
+                "GET", _url(path), params=params or {}, headers=self._headers(headers or {}), timeout=timeout
+            ) as answer:
+                if not answer.is_success:
+                    raise failure_of(answer.status_code, await answer.aread(), answer.headers)
+                yield answer
+        except httpx.HTTPError as err:
+            raise _lost(err) from err
+
+    def _headers(self, more: Mapping[str, str]) -> dict[str, str]:
+        own = self.credential.headers() if self.credential else {}
+        forwarded = {"X-Forwarded-For": self.client} if self.client else {}
+        return {**propagate.inject(), **own, **forwarded, **more}
+
+
+def _url(path: tuple[str, ...]) -> str:
+    """Ids come from addresses that people may write: none of them changes the meaning of the path."""
+    return "/api/v1/" + "/".join(quote(part, safe="") for part in path)
+
+
+def _lost(err: httpx.HTTPError) -> GatewayFailure:
+    return GatewayFailure(NO_ANSWER if isinstance(err, httpx.ConnectError | httpx.TimeoutException) else LOST)
+
+
+def _json(answer: httpx.Response) -> Any:
+    if not answer.content:
+        return None
+    try:
+        return answer.json()
+    except ValueError as err:
+        raise GatewayFailure(NO_ANSWER) from err
+
+
+@asynccontextmanager
+async def connect(settings: Settings) -> AsyncIterator[Gateway]:
+    # People share the connections: a cookie that one of them was given would make the next one act as the first.
+    no_cookies = CookieJar(policy=DefaultCookiePolicy(allowed_domains=()))
+    async with httpx.AsyncClient(
+        base_url=root_of(settings),
+        headers={"Accept": PROBLEM},
+        limits=httpx.Limits(max_connections=settings.console_connections, keepalive_expiry=IDLE_SECONDS),
+        cookies=no_cookies,
+        trust_env=False,  # the gateway is a neighbour; a proxy would see every person's credential
+        follow_redirects=False,
+    ) as http:
+        yield Gateway(http)
+
+
+def root_of(settings: Settings) -> str:
+    """The gateway's address, however it was written down."""
+    return settings.api_url.rstrip("/").removesuffix("/api/v1")

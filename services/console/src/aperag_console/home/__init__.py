@@ -1,0 +1,1 @@
+"""The first page: put something in, see it become searchable, ask."""

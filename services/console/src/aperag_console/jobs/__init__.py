@@ -1,0 +1,1 @@
+"""Work of the whole installation, for administrators: queues, what runs, what was given up, timers."""

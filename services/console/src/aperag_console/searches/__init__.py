@@ -1,0 +1,1 @@
+"""Searching collections, and seeing why something was found."""

@@ -1,0 +1,1 @@
+"""How a person comes in and goes out: password, API key, a provider, an invitation."""

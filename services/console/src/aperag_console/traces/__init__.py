@@ -1,0 +1,1 @@
+"""Traces: what one request caused, over all services, on one scale of time."""

@@ -1,0 +1,36 @@
+"""What a form holds, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from starlette.datastructures import FormData
+    from starlette.requests import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A field that is absent is empty: an unticked box sends nothing."""
+
+    data: FormData
+
+    def text(self, name: str, *, strip: bool = True) -> str:
+        value = self.data.get(name, "")
+        text = value if isinstance(value, str) else ""
+        return text.strip() if strip else text
+
+    def texts(self, name: str) -> list[str]:
+        return [value for value in self.data.getlist(name) if isinstance(value, str) and value]
+
+    def ticked(self, name: str) -> bool:
+        return name in self.data
+
+    def number(self, name: str) -> int | None:
+        text = self.text(name)
+        return int(text) if text.isascii() and text.isdecimal() else None
+
+
+async def form_of(request: Request) -> Form:
+    return Form(await request.form())
