@@ -39,10 +39,10 @@ class Formats:
         if value < 1:
             return f"{value * 1000:.0f} ms"
         if value < MINUTE:
-            return f"{value:.1f} s"
+            return f"{value:.1f}".removesuffix(".0") + " s"
         if value < HOUR:
-            return f"{value // MINUTE:.0f} min {value % MINUTE:.0f} s"
-        return f"{value // HOUR:.0f} h {value % HOUR // MINUTE:.0f} min"
+            return f"{value // MINUTE:.0f} min {value % MINUTE:.0f} s".removesuffix(" 0 s")
+        return f"{value // HOUR:.0f} h {value % HOUR // MINUTE:.0f} min".removesuffix(" 0 min")
 
     def ago(self, moment: str | None) -> str:
         if not moment:
