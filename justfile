@@ -68,6 +68,11 @@ test-long *options:
 test-wheel *options:
     pytest tests/wheel {{ options }}
 
+# The browser that tests of the console drive: Debian's Chromium (needs root)
+[group('work')]
+browser:
+    command -v chromium || apt-get install --yes --no-install-recommends chromium
+
 # Format, lint, layers, types, dead code, what a security linter finds
 [group('work')]
 check:
