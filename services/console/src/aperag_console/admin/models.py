@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import Route
 
+from aperag_console.admin.trials import try_model
 from aperag_console.gateway.failures import GatewayFailure
 from aperag_console.models import choices, spec_of
 from aperag_console.web.forms import form_of
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from aperag_console.gateway.client import Api
     from aperag_console.web.page import Page
 
 HERE = "/admin/models"
@@ -106,11 +106,10 @@ async def change(request: Request) -> Response:
 
 
 async def _test(page: Page, provider: str, api: str, model: str) -> Response:
-    """One small call to the model itself."""
     begun = time.perf_counter()
     answer: Response
     try:
-        await _call(page.api, provider, api, model)
+        await try_model(page.api, provider, api, model)
     except GatewayFailure as failure:
         text = sentence_of(failure, page.texts)
         answer = page.go(f"{HERE}/{provider}", "models.test_failed", model=model, why=text)
@@ -118,14 +117,6 @@ async def _test(page: Page, provider: str, api: str, model: str) -> Response:
         ms = round((time.perf_counter() - begun) * 1000)
         answer = page.go(f"{HERE}/{provider}", "models.test_ok", model=model, ms=ms)
     return answer
-
-
-async def _call(api: Api, provider: str, kind: str, model: str) -> None:
-    named = {"provider": provider, "model": model}
-    if kind == "embedding":
-        await api.post("embeddings", body={**named, "input": "test"})
-    else:
-        await api.post("rerank", body={**named, "query": "test", "documents": ["a test", "something else"], "top_k": 1})
 
 
 ROUTES = [
