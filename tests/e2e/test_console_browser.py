@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import re
-import shutil
 import uuid
 from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
 
+from aperag_testing.browser import CHROMIUM, MISSING, chromium, visiting
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page
+    from playwright.async_api import BrowserContext, Page
 
     from aperag_testing.client import Client
     from aperag_testing.stack import Stack
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
     pytest.mark.long,
     pytest.mark.timeout(300),
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here: `./justw browser` installs it"),
+    pytest.mark.skipif(CHROMIUM is None, reason=MISSING),
 ]
 
 TEA = "# Tea\n\nGreen tea is steamed soon after it was picked; black tea withers first.\n"
-PATIENCE = 60_000
-"""Milliseconds; the machine may be busy."""
 PATHS = (
     "/",
     "/collections",
@@ -48,33 +46,10 @@ UNNAMED = """[...document.querySelectorAll('input:not([type=hidden]), select, te
 
 
 @pytest_asyncio.fixture
-async def browser() -> AsyncIterator[Browser]:
-    from playwright.async_api import async_playwright
-
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        await browser.close()
-
-
-@pytest_asyncio.fixture
-async def context(browser: Browser, stack: Stack, tmp_path: Path) -> AsyncIterator[BrowserContext]:
-    """Of a person who is not signed in. What the policy refuses, and errors of scripts, fail the test."""
-    context = await browser.new_context(base_url=stack.url_of("console"), locale="en-US")
-    context.set_default_timeout(PATIENCE)
-    wrong: list[str] = []
-
-    def listen(message: ConsoleMessage) -> None:
-        if message.type == "error" and "Content Security Policy" in message.text:
-            wrong.append(message.text)
-
-    context.on("console", listen)
-    context.on("weberror", lambda error: wrong.append(str(error.error)))
-    yield context
-    for number, page in enumerate(context.pages):
-        await page.screenshot(path=tmp_path / f"{number}.png", full_page=True)
-    await context.close()
-    assert wrong == []
+async def context(stack: Stack, tmp_path: Path) -> AsyncIterator[BrowserContext]:
+    """Of a person who is not signed in."""
+    async with chromium() as browser, visiting(browser, stack.url_of("console"), tmp_path) as context:
+        yield context
 
 
 @pytest_asyncio.fixture
@@ -209,7 +184,7 @@ async def test_colours_follow_the_system_until_a_person_chooses(page: Page) -> N
     await page.emulate_media(color_scheme="dark")
     assert await ground() < light
     await page.goto("/account")
-    await page.get_by_label("Theme").select_option("light")
+    await page.get_by_role("combobox", name="Theme").select_option("light")
     await page.get_by_role("button", name="Save").click()
     await page.wait_for_load_state()
     assert await ground() == light

@@ -209,7 +209,8 @@ async def test_a_document_is_uploaded_found_and_its_passage_opened(
     assert trace
 
     async def whole() -> bool:
-        return "process aperag.cmd.index.build.vector" in await shown(person, trace[1])
+        spans = await shown(person, trace[1])
+        return "process aperag.cmd.index.build.vector" in spans and '<span class="tag">console</span>' in spans
 
     await until(whole, within=30)  # spans arrive in batches
 

@@ -116,6 +116,7 @@ def templates() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,
     )
     environment.globals |= {"asset": assets.url}
     environment.filters |= {"markdown": markup.markdown, "marked": markup.marked}
