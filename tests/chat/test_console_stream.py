@@ -49,7 +49,7 @@ async def test_an_answer_goes_on_after_a_reload_and_a_killed_gateway(
         await page.reload()
         await page.locator(".answer", has_text="First words").wait_for()
     stack.kill("api")
-    await page.locator("[data-state]", has_text="Connection lost").wait_for()
+    await page.locator(".turn [data-state]", has_text="Connection lost").wait_for()
     gate.set()
     await page.locator(".answer strong", has_text="more").wait_for()
     await page.locator(".judge").wait_for()

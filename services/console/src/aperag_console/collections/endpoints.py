@@ -58,6 +58,8 @@ async def create_first(request: Request) -> Response:
         language = language_for(page.texts.language)
         body = {"title": page.texts("collections.first"), "config": {"language": language}}
         own = [await page.api.post("collections", body=body)]
+    if "text/html" in request.headers.get("accept", ""):  # no script: the files are chosen again there
+        return page.go(f"/collections/{own[0]['id']}", "collections.created", title=own[0]["title"])
     return JSONResponse({"upload": f"/collections/{own[0]['id']}/documents"})
 
 

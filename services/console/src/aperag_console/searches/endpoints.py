@@ -24,6 +24,8 @@ USUAL_LEGS = ("vector", "fulltext")
 WITH_SIMILARITY = frozenset({"vector", "summary", "vision"})
 TOPK = 10
 MOST_TOPK = 100
+MOST_EARLIER = 8
+"""Questions of the history that are offered again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +75,17 @@ async def show(request: Request) -> Response:
     known = {it["id"]: it for it in collections}
     collection = known.get(page.query("collection")) or (collections[0] if collections else None)
     asked = Asked.of(page)
-    context: dict[str, Any] = {"answer": None, "hits": [], "words": []}
+    context: dict[str, Any] = {"answer": None, "hits": [], "words": [], "earlier": []}
     if collection and asked.query:
         answer = await page.api.post("collections", collection["id"], "searches", body=asked.body)
         words = words_of(asked.query)
         hits = [Hit(it, *window_of(plain(it["content"]), words)) for it in answer["items"]]
         # A leg that was not asked for has not failed.
         errors = {leg: why for leg, why in answer["errors"].items() if leg.removesuffix("_search") in asked.legs}
-        context = {"answer": answer, "hits": hits, "words": words, "errors": errors}
+        context |= {"answer": answer, "hits": hits, "words": words, "errors": errors}
+    elif collection:
+        history = await page.api.get("collections", collection["id"], "searches")
+        context["earlier"] = list(dict.fromkeys(it["query"] for it in history["items"]))[:MOST_EARLIER]
     return page.render(
         "search.html", collections=collections, collection=collection, asked=asked, all_legs=LEGS, **context
     )

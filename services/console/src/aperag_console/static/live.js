@@ -51,6 +51,7 @@ function show(state) {
 }
 
 function take(told) {
+  if (told.state === "out") location.reload(); // the sign-in, and back here afterwards
   if (told.state) {
     show(told.state);
     if (told.state === "lost") lostOnce = true;
