@@ -23,7 +23,7 @@ from aperag_standalone.home import replaced
 from aperag_standalone.postgres import PostgresServer
 from aperag_standalone.supervisor import state
 from aperag_standalone.supervisor.services import gateways, inherited
-from aperag_standalone.supervisor.stack import DATABASE, MCP
+from aperag_standalone.supervisor.stack import CLIENTS, DATABASE
 from aperag_standalone.supervisor.state import UnitStatus
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 POLL = 0.1
 RESTART_TIMEOUT = 120.0
-KNOW = ({str(Service.AGENT), str(Service.INDEXER)}, {str(Service.API), MCP})
+KNOW = ({str(Service.AGENT), str(Service.INDEXER)}, {str(Service.API), *CLIENTS})
 LEFT_UNREADABLE = 3
 RESUME = "the new secret is in force; once that is mended, go on with `aperag secrets rotate --resume`"
 

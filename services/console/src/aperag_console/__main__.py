@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from aperag_common import logs
-from aperag_common.health import Health, HttpServer
+from aperag_common.health import Health
+from aperag_common.http.server import HttpServer
 from aperag_common.metrics import Metrics
 from aperag_common.process import instance_of, run_process, until_stopped
 from aperag_common.telemetry import Gateway as SpanGateway

@@ -31,7 +31,8 @@ def logs(
     service: Annotated[
         str,
         typer.Argument(
-            metavar="SERVICE", help="One of agent, api, indexer, reconciler, mcp, console, nats, postgres and supervisor."
+            metavar="SERVICE",
+            help="One of agent, api, indexer, reconciler, mcp, console, nats, postgres and supervisor.",
         ),
     ],
     *,

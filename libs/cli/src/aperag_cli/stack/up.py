@@ -58,7 +58,6 @@ def up(
     port: Port = API_PORT,
     mcp_port: McpPort = None,
     console_port: ConsolePort = None,
-    nats_port:
     nats_port: NatsPort = 0,
     nats_monitor_port: MonitorPort = 0,
     nats_tls: Annotated[bool, typer.Option("--nats-tls", help="Encrypt what the services send over NATS.")] = False,
@@ -125,7 +124,12 @@ def await_ready(child: subprocess.Popen[bytes], home: Home, console: Console) ->
 
 def introduce(console: Console, home: Home, state: StackState, *, seconds: float) -> None:
     """Where everything is, and the secrets that are shown only once."""
-    rows = [("Console", state.console_url), ("API", f"{state.api_url}/api/v1"), ("MCP", state.mcp_url), ("NATS", state.nats_url)]
+    rows = [
+        ("Console", state.console_url),
+        ("API", f"{state.api_url}/api/v1"),
+        ("MCP", state.mcp_url),
+        ("NATS", state.nats_url),
+    ]
     rows += [("Data", str(home.directory)), *(_secrets(home, shown=console.file.isatty()) if state.first_start else ())]
     console.print(f"[bold green]Ready[/] in {seconds:.1f} s")
     for name, value in rows:
