@@ -53,6 +53,29 @@ def test_columns_are_read_one_after_the_other(tmp_path: Path) -> None:
     assert -1 not in order
 
 
+def test_three_columns_are_read_one_after_the_other(tmp_path: Path) -> None:
+    content = ""
+    for n in range(12):
+        for column, place in enumerate((40, 220, 400)):
+            content += line(f"column {column} line {n} on ships at sea", place, 740 - 14 * n)
+    text = document(printed(tmp_path / "a.pdf", content)).markdown
+    order = [text.find(f"column {column} line {n} ") for column in range(3) for n in range(12)]
+    assert order == sorted(order)
+    assert -1 not in order
+
+
+def test_columns_are_seen_though_each_word_is_printed_by_itself(tmp_path: Path) -> None:
+    content = ""
+    for n in range(10):
+        for side, place in (("left", 60), ("right", 330)):
+            at = float(place)
+            for word in f"{side} line{n} speaks of apples and of pears".split():
+                content += line(word, at, 740 - 14 * n)
+                at += 5.2 * len(word) + 3
+    text = document(printed(tmp_path / "a.pdf", content)).markdown
+    assert 0 <= text.find("left line9") < text.find("right line0")
+
+
 def test_columns_of_a_table_are_rows(tmp_path: Path) -> None:
     content = ""
     for n in range(12):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.unit.indexer.office_files import W, p, r, word
+from tests.unit.indexer.office_files import A, C, W, p, r, word
 
 from aperag_indexer.reading.completeness import lost_from
 from aperag_indexer.reading.media import true_suffix
@@ -84,6 +84,19 @@ def test_text_boxes_are_read_once(tmp_path: Path) -> None:
         r("before"), f"<w:r><AlternateContent><Choice>{box}</Choice><Fallback>{box}</Fallback></AlternateContent></w:r>"
     )
     assert read(tmp_path, body) == "before\n\ninside"
+
+
+def test_charts_and_diagrams_are_read_where_they_stand(tmp_path: Path) -> None:
+    def cache(kind: str, value: str) -> str:
+        return f'<c:{kind}><c:pt idx="0"><c:v>{value}</c:v></c:pt></c:{kind}>'
+
+    series = f"<c:ser><c:tx>{cache('strCache', 'Q1')}</c:tx><c:cat>{cache('strCache', 'East')}</c:cat>"
+    chart = f"<c:chartSpace {C} {A}>{series}<c:val>{cache('numCache', '19.2')}</c:val></c:ser></c:chartSpace>"
+    diagram = f"<d:data xmlns:d='urn:d' {A}><d:t><a:p><a:r><a:t>First step</a:t></a:r></a:p></d:t></d:data>"
+    frames = f'<w:r><w:drawing><c:chart {C} r:id="rchart"/></w:drawing></w:r>'
+    frames += '<w:r><w:drawing><d:relIds xmlns:d="urn:d" r:dm="rdiagramData"/></w:drawing></w:r>'
+    text = read(tmp_path, p(r("before"), frames), chart=chart, diagramData=diagram)
+    assert text == "before\n\n|  | Q1 |\n| --- | --- |\n| East | 19.2 |\n\nFirst step"
 
 
 def test_headings_are_known_by_the_style_whatever_its_language_calls_it(tmp_path: Path) -> None:

@@ -69,6 +69,8 @@ def read(
         check_unpacked(bytes_at, largest=source.limits.unpacked)
     with at_most(source.limits.memory):
         parsed = _READERS.get(suffix, _other)(source)
+        if not parsed.pages:
+            parsed = replace(parsed, markdown=notes.without_data(parsed.markdown))
         check_plausible(parsed.markdown)
         warnings = (*parsed.warnings, *lost_from(bytes_at, suffix, parsed.markdown))
     return replace(parsed, markdown=_CONTROL.sub(" ", parsed.markdown), warnings=warnings)
@@ -176,7 +178,7 @@ def _picture(source: Source) -> ParsedDocument:
 
 
 def _other(source: Source) -> ParsedDocument:
-    return ParsedDocument(notes.without_data(extraction.markdown(source.path, source.suffix)))
+    return ParsedDocument(extraction.markdown(source.path, source.suffix))
 
 
 _READERS: dict[str, Callable[[Source], ParsedDocument]] = {

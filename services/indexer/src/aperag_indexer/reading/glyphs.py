@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
 from statistics import median
 from typing import NamedTuple
 
@@ -18,6 +19,9 @@ _GUTTER_LINES = 3
 _FULL_LINE = 0.55
 _LEAST_LETTERS = 18
 _CROSSING = 0.25
+_LINE = 4.0
+_NARROWEST = 6.0
+MOST_COLUMNS = 4
 _STEP = 3.0
 """Points between the places where a gutter is looked for."""
 RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
@@ -91,7 +95,24 @@ def text_of(sheet: Sheet) -> str:
 def has_columns(runs: Sequence[tuple[float, float, float, float]]) -> bool:
     """Whether a page, judged by the boxes of its print, is set in columns."""
     boxes = [Run("x" * _LEAST_LETTERS, left, right, bottom, top - bottom) for left, bottom, right, top in runs]
-    return _gutter(boxes) is not None
+    return _gutter(list(_joined(boxes))) is not None
+
+
+def _joined(pieces: Iterable[Run]) -> Iterator[Run]:
+    """Pieces of one line, which a font or a program's habit parts, as one."""
+    held: Run | None = None
+    for piece in sorted(pieces, key=lambda run: (-round(run.base / _LINE), run.left)):
+        near = (
+            held is not None and abs(piece.base - held.base) < _LINE and piece.left - held.right < max(4.0, held.size)
+        )
+        if held is not None and near:
+            held = held._replace(right=max(held.right, piece.right))
+            continue
+        if held is not None:
+            yield held
+        held = piece
+    if held is not None:
+        yield held
 
 
 def _runs(glyphs: Iterable[Glyph]) -> Iterator[tuple[int, Run]]:
@@ -172,19 +193,38 @@ def _columns(runs: list[Run]) -> Iterator[list[Run]]:
             yield from _columns(side)
 
 
-def _gutter(runs: Sequence[Run]) -> float | None:
+def _gutter(runs: Sequence[Run], depth: int = MOST_COLUMNS) -> float | None:
     """Where a white strip parts two columns of prose; columns of a table hold less than lines of text."""
-    candidates = sorted({round(run.right / _STEP) * _STEP + _STEP for run in runs})
-    best: tuple[int, float] | None = None
-    for x in candidates:
+    for crossing, x in sorted(_strips(runs)):
         left = [run for run in runs if run.right <= x]
         right = [run for run in runs if run.left >= x]
-        crossing = len(runs) - len(left) - len(right)
-        if crossing > _CROSSING * len(runs) or not _is_prose(left) or not _is_prose(right):
-            continue
-        if best is None or crossing < best[0]:
-            best = (crossing, x)
-    return None if best is None else best[1]
+        if crossing > _CROSSING * len(runs):
+            return None
+        if _is_set(left, depth) and _is_set(right, depth):
+            return x
+    return None
+
+
+def _is_set(runs: list[Run], depth: int) -> bool:
+    """In lines of prose, or in columns of them."""
+    return _is_prose(runs) or (depth > 2 and len(runs) >= 2 * _GUTTER_LINES and _gutter(runs, depth - 1) is not None)
+
+
+def _strips(runs: Sequence[Run]) -> Iterator[tuple[int, float]]:
+    """White strips of the page, by how many runs cross them: narrow ones part words, not columns."""
+    first = min((run.left for run in runs), default=0.0)
+    crossing = [0] * (int((max((run.right for run in runs), default=0.0) - first) / _STEP) + 2)
+    for run in runs:
+        for place in range(int((run.left - first) / _STEP) + 1, int((run.right - first) / _STEP) + 1):
+            crossing[place] += 1
+    at = 0
+    for count, same in groupby(crossing):
+        width = len(list(same))
+        before = crossing[at - 1] if at else 0
+        after = crossing[at + width] if at + width < len(crossing) else 0
+        if count < before and count < after and width * _STEP >= _NARROWEST:
+            yield count, first + (at + width / 2) * _STEP
+        at += width
 
 
 def _is_prose(runs: list[Run]) -> bool:

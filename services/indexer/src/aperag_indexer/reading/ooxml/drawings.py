@@ -64,16 +64,22 @@ def chart(root: Element | None) -> str:
 
 def drawn(package: Package, part: str, element: Element) -> str:
     """A frame: a table, a chart or a diagram."""
-    relations = package.relations(part)
     for inside in element.iter():
-        name = name_of(inside)
-        if name == "tbl":
+        if name_of(inside) == "tbl":
             return table(inside)
-        if name == "chart" and attribute(inside, "id") in relations:
-            return chart(package.part(relations[attribute(inside, "id") or ""].target))
-        if name == "relIds" and attribute(inside, "dm") in relations:
-            return _diagram(package.part(relations[attribute(inside, "dm") or ""].target))
+        if text := framed(package, part, inside):
+            return text
     return ""
+
+
+def framed(package: Package, part: str, element: Element) -> str:
+    """A chart or a diagram that an element refers to; else empty."""
+    data = {"chart": "id", "relIds": "dm"}.get(name_of(element))
+    relation = package.relations(part).get(attribute(element, data) or "") if data else None
+    if relation is None:
+        return ""
+    root = package.part(relation.target)
+    return chart(root) if name_of(element) == "chart" else _diagram(root)
 
 
 def description(shape: Element) -> str:

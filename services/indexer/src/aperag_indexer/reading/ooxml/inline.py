@@ -31,11 +31,14 @@ _STRUCK = re.compile("~~~~")
 
 @dataclass
 class Found:
-    """``notes`` are (kind, id) of the notes that are referred to, ``boxes`` the contents of text boxes."""
+    """``notes`` are (kind, id) of the notes that are referred to, ``boxes`` the contents of text boxes, ``frames`` charts and
+    diagrams.
+    """
 
     parts: list[str] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
     boxes: list[Element] = field(default_factory=list)
+    frames: list[Element] = field(default_factory=list)
 
     @property
     def text(self) -> str:
@@ -86,6 +89,8 @@ class Inline:
             found.parts.append(linear(element))
         elif name == "txbxContent":
             found.boxes.append(element)
+        elif name in {"chart", "relIds"}:
+            found.frames.append(element)
         elif name == "docPr":
             found.parts.append(_description(element))
         elif name == "rt":
@@ -99,6 +104,7 @@ class Inline:
         for below in element:
             self._add(below, inside)
         found.boxes += inside.boxes
+        found.frames += inside.frames
         return inside.parts
 
     def _run(self, run: Element, found: Found) -> None:
@@ -119,6 +125,7 @@ class Inline:
             self._add(below, inside)
         found.notes += inside.notes
         found.boxes += inside.boxes
+        found.frames += inside.frames
         return inside.parts
 
     def _break(self, kind: str | None) -> str:

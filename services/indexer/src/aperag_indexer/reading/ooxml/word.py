@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from aperag_indexer.reading.ooxml import drawings
 from aperag_indexer.reading.ooxml.inline import Inline
 from aperag_indexer.reading.ooxml.numbering import Numbering
 from aperag_indexer.reading.ooxml.package import Package, attribute, child, children, name_of, opened, value_of
@@ -91,6 +92,8 @@ class _Document:
         self.lines += [f"[^{number}]: {self._notes[kind].get(number, '')}" for kind, number in found.notes]
         for box in found.boxes:
             self._blocks(box)
+        drawn = (drawings.framed(self.package, self._main, frame) for frame in found.frames)
+        self.lines += [text for text in drawn if text]
 
     def _add(self, text: str, *, is_item: bool) -> None:
         """Items of a list follow each other without a blank line: they are one block."""
