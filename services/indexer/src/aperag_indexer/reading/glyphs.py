@@ -17,9 +17,8 @@ _GAP = 1.0
 """A wider gap, in heights of the print, parts what stands in one line."""
 _GUTTER_LINES = 3
 _FULL_LINE = 0.55
-_LEAST_LETTERS = 18
+_SHORTEST_LINE = 90.0
 _CROSSING = 0.25
-_LINE = 4.0
 _NARROWEST = 6.0
 MOST_COLUMNS = 4
 _STEP = 3.0
@@ -94,24 +93,20 @@ def text_of(sheet: Sheet) -> str:
 
 def has_columns(runs: Sequence[tuple[float, float, float, float]]) -> bool:
     """Whether a page, judged by the boxes of its print, is set in columns."""
-    boxes = [Run("x" * _LEAST_LETTERS, left, right, bottom, top - bottom) for left, bottom, right, top in runs]
+    boxes = [Run("", left, right, bottom, top - bottom) for left, bottom, right, top in runs]
     return _gutter(list(_joined(boxes))) is not None
 
 
 def _joined(pieces: Iterable[Run]) -> Iterator[Run]:
     """Pieces of one line, which a font or a program's habit parts, as one."""
-    held: Run | None = None
-    for piece in sorted(pieces, key=lambda run: (-round(run.base / _LINE), run.left)):
-        near = (
-            held is not None and abs(piece.base - held.base) < _LINE and piece.left - held.right < max(4.0, held.size)
-        )
-        if held is not None and near:
-            held = held._replace(right=max(held.right, piece.right))
-            continue
-        if held is not None:
-            yield held
-        held = piece
-    if held is not None:
+    for line in _lines(list(pieces)):
+        held = line[0]
+        for piece in line[1:]:
+            if piece.left - held.right < max(_NARROWEST, held.size):
+                held = held._replace(right=max(held.right, piece.right))
+            else:
+                yield held
+                held = piece._replace(base=line[0].base)
         yield held
 
 
@@ -228,12 +223,12 @@ def _strips(runs: Sequence[Run]) -> Iterator[tuple[int, float]]:
 
 
 def _is_prose(runs: list[Run]) -> bool:
-    lines = {round(run.base) for run in runs}
-    if len(lines) < _GUTTER_LINES or len(runs) > 1.5 * len(lines):
+    """Lines of text fill their column; cells of a table leave most of it white."""
+    lines = list(_lines(runs))
+    if len(lines) < _GUTTER_LINES:
         return False
     width = max(run.right for run in runs) - min(run.left for run in runs)
-    letters = median(len(run.text) for run in runs)
-    return median(run.width for run in runs) >= _FULL_LINE * width and letters >= _LEAST_LETTERS and width > 60
+    return median(sum(run.width for run in line) for line in lines) >= max(_FULL_LINE * width, _SHORTEST_LINE)
 
 
 def _lines(runs: list[Run]) -> Iterator[list[Run]]:
