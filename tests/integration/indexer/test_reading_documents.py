@@ -167,6 +167,8 @@ READABLE = [
     ("a.xml", '<?xml version="1.0" encoding="euc-kr"?><r><도시>부산</도시></r>'.encode("cp949"), ["도시: 부산"]),
     ("a.xml", b"<r><t>T</t><d>&lt;h2&gt;Head&lt;/h2&gt;&lt;p&gt;Low&lt;/p&gt;</d></r>", ["### Head", "Low"]),
     ("a.ipynb", json.dumps(NOTEBOOK).encode(), ["# Notes", "```\nbrew(grams=18)\n```", "a cup"]),
+    ("a.txt", b"a picture data:image/png;base64,iVBORw0KGgoAAAA= of a pump", ["a picture  of a pump"]),
+    ("a.json", b'{"image": "data:image/png;base64,iVBORw0KGgo=", "name": "pump x<y"}', ["pump x<y"]),
     ("a.epub", epub(), ["# 첫 장", "Once upon a tide."]),
 ]
 

@@ -47,6 +47,11 @@ def test_groups_are_read_and_numbers_of_slides_are_not(tmp_path: Path) -> None:
     assert show(tmp_path, group + shape("7", kind="sldNum")) == {0: "deep\n\nouter"}
 
 
+def test_dates_and_footers_are_read(tmp_path: Path) -> None:
+    body = shape("text") + shape("2025-04-14", 9_000_000, kind="dt") + shape("QM-4711", 9_000_000, 900, kind="ftr")
+    assert show(tmp_path, body) == {0: "text\n\n2025-04-14\n\nQM-4711"}
+
+
 def test_a_charts_values_are_a_table(tmp_path: Path) -> None:
     def cache(kind: str, *values: str, code: str = "") -> str:
         points = "".join(f'<c:pt idx="{n}"><c:v>{value}</c:v></c:pt>' for n, value in enumerate(values))

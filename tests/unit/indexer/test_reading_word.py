@@ -146,6 +146,11 @@ def test_margins_are_read_where_they_say_more_than_a_page_number(tmp_path: Path)
     assert read(tmp_path, p(r("x")), header=header, footer=footer) == "x\n\n## Headers and footers\n\n- QM-4711 rev 3"
 
 
+def test_building_blocks_that_no_page_shows_are_no_loss(tmp_path: Path) -> None:
+    blocks = f"<w:glossaryDocument {W}>{p(r('Click here to enter text'))}</w:glossaryDocument>"
+    assert read(tmp_path, p(r("x")), **{"glossary/document": blocks}) == "x"
+
+
 def test_what_a_reader_loses_is_told(tmp_path: Path) -> None:
     path = word(tmp_path / "a.docx", p(r("some words")))
     (warning,) = lost_from(path, ".docx", "some")

@@ -19,11 +19,12 @@ _MOST_SENSELESS = 0.1
 _SENSELESS = re.compile("[\x80-\x9f\ue000-\uf8ff\ufffd\U000f0000-\U0010ffff]")
 # Parts whose text a reader shows, by suffix; the rest of a package is form.
 _SPOKEN = {
-    ".docx": re.compile(r"(?:document\d*|footnotes|endnotes|comments)\.xml$", re.IGNORECASE),
+    ".docx": re.compile(r"(?<!glossary/)(?:document\d*|footnotes|endnotes|comments)\.xml$", re.IGNORECASE),
     ".pptx": re.compile(r"slides/slide\d+\.xml$", re.IGNORECASE),
     ".xlsx": re.compile(r"sharedStrings\.xml$", re.IGNORECASE),
 }
 _UNSPOKEN = {"del", "moveFrom", "Fallback", "instrText", "delText", "rPh"}
+_ESCAPED = re.compile("_x[0-9A-Fa-f]{4}_")
 LEAST_LOST = 3
 """Fewer letters are numbers of slides and their like."""
 
@@ -48,7 +49,7 @@ def lost_from(path: Path, suffix: str, markdown: str) -> Iterator[ReadWarning]:
         for name in filter(wanted.search, package.names.values()):
             held = Counter[str]()
             for text in _texts(package.part(name)):
-                held += _letters(text)
+                held += _letters(_ESCAPED.sub("", text))
             lost = (held - kept).total()
             if lost > LEAST_LOST:
                 yield ReadWarning("text_lost", name, f"{lost} of {held.total()} letters of this part were not read")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from aperag_indexer.reading.ooxml.package import Element
 
 _TITLES = {"title", "ctrTitle"}
-_FURNITURE = {"sldNum", "dt", "hdr", "sldImg"}
+_FURNITURE = {"sldNum", "hdr", "sldImg"}
 _SHAPES = {"sp", "grpSp", "graphicFrame", "pic", "cxnSp", "AlternateContent"}
 ROW = 360_000
 """Shapes whose tops differ by less than a centimetre (in EMU) stand side by side."""
