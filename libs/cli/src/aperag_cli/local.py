@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STANDALONE = "aperag_standalone"
+FINDER = "aperag_cli.stack.running"
+"""By name, as the stack's commands are: it is a plug-in of the command line, and imports what may not be installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,5 @@ def installed() -> bool:
 def running(home: Path) -> LocalStack | None:
     if not installed():
         return None
-    from aperag_cli.stack.running import find  # noqa: PLC0415  it imports what may not be installed
-
-    return find(home)
+    found: LocalStack | None = import_module(FINDER).find(home)
+    return found
