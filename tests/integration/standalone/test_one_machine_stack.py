@@ -103,18 +103,8 @@ def test_the_first_start_leaves_a_private_key_that_works(machine: Machine) -> No
 
 def test_replicas_run_side_by_side(machine: Machine) -> None:
     names = {unit["name"] for unit in machine.state()["units"]}
-    assert names == {
-        "nats",
-        "postgres",
-        "agent",
-        "api",
-        "indexer",
-        "indexer-2",
-        "reconciler",
-        "reconciler-2",
-        "mcp",
-        "console",
-    }
+    replicas = {"agent", "api", "indexer", "indexer-2", "reconciler", "reconciler-2"}
+    assert names == replicas | {"nats", "postgres", "mcp", "console"}
 
 
 def test_services_write_bytecode_whatever_the_caller_says(machine: Machine) -> None:
@@ -130,10 +120,13 @@ def test_a_second_start_is_refused_with_what_to_do(machine: Machine) -> None:
 def test_status_is_for_programs_too(machine: Machine) -> None:
     answer = machine.aperag("status", "-o", "json")
     assert answer.returncode == Exit.OK
-    assert json.loads(answer.stdout)["api_url"].endswith(f":{machine.port}")
+    told = json.loads(answer.stdout)
+    assert told["api_url"].endswith(f":{machine.port}")
+    assert told["console_url"].endswith(f":{machine.unit('console')['port']}")
+    assert told["console_url"] in machine.aperag("status").stdout
 
 
-@pytest.mark.parametrize("name", ["nats", "postgres", "indexer", "api"])
+@pytest.mark.parametrize("name", ["nats", "postgres", "indexer", "api", "console"])
 def test_a_killed_process_comes_back_on_its_port_and_is_counted(machine: Machine, name: str) -> None:
     before = machine.unit(name)
     psutil.Process(before["pid"]).kill()
