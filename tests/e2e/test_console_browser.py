@@ -105,7 +105,7 @@ async def test_from_a_file_to_an_answer_whose_passage_is_opened(page: Page, titl
 async def test_a_failed_document_shows_its_reason_at_once_and_is_tried_again(page: Page, title: str) -> None:
     await make_collection(page, title)
     await upload(page, "broken.pdf", "%PDF-1.4 nonsense")
-    await page.locator("[data-uploads] .reason").wait_for()
+    await page.locator("[data-uploads] .reason", has_text="could not read").wait_for()
     await page.locator("[data-uploads]").get_by_role("link", name="broken.pdf").click()
     await page.get_by_text("The file is damaged.").wait_for()
     await page.get_by_role("button", name="Try again").click()

@@ -298,6 +298,12 @@ async def test_an_answer_is_streamed_as_html_and_kept_with_its_passages(
     assert re.search(r'<button class="source" popovertarget="(turn\w+-1)">.*id="\1"', page, re.DOTALL)
     message = re.search(r'name="message" value="([^"]+)"', page)
     assert message
+    form = re.search(r'name="message_id" value="(\w+)"', page)
+    assert form
+    again = {"query": "And black tea?", "message_id": form[1]}
+    for _ in range(2):
+        assert (await person.post(chat, data=again)).status_code == 303
+    assert (await shown(person, chat)).count('<p class="question">And black tea?</p>') == 1, "sent twice, asked once"
     await person.post(f"{chat}/feedback", data={"message": message[1], "type": "good", "turn": "t"})
     assert 'aria-pressed="true"' in await shown(person, chat)
 

@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup
-
 from aperag_console.web import markup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from markupsafe import Markup
 
 TERMINAL = frozenset({"stop", "error"})
 SEPARATOR = "\n\n"
@@ -68,4 +68,4 @@ def cited(text: str, turn: str, references: int) -> Markup:
             return match[0]
         return f'<button class="cite" popovertarget="{turn}-{number}">{number}</button>'
 
-    return Markup(_CITATION.sub(link, markup.markdown(text)))  # noqa: S704  # nosec B704  rendered above; ids and numbers are ours
+    return markup.rendered(_CITATION.sub(link, markup.markdown(text)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from aperag_console.chats.answer import Answer
-from aperag_console.chats.history import turns_of
+from aperag_console.chats.history import Turn, turns_of
 from aperag_console.collections.listing import every
 from aperag_console.gateway.failures import GatewayFailure
 from aperag_console.live.endpoints import STREAM, UNBUFFERED
@@ -21,7 +22,7 @@ from aperag_console.web.page import api_of, open_page
 from aperag_console.web.texts import CHAT_LANGUAGES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Sequence
 
     import httpx
     from starlette.requests import Request
@@ -41,28 +42,43 @@ async def show(request: Request) -> Response:
     bot = _bot_of(bots, page.query("bot"))
     if bot is None:
         return page.render("chat.html", bots=[], bot=None, chat=None)
-    return await _render(page, bots, bot, None)
+    return _render(page, bots, bot, None, await asyncio.gather(*_beside(page, bot["id"])))
 
 
 async def show_one(request: Request) -> Response:
     page, (bot_id, chat_id) = await open_page(request), _ids(request)
     asked = {"before": page.query("before")} if page.query("before").isdecimal() else {}
-    bots, chat = await asyncio.gather(page.api.get("bots"), page.api.get("bots", bot_id, "chats", chat_id, **asked))
+    bots, chat, *beside = await asyncio.gather(
+        page.api.get("bots"), page.api.get("bots", bot_id, "chats", chat_id, **asked), *_beside(page, bot_id)
+    )
     bot = _bot_of(bots["items"], bot_id)
     if bot is None:
         raise GatewayFailure("failure.no_page", status=404)
-    return await _render(page, bots["items"], bot, chat)
+    turns = turns_of(chat["history"])
+    # What has been said in a turn is kept when it ends: one without anything is open, or was stopped at once.
+    if turns and not (turns[-1].texts or turns[-1].error):
+        turns[-1].open = (await page.api.get("turns", turns[-1].id))["state"] in OPEN
+    return _render(page, bots["items"], bot, chat, beside, turns)
 
 
-async def _render(page: Page, bots: list[Any], bot: dict[str, Any], chat: dict[str, Any] | None) -> Response:
-    collections, models, chats = await asyncio.gather(
+def _beside(page: Page, bot_id: str) -> tuple[Awaitable[Any], ...]:
+    """What stands beside a chat: collections and models to choose from, and the other chats."""
+    return (
         every(page.api),
         page.api.post("available_models", body={"tag_filters": []}),
-        page.api.get("bots", bot["id"], "chats", page=page.number("page", 1), page_size=PAGE_SIZE),
+        page.api.get("bots", bot_id, "chats", page=page.number("page", 1), page_size=PAGE_SIZE),
     )
-    turns = turns_of(chat["history"]) if chat else []
-    if turns and not turns[-1].error:
-        turns[-1].open = (await page.api.get("turns", turns[-1].id))["state"] in OPEN
+
+
+def _render(
+    page: Page,
+    bots: list[Any],
+    bot: dict[str, Any],
+    chat: dict[str, Any] | None,
+    beside: Sequence[Any],
+    turns: Sequence[Turn] = (),
+) -> Response:
+    collections, models, chats = beside
     chosen = [it for it in page.query("collection", page.request.cookies.get("ask_collections", "")).split(",") if it]
     return page.render(
         "chat.html",
@@ -75,6 +91,7 @@ async def _render(page: Page, bots: list[Any], bot: dict[str, Any], chat: dict[s
         chosen=chosen,
         models=choices(models, "completion"),
         model=page.request.cookies.get("ask_model", ""),
+        message_id=secrets.token_hex(16),  # a form that is sent twice is one question
     )
 
 
