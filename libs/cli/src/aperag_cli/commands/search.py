@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from aperag_cli.arguments import Collection
 from aperag_cli.exits import Exit
@@ -28,7 +29,7 @@ async def search(
     *,
     vector: Annotated[bool, typer.Option("--vector", help="By meaning only.")] = False,
     fulltext: Annotated[bool, typer.Option("--fulltext", help="By words only.")] = False,
-    topk: Annotated[int, typer.Option(help="Most hits of each kind of search.", min=1, max=1000)] = 5,
+    topk: Annotated[int, typer.Option(help="Most hits.", min=1, max=1000)] = 5,
     wait_for: Annotated[
         list[str] | None,
         typer.Option(help="Id of a task or document to wait for, up to 10 s; may be repeated.", show_default=False),
@@ -49,6 +50,7 @@ async def search(
     if wait_for:
         body |= {"wait_for": wait_for, "wait_ms": WAIT_MS}
     answer = await session.api.search(await session.api.collection_id(collection), body)
+    answer["items"] = answer["items"][:topk]  # both kinds were asked for as many
     session.printer.whole(answer, lambda: hits(answer["items"]))
     problems = [f"{leg} failed: {reason}" for leg, reason in (answer.get("errors") or {}).items()]
     problems += [f"not searchable yet: {id_}" for id_ in answer.get("not_searchable") or ()]
@@ -67,8 +69,23 @@ def hits(items: Sequence[dict[str, Any]]) -> Table:
     made.add_column("text", overflow="fold", max_width=120)
     for item in items:
         score = "" if item["score"] is None else f"{item['score']:.3f}"
-        text = " ".join(item["content"].split())
-        shown = text if len(text) <= SNIPPET else f"{text[:SNIPPET]} …"
         found_by = item["recall_type"].removesuffix("_search")
-        made.add_row(str(item["rank"]), score, plain(item["source"]), found_by, plain(shown))
+        made.add_row(str(item["rank"]), score, _place(item), found_by, _window(item))
     return made
+
+
+def _place(item: dict[str, Any]) -> Text:
+    """The document, its page and the headings above the hit."""
+    page = item["metadata"].get("page_idx")
+    said = [item["source"], *([] if page is None else [f"page {page + 1}"]), *item["metadata"].get("titles", ())]
+    return plain("\n".join(said))
+
+
+def _window(item: dict[str, Any]) -> Text:
+    """The part of the text where the words stand, with them in bold; of an older gateway the beginning."""
+    content, found = item["content"], item["metadata"].get("snippet")
+    start, end = (found["start"], found["end"]) if found else (0, SNIPPET)
+    text = plain("".join(" " if character.isspace() else character for character in content[start:end]))
+    for left, right in found["marks"] if found else ():
+        text.stylize("bold", max(0, left - start), max(0, right - start))
+    return Text.assemble("… " if start else "", text, " …" if end < len(content) else "")
