@@ -41,7 +41,7 @@ CALLERS = 64
 """Publishes under way at a time while many are enqueued; each waits for the server's fsync."""
 TRANSACTIONS = 12
 """As above, of documents accepted; fewer than the pool has connections."""
-PACE = changes.Pace(Priority.INTERACTIVE, in_flight_per_owner=10**9, first_due=timedelta(hours=1))
+ADMISSION = changes.Admission(Priority.INTERACTIVE, in_flight_per_owner=10**9, first_due=timedelta(hours=1))
 """Nothing is held back and nothing is sent twice: fair release and re-drive are not measured here."""
 EVENTS_PER_STEP = 2
 """Of a document with one step: parsed, indexed."""
@@ -141,7 +141,7 @@ class StepLane:
             object_path=f"bench/{document_id}",
         )
         async with self.database.durable.transaction() as conn:
-            [change] = await accept(conn, [new], (), PACE)
+            [change] = await accept(conn, [new], (), ADMISSION)
         return change
 
 

@@ -19,7 +19,7 @@ from aperag_common.db.models import Lane
 from aperag_reconciler.switches.reconcile import Switches
 from aperag_retrieval.embedding import LOCAL_MODEL
 from aperag_retrieval.testing import WordEmbedders
-from aperag_work.opening import Pace
+from aperag_work.opening import Admission
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -177,8 +177,8 @@ async def test_another_model_is_wanted_until_it_takes_over(
     changed = (await ask(alice, "PUT", f"/collections/{collection}", embedding=SPEC)).json()
     assert changed["embedding_model"] == LOCAL_MODEL
     assert changed["embedding_switch"] == {"wanted": SHORT, "done": 0, "total": 0, "failed": 0, "reason": None}
-    pace = Pace(Lane.BULK, 32, timedelta(seconds=60))
-    await Switches(engine, runtime.dispatcher, pace, timedelta(0)).run()
+    admission = Admission(Lane.BULK, 32, timedelta(seconds=60))
+    await Switches(engine, runtime.dispatcher, admission, timedelta(0)).run()
     after = await shown(alice, collection)
     assert (after["embedding_model"], after["embedding_switch"]) == (SHORT, None)
 

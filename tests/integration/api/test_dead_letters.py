@@ -378,9 +378,9 @@ async def test_a_redrive_that_broke_off_is_completed_by_asking_again(
     documents = [await given_up(alice, steps, collection, f"{n}.txt") for n in range(5)]
     whole, asked = requeue.requeue, []
 
-    async def breaks(conn: Any, ids: Any, pace: Any) -> requeue.Requeued:
+    async def breaks(conn: Any, ids: Any, admission: Any) -> requeue.Requeued:
         asked.append(ids)
-        requeued = await whole(conn, ids, pace)
+        requeued = await whole(conn, ids, admission)
         if len(asked) == 2:
             raise ConnectionResetError
         return requeued

@@ -71,8 +71,8 @@ PACKAGES = {
 UNUSED = {
     (Service.AGENT, "aperag_models.repository._LEARN"),
     (Service.INDEXER, "aperag_models.repository._DEFAULT"),
-    (Service.AGENT, f"{_WORK}.settling._WANT"),
-    *((it, f"{_WORK}.settling._REMOVE") for it in Service if it is not Service.RECONCILER),
+    (Service.AGENT, f"{_WORK}.transitions._WANT"),
+    *((it, f"{_WORK}.transitions._REMOVE") for it in Service if it is not Service.RECONCILER),
     *((it, f"{_WORK}.documents._COMPLETE") for it in (Service.API, Service.RECONCILER)),
 }
 """Agents embed nothing and want no jobs, and indexers take the model that a collection names. Only the reconciler works

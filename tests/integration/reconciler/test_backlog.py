@@ -44,11 +44,11 @@ async def execute(engine: AsyncEngine, sql: str, **parameters: Any) -> None:
 async def test_open_work_is_counted_by_consumer_and_state(
     backlog: Backlog, engine: AsyncEngine, metrics: Metrics
 ) -> None:
-    pace = changes.Pace(Lane.BULK, in_flight_per_owner=1, first_due=timedelta(seconds=60))
+    admission = changes.Admission(Lane.BULK, in_flight_per_owner=1, first_due=timedelta(seconds=60))
     async with engine.begin() as conn:
         collection = await make_collection(conn)
         for _ in range(3):
-            await make_upload(conn, collection_id=collection, pace=pace)
+            await make_upload(conn, collection_id=collection, admission=admission)
     await backlog.measure()
     steps = shown(metrics, "aperag_open_steps")
     assert steps["indexer-parse", "waiting"] == 2

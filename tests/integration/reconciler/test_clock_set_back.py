@@ -71,7 +71,9 @@ async def test_two_redrives_pull_many_jobs_in(
 
 
 async def test_what_a_policy_sets_is_left_alone(engine: AsyncEngine, steps: Steps, redrive: Redrive) -> None:
-    await steps.upload(pace=changes.Pace(Lane.INTERACTIVE, in_flight_per_owner=32, first_due=timedelta(minutes=10)))
+    await steps.upload(
+        admission=changes.Admission(Lane.INTERACTIVE, in_flight_per_owner=32, first_due=timedelta(minutes=10))
+    )
     before = (await waits(engine)).due
     await redrive.run()
     assert before - 60 < (await waits(engine)).due <= before

@@ -29,7 +29,7 @@ from aperag_testing.factories import make_collection, make_upload
 from aperag_testing.waiting import until
 from aperag_work import cancel, changes, switching
 from aperag_work.engine import Engine
-from aperag_work.opening import Pace
+from aperag_work.opening import Admission
 from aperag_work.policy import WorkPolicy
 from aperag_work.rows import Dispatch, JobRow, columns_of
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 SHORT, LONG = "elsewhere/short", "elsewhere/long"
 NO_GRACE, LONG_GRACE = timedelta(0), timedelta(hours=1)
-PACE = Pace(Lane.BULK, in_flight_per_owner=10_000, first_due=timedelta(seconds=60))
+ADMISSION = Admission(Lane.BULK, in_flight_per_owner=10_000, first_due=timedelta(seconds=60))
 
 
 class PlainParser:
@@ -96,7 +96,11 @@ class Library:
         for body in bodies:
             async with self.engine.begin() as conn:
                 change = await make_upload(
-                    conn, collection_id=self.collection, kinds=[StepKind.VECTOR], pace=PACE, body=body.encode()
+                    conn,
+                    collection_id=self.collection,
+                    kinds=[StepKind.VECTOR],
+                    admission=ADMISSION,
+                    body=body.encode(),
                 )
                 path = await conn.execute(
                     text("SELECT object_path FROM document WHERE id = :id"), {"id": change.document_id}
@@ -110,7 +114,7 @@ class Library:
             await switching.want(conn, self.collection, model)
 
     async def reconcile(self, grace: timedelta = NO_GRACE) -> None:
-        await Switches(self.engine, self.dispatcher, PACE, grace).run()
+        await Switches(self.engine, self.dispatcher, ADMISSION, grace).run()
 
     async def commands(self, kind: StepKind) -> list[JobCommand]:
         published = "kind = :kind AND status = 'PENDING' AND dispatch > 0"
@@ -290,7 +294,7 @@ async def test_a_failed_document_keeps_the_model_from_taking_over_and_says_why(l
     library.embedders[SHORT].failure = None
     for id_ in ids:
         async with library.engine.begin() as conn:
-            await changes.rebuild(conn, id_, kinds=[StepKind.VECTOR], pace=PACE)
+            await changes.rebuild(conn, id_, kinds=[StepKind.VECTOR], admission=ADMISSION)
     await library.work()
     await library.reconcile()
     assert (await library.models())[0] == SHORT
@@ -345,7 +349,7 @@ async def test_a_deleted_document_is_not_waited_for(library: Library) -> None:
     await library.want(LONG)
     await library.reconcile()
     async with library.engine.begin() as conn:
-        await changes.delete(conn, ids[0], first_due=PACE.first_due)
+        await changes.delete(conn, ids[0], first_due=ADMISSION.first_due)
     await library.work()
     await library.reconcile()
     assert (await library.models())[0] == LONG
@@ -358,7 +362,7 @@ async def test_a_cancelled_task_of_the_change_is_begun_again(library: Library) -
     await library.reconcile()
     [(task, owner)] = await library.rows("SELECT id, owner FROM workflow WHERE status = 'RUNNING'")
     async with library.engine.begin() as conn:
-        await cancel.cancel(conn, task, owner=owner, first_due=PACE.first_due)
+        await cancel.cancel(conn, task, owner=owner, first_due=ADMISSION.first_due)
     await library.reconcile()
     assert (await library.models())[0] == LOCAL_MODEL
     await library.work()
@@ -372,7 +376,9 @@ async def test_a_rebuild_in_the_middle_makes_both_models_rows(library: Library) 
     await library.reconcile()
     await library.work(StepKind.PARSE)
     async with library.engine.begin() as conn:
-        change = await changes.rebuild(conn, id_, kinds=[StepKind.VECTOR], pace=PACE, kind=WorkflowKind.REBUILD)
+        change = await changes.rebuild(
+            conn, id_, kinds=[StepKind.VECTOR], admission=ADMISSION, kind=WorkflowKind.REBUILD
+        )
     assert change is not None
     await library.work()
     assert await library.vectors() == {LOCAL_MODEL: 1, LONG: 1}
@@ -427,7 +433,7 @@ async def test_a_deleted_collection_is_left_to_its_purge(library: Library) -> No
     await library.want(LONG)
     [(owner,)] = await library.rows("SELECT owner FROM collection")
     async with library.engine.begin() as conn:
-        await changes.purge_collection(conn, library.collection, owner, first_due=PACE.first_due)
+        await changes.purge_collection(conn, library.collection, owner, first_due=ADMISSION.first_due)
     await library.reconcile()
     assert await library.commands(StepKind.PARSE) == []
     assert (await library.models())[0] == LOCAL_MODEL

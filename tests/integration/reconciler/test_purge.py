@@ -16,7 +16,7 @@ from aperag_common.objects import LocalObjectStore
 from aperag_reconciler.purge import purge as purge_module
 from aperag_reconciler.purge import repository as purge_rows
 from aperag_reconciler.purge.purge import Purge
-from aperag_testing.factories import PACE, make_collection, make_upload
+from aperag_testing.factories import ADMISSION, make_collection, make_upload
 from aperag_work import changes, requeue
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ async def test_a_purge_that_cannot_be_done_ends_failed_with_a_letter_and_goes_on
     assert await found(engine, "SELECT 1 FROM document") == []
     async with engine.begin() as conn:
         letters = list((await conn.execute(text("SELECT id FROM dead_letter"))).scalars())
-        again = await requeue.requeue(conn, letters, PACE)
+        again = await requeue.requeue(conn, letters, ADMISSION)
     [dispatch] = again.changes[0].commands
     assert await attempt(LocalObjectStore(tmp_path), dispatch.message) == Ack(outcome="done")
     gone = "SELECT 1 FROM job WHERE kind = 'collection.purge' UNION ALL SELECT 1 FROM collection"

@@ -22,7 +22,7 @@ from aperag_common.objects.local import BLOCK
 from aperag_reconciler.gc.collect import Collect
 from aperag_reconciler.purge.purge import Purge
 from aperag_reconciler.settings import RetentionSettings
-from aperag_reconciler.timers.clockwork import Clockwork, Timer
+from aperag_reconciler.timers.runner import Timer, TimerRunner
 from aperag_testing.factories import make_collection, make_upload, make_user
 from aperag_work import changes, outbox
 from aperag_work.policy import WorkPolicy
@@ -129,13 +129,13 @@ async def test_two_reconcilers_publish_each_lost_command_once(
 async def test_owners_take_turns_and_none_exceeds_its_slots(
     engine: AsyncEngine, bus: Bus, job_database: Database, dispatcher: Dispatcher
 ) -> None:
-    pace = changes.Pace(Lane.BULK, in_flight_per_owner=0, first_due=DUE)
+    admission = changes.Admission(Lane.BULK, in_flight_per_owner=0, first_due=DUE)
     async with engine.begin() as conn:
         big = await make_collection(conn)
         small = await make_collection(conn)
         for _ in range(10):
-            await make_upload(conn, collection_id=big, pace=pace)
-        single = await make_upload(conn, collection_id=small, pace=pace)
+            await make_upload(conn, collection_id=big, admission=admission)
+        single = await make_upload(conn, collection_id=small, admission=admission)
     release = FairRelease(job_database, dispatcher, WorkPolicy(), in_flight_per_owner=4)
     assert await release.run() == 5
     sent = await documents_of(await fetched(bus))
@@ -153,7 +153,9 @@ async def test_interactive_documents_go_before_bulk_ones_of_the_same_owner(
         collection_id = await make_collection(conn)
         for lane in (Lane.BULK, Lane.BULK, Lane.INTERACTIVE):
             last = await make_upload(
-                conn, collection_id=collection_id, pace=changes.Pace(lane, in_flight_per_owner=0, first_due=DUE)
+                conn,
+                collection_id=collection_id,
+                admission=changes.Admission(lane, in_flight_per_owner=0, first_due=DUE),
             )
     await FairRelease(job_database, dispatcher, WorkPolicy(), in_flight_per_owner=1).run()
     assert await documents_of(await fetched(bus)) == [last.document_id]
@@ -162,11 +164,11 @@ async def test_interactive_documents_go_before_bulk_ones_of_the_same_owner(
 async def test_two_releases_at_once_do_not_exceed_the_slots(
     engine: AsyncEngine, bus: Bus, job_database: Database, dispatcher: Dispatcher
 ) -> None:
-    pace = changes.Pace(Lane.BULK, in_flight_per_owner=0, first_due=DUE)
+    admission = changes.Admission(Lane.BULK, in_flight_per_owner=0, first_due=DUE)
     async with engine.begin() as conn:
         collection_id = await make_collection(conn)
         for _ in range(12):
-            await make_upload(conn, collection_id=collection_id, pace=pace)
+            await make_upload(conn, collection_id=collection_id, admission=admission)
     releases = [FairRelease(job_database, dispatcher, WorkPolicy(), in_flight_per_owner=5) for _ in range(4)]
     await asyncio.gather(*(release.run() for release in releases))
     assert len(await fetched(bus)) == 5
@@ -321,10 +323,10 @@ async def test_a_tombstone_stays_until_its_removal_has_ended(engine: AsyncEngine
 async def test_a_release_leaves_alone_what_a_request_holds(
     engine: AsyncEngine, bus: Bus, job_database: Database, dispatcher: Dispatcher
 ) -> None:
-    pace = changes.Pace(Lane.BULK, in_flight_per_owner=0, first_due=DUE)
+    admission = changes.Admission(Lane.BULK, in_flight_per_owner=0, first_due=DUE)
     async with engine.begin() as conn:
         collection_id = await make_collection(conn)
-        first, second = [await make_upload(conn, collection_id=collection_id, pace=pace) for _ in range(2)]
+        first, second = [await make_upload(conn, collection_id=collection_id, admission=admission) for _ in range(2)]
     release = FairRelease(job_database, dispatcher, WorkPolicy(), in_flight_per_owner=5)
     async with engine.begin() as holding:
         await holding.execute(text("SELECT 1 FROM job WHERE subject_id = :d FOR UPDATE"), {"d": first.document_id})
@@ -393,7 +395,7 @@ async def test_a_failing_job_does_not_come_back_by_its_own_message(
         raise OSError(message)
 
     timers: dict[str, Timer] = {TimerName.OUTBOX: Timer(TimerName.OUTBOX, timedelta(1), job)}
-    clockwork = Clockwork(engine, dispatcher.publisher, metrics, timers, instance="tests")
+    timer_runner = TimerRunner(engine, dispatcher.publisher, metrics, timers, instance="tests")
     with pytest.raises(Settled):
-        await clockwork.run(Tick(timer=TimerName.OUTBOX, time=datetime.now(UTC)))
+        await timer_runner.run(Tick(timer=TimerName.OUTBOX, time=datetime.now(UTC)))
     assert runs == 1

@@ -18,7 +18,7 @@ from aperag_common.bus.worker import Worker
 from aperag_common.events.ticks import Tick, TimerName
 from aperag_common.services import Service
 from aperag_reconciler.backlog.observe import Backlog
-from aperag_reconciler.timers.clockwork import Clockwork, Timer
+from aperag_reconciler.timers.runner import Timer, TimerRunner
 from aperag_testing.steps import Gate
 from aperag_testing.waiting import until
 
@@ -41,10 +41,10 @@ async def nothing() -> None:
 
 
 @pytest.fixture
-def clockwork(engine: AsyncEngine, dispatcher: Dispatcher, metrics: Metrics) -> Callable[..., Clockwork]:
-    def make(job: Callable[[], Awaitable[Any]] = nothing, *, instance: str = "reconciler") -> Clockwork:
+def timer_runner(engine: AsyncEngine, dispatcher: Dispatcher, metrics: Metrics) -> Callable[..., TimerRunner]:
+    def make(job: Callable[[], Awaitable[Any]] = nothing, *, instance: str = "reconciler") -> TimerRunner:
         timers: dict[str, Timer] = {NAME: Timer(NAME, timedelta(seconds=5), job)}
-        return Clockwork(engine, dispatcher.publisher, metrics, timers, instance=instance)
+        return TimerRunner(engine, dispatcher.publisher, metrics, timers, instance=instance)
 
     return make
 
@@ -58,8 +58,8 @@ async def row(engine: AsyncEngine) -> Any:
         return (await conn.execute(text("SELECT * FROM timer"))).one_or_none()
 
 
-async def test_a_run_says_when_where_and_how_it_ended(engine: AsyncEngine, clockwork: Any, metrics: Metrics) -> None:
-    await clockwork().run(tick(late=7))
+async def test_a_run_says_when_where_and_how_it_ended(engine: AsyncEngine, timer_runner: Any, metrics: Metrics) -> None:
+    await timer_runner().run(tick(late=7))
     told = await row(engine)
     assert (told.name, told.period_seconds, told.worker, told.outcome) == (NAME, 5.0, "reconciler", "ok")
     assert (told.runs, told.failures, told.error_message) == (1, 0, None)
@@ -68,10 +68,10 @@ async def test_a_run_says_when_where_and_how_it_ended(engine: AsyncEngine, clock
     assert metrics.timer_runs.labels(NAME, "ok")._value.get() == 1
 
 
-async def test_while_it_runs_it_is_seen_running(engine: AsyncEngine, clockwork: Any) -> None:
-    await clockwork().run(tick())
+async def test_while_it_runs_it_is_seen_running(engine: AsyncEngine, timer_runner: Any) -> None:
+    await timer_runner().run(tick())
     gate = Gate()
-    running = asyncio.create_task(clockwork(gate, instance="second").run(tick()))
+    running = asyncio.create_task(timer_runner(gate, instance="second").run(tick()))
     await gate.until_reached()
     told = await row(engine)
     assert (told.started_at > told.finished_at, told.worker, told.runs) == (True, "second", 1)
@@ -82,42 +82,42 @@ async def test_while_it_runs_it_is_seen_running(engine: AsyncEngine, clockwork: 
 
 @pytest.mark.parametrize("error", [OSError("the disk\x00 is away"), RuntimeError("unforeseen")], ids=repr)
 async def test_a_failure_is_told_acked_and_does_not_touch_the_last_success(
-    engine: AsyncEngine, clockwork: Any, metrics: Metrics, error: Exception
+    engine: AsyncEngine, timer_runner: Any, metrics: Metrics, error: Exception
 ) -> None:
     async def fail() -> None:
         raise error
 
-    await clockwork().run(tick())
+    await timer_runner().run(tick())
     good = await row(engine)
     with pytest.raises(Settled) as settled:
-        await clockwork(fail).run(tick())
+        await timer_runner(fail).run(tick())
     assert settled.value.settlement == Ack(outcome="failed")
     told = await row(engine)
     assert (told.outcome, told.runs, told.failures) == ("failed", 2, 1)
     assert type(error).__name__ in told.error_message
     assert told.succeeded_at == good.succeeded_at
-    await clockwork().run(tick())
+    await timer_runner().run(tick())
     assert ((await row(engine)).outcome, (await row(engine)).error_message) == ("ok", None)
     assert metrics.timer_runs.labels(NAME, "failed")._value.get() == 1
 
 
 async def test_every_reconciler_tells_how_long_ago_a_timer_went_well(
-    engine: AsyncEngine, bus: Bus, clockwork: Any, metrics: Metrics
+    engine: AsyncEngine, bus: Bus, timer_runner: Any, metrics: Metrics
 ) -> None:
-    await clockwork(instance="another").run(tick())
+    await timer_runner(instance="another").run(tick())
     async with engine.begin() as conn:
         await conn.execute(text("UPDATE timer SET succeeded_at = succeeded_at - interval '1 hour'"))
     await Backlog(bus, engine, metrics).measure()
     assert metrics.timer_success_age.labels(NAME)._value.get() >= 3600
 
 
-async def test_an_unknown_tick_is_let_go(engine: AsyncEngine, clockwork: Any) -> None:
-    await clockwork().run(Tick(timer="from-a-newer-version", time=datetime.now(UTC)))
+async def test_an_unknown_tick_is_let_go(engine: AsyncEngine, timer_runner: Any) -> None:
+    await timer_runner().run(Tick(timer="from-a-newer-version", time=datetime.now(UTC)))
     assert await row(engine) is None
 
 
 async def test_of_two_clockworks_one_runs_each_tick(
-    bus: Bus, dispatcher: Dispatcher, clockwork: Any, engine: AsyncEngine, metrics: Metrics
+    bus: Bus, dispatcher: Dispatcher, timer_runner: Any, engine: AsyncEngine, metrics: Metrics
 ) -> None:
     held, begun = Gate(), 0
 
@@ -126,7 +126,7 @@ async def test_of_two_clockworks_one_runs_each_tick(
         begun += 1
         await held()
 
-    first, second = (working(bus, metrics, clockwork(job, instance=f"r{n}")) for n in range(2))
+    first, second = (working(bus, metrics, timer_runner(job, instance=f"r{n}")) for n in range(2))
     async with first, second:
         assert await dispatcher.publisher.tick(NAME)
         await held.until_reached()
@@ -144,7 +144,7 @@ async def test_of_two_clockworks_one_runs_each_tick(
 
 
 @asynccontextmanager
-async def working(bus: Bus, metrics: Metrics, works: Clockwork) -> AsyncIterator[Worker]:
+async def working(bus: Bus, metrics: Metrics, works: TimerRunner) -> AsyncIterator[Worker]:
     """A reconciler's consume loop; stopped with the block, however that ends."""
 
     async def poison(*_: object) -> None:
@@ -160,7 +160,7 @@ async def working(bus: Bus, metrics: Metrics, works: Clockwork) -> AsyncIterator
 
 
 async def test_a_killed_holder_delays_the_next_run_by_the_ticks_ack_wait_at_most(
-    bus: Bus, dispatcher: Dispatcher, clockwork: Any, engine: AsyncEngine, metrics: Metrics
+    bus: Bus, dispatcher: Dispatcher, timer_runner: Any, engine: AsyncEngine, metrics: Metrics
 ) -> None:
     spec = topology.consumer("reconciler-tick")
     assert spec.ack_wait <= 10
@@ -174,7 +174,7 @@ async def test_a_killed_holder_delays_the_next_run_by_the_ticks_ack_wait_at_most
         told = await row(engine)
         return told is not None and told.runs == 1
 
-    async with working(bus, metrics, clockwork(instance="survivor")):
+    async with working(bus, metrics, timer_runner(instance="survivor")):
         await until(ran, within=spec.ack_wait + SLACK)
     assert time.monotonic() - begun >= spec.ack_wait - 1  # it was held until then, so the test tells of the wait
     assert held.metadata.num_delivered == 1
@@ -182,7 +182,7 @@ async def test_a_killed_holder_delays_the_next_run_by_the_ticks_ack_wait_at_most
 
 
 async def test_a_job_longer_than_the_ticks_ack_wait_is_not_begun_again(
-    bus: Bus, dispatcher: Dispatcher, clockwork: Any, metrics: Metrics
+    bus: Bus, dispatcher: Dispatcher, timer_runner: Any, metrics: Metrics
 ) -> None:
     gate = Gate()
     begun = 0
@@ -192,7 +192,7 @@ async def test_a_job_longer_than_the_ticks_ack_wait_is_not_begun_again(
         begun += 1
         await gate()
 
-    async with working(bus, metrics, clockwork(long)):
+    async with working(bus, metrics, timer_runner(long)):
         await dispatcher.publisher.tick(NAME)
         await gate.until_reached()
         started = time.monotonic()

@@ -18,14 +18,14 @@ from aperag_common.bus import topology
 from aperag_common.bus.delivery import Ack
 from aperag_common.jobs.declared import PARSE, TURN
 from aperag_reconciler.topology.keeper import TopologyKeeper
-from aperag_testing.factories import PACE, make_collection
+from aperag_testing.factories import ADMISSION, make_collection
 from aperag_testing.steps import Gate
 from aperag_testing.waiting import until
-from aperag_work import settling
+from aperag_work import transitions
 from aperag_work.database import driver
 from aperag_work.rows import Dispatch
-from aperag_work.settling import Wish
 from aperag_work.sweep import OutboxSweep
+from aperag_work.transitions import Wish
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -62,7 +62,7 @@ async def make_turn(engine: AsyncEngine, dispatcher: Dispatcher) -> str:
     """A turn's job whose command was published."""
     async with engine.begin() as conn:
         wish = Wish(TURN.name, "turn1", "user1")
-        [(row, _)] = await settling.want(await driver(conn), TURN, [wish], first_due=PACE.first_due)
+        [(row, _)] = await transitions.want(await driver(conn), TURN, [wish], first_due=ADMISSION.first_due)
     assert await dispatcher.send([Dispatch(row, "tests")]) == 1
     return row.subject_id
 
@@ -96,7 +96,7 @@ async def test_a_wipe_leaves_alone_what_its_stream_did_not_hold(
     async with engine.begin() as conn:
         collection_id = await make_collection(conn)
     pending, working, failed = [await steps.upload(collection_id=collection_id) for _ in range(3)]
-    unreleased = await steps.upload(collection_id=collection_id, pace=replace(PACE, in_flight_per_owner=0))
+    unreleased = await steps.upload(collection_id=collection_id, admission=replace(ADMISSION, in_flight_per_owner=0))
     gate = Gate()
     attempt = asyncio.create_task(steps.work(await steps.command(working.document_id), during=gate))
     await gate.until_reached()

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from aperag_common import subjects
 from aperag_common.telemetry import propagate
-from aperag_testing.factories import KINDS, PACE, make_collection, make_user, new_document
+from aperag_testing.factories import ADMISSION, KINDS, make_collection, make_user, new_document
 from aperag_work import changes
 from aperag_work.policy import WorkPolicy
 from aperag_work.release import FairRelease
@@ -47,13 +47,13 @@ def spans() -> Iterator[InMemorySpanExporter]:
 
 async def accepted(steps: Steps, *, in_flight: int) -> list[Change]:
     """All documents, in one request."""
-    pace = replace(PACE, in_flight_per_owner=in_flight)
+    admission = replace(ADMISSION, in_flight_per_owner=in_flight)
     async with steps.engine.begin() as conn:
         owner = await make_user(conn)
         collection_id = await make_collection(conn, owner=owner)
         documents = [new_document(collection_id, owner) for _ in range(DOCUMENTS)]
         with propagate.tracer().start_as_current_span("request", context=propagate.context_of(REQUEST)):
-            return await changes.upload(conn, documents, kinds=KINDS, pace=pace)
+            return await changes.upload(conn, documents, kinds=KINDS, admission=admission)
 
 
 async def traces(bus: Bus, stream: str) -> list[str | None]:

@@ -262,10 +262,12 @@ async def test_a_job_asked_for_twice_at_once_goes_to_one_token_which_keeps_it(
     """Whose answer was lost asks again with the same token."""
     async with engine.begin() as conn:
         row = (await order(conn, TURN)).row
-    asked = [leases.Asked(row.id, 1, token * 32) for token in "ab"]
+    asked = [leases.ClaimRequest(row.id, 1, token * 32) for token in "ab"]
     async with job_database.relaxed.acquire() as raw:
         taken = [lease for lease in await leases.claim(raw, asked, None, POLICY, owner="worker-1") if lease is not None]
-        [again] = await leases.claim(raw, [leases.Asked(row.id, 1, taken[0].token)], None, POLICY, owner="worker-1")
+        [again] = await leases.claim(
+            raw, [leases.ClaimRequest(row.id, 1, taken[0].token)], None, POLICY, owner="worker-1"
+        )
     assert [lease.attempt for lease in taken] == [1]
     assert again is not None
     assert (again.attempt, again.token) == (1, taken[0].token)
@@ -277,7 +279,7 @@ async def test_claims_at_once_take_what_they_may_and_make_its_documents_running(
     commands: list[Any] = await parses(engine, 3)
     gone = commands[1].data.document_id
     await steps.change("UPDATE document SET deleted_at = now() WHERE id = :id", id=gone)
-    asked = [leases.Asked(c.data.row_id, 1, f"{i}" * 32) for i, c in enumerate(commands)]
+    asked = [leases.ClaimRequest(c.data.row_id, 1, f"{i}" * 32) for i, c in enumerate(commands)]
     async with job_database.relaxed.acquire() as raw:
         taken = await leases.claim(raw, asked, Documents(), POLICY, owner="worker-1")
     assert [lease and lease.token[0] for lease in taken] == ["0", None, "2"]

@@ -167,9 +167,9 @@ async def test_a_cancelled_rebuild_serves_the_older_content_again(steps: Steps) 
 
 
 async def test_documents_beyond_their_owners_slots_wait_unpublished(engine: AsyncEngine, steps: Steps) -> None:
-    pace = changes.Pace(Lane.INTERACTIVE, in_flight_per_owner=2, first_due=DUE)
+    admission = changes.Admission(Lane.INTERACTIVE, in_flight_per_owner=2, first_due=DUE)
     async with engine.begin() as conn:
         collection_id = await make_collection(conn)
-        made = [await make_upload(conn, collection_id=collection_id, pace=pace) for _ in range(3)]
+        made = [await make_upload(conn, collection_id=collection_id, admission=admission) for _ in range(3)]
     assert [len(change.commands) for change in made] == [1, 1, 0]
     assert sorted(await steps.column("SELECT dispatch FROM job WHERE kind = 'parse'")) == [0, 1, 1]

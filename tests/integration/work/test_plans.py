@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest_asyncio
 
-from aperag_testing.factories import KINDS, PACE, make_collection, new_document
-from aperag_work import concluding, document_rows, leases, waiting
+from aperag_testing.factories import ADMISSION, KINDS, make_collection, new_document
+from aperag_work import document_rows, effects, leases, waiting
 from aperag_work.accepting import accept
 from aperag_work.database import driver
 from aperag_work.documents import Documents
@@ -37,7 +37,7 @@ async def accepted(engine: AsyncEngine) -> list[JobRow]:
         collection = await make_collection(conn)
         owner = (await conn.exec_driver_sql(f"SELECT owner FROM collection WHERE id = '{collection}'")).scalar_one()
         new = [new_document(collection, owner) for _ in range(DOCUMENTS)]
-        changes = await accept(await driver(conn), new, KINDS, PACE)
+        changes = await accept(await driver(conn), new, KINDS, ADMISSION)
     return [command.row for change in changes for command in change.commands]
 
 
@@ -88,7 +88,7 @@ def _of_documents(subjects: Sequence[str]) -> list[tuple[Statement, tuple[Any, .
     followers = ["index.vector", "index.fulltext"]
     nothing: list[str] = []
     return [
-        (concluding._CLOSE_AND_READ, (nothing, nothing, nothing, subjects)),
+        (effects._CLOSE_AND_READ, (nothing, nothing, nothing, subjects)),
         (waiting._RELEASE_WAITING, (subjects, timedelta(seconds=60), followers)),
         (waiting._FAIL_WAITING, (subjects, followers, "CODE", "why")),
         (document_rows._LOCK, (subjects,)),

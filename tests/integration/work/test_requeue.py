@@ -15,11 +15,11 @@ from aperag_common.db.models.base import Lane
 from aperag_common.jobs.declared import COLLECTION_PURGE, COLLECTION_SUMMARY, TURN, USER_PURGE
 from aperag_common.jobs.kind import Wanted
 from aperag_common.jobs.steps import StepKind
-from aperag_testing.factories import PACE, make_collection
+from aperag_testing.factories import ADMISSION, make_collection
 from aperag_testing.jobs import order
 from aperag_testing.steps import DUE, until_blocked
 from aperag_work import changes, requeue
-from aperag_work.letters import Verdict
+from aperag_work.requeue_rules import RequeueAnswer
 
 if TYPE_CHECKING:
     import uuid
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from aperag_work.change import Change
     from aperag_work.rows import Dispatch
 
-BULK = replace(PACE, lane=Lane.BULK)
+BULK = replace(ADMISSION, lane=Lane.BULK)
 ALL = ("parse", "vector", "fulltext")
 NO_DOCUMENT = [COLLECTION_PURGE, USER_PURGE, COLLECTION_SUMMARY, TURN]
 
@@ -62,12 +62,12 @@ async def with_failed_build(steps: Steps) -> tuple[str, uuid.UUID]:
     return document_id, await give_up(steps, document_id, "vector")
 
 
-async def run_again(steps: Steps, *letters: uuid.UUID, pace: changes.Pace = PACE) -> requeue.Requeued:
+async def run_again(steps: Steps, *letters: uuid.UUID, admission: changes.Admission = ADMISSION) -> requeue.Requeued:
     async with steps.engine.begin() as conn:
-        return await requeue.requeue(conn, letters, pace)
+        return await requeue.requeue(conn, letters, admission)
 
 
-def verdicts(told: requeue.Requeued) -> list[Verdict]:
+def verdicts(told: requeue.Requeued) -> list[RequeueAnswer]:
     return [answer.verdict for answer in told.answers.values()]
 
 
@@ -80,7 +80,7 @@ async def test_a_build_that_was_given_up_is_built_again_and_nothing_else(steps: 
     document_id, letter = await with_failed_build(steps)
     told = await run_again(steps, letter)
     [change] = told.changes
-    assert told.answers[letter] == requeue.Answer(Verdict.REDRIVEN, change.workflow_id)
+    assert told.answers[letter] == requeue.Answer(RequeueAnswer.REDRIVEN, change.workflow_id)
     assert await steps.statuses(document_id) == {"parse": "PENDING", "vector": "PENDING", "fulltext": "ACTIVE"}
     assert await steps.document_status(document_id) == "PENDING"
     await steps.complete(document_id, "parse", "vector")
@@ -111,7 +111,7 @@ async def test_two_letters_of_one_document_are_one_task(steps: Steps) -> None:
     letters = [await give_up(steps, document_id, kind) for kind in ("vector", "fulltext")]
     told = await run_again(steps, *letters)
     [change] = told.changes
-    assert list(told.answers.values()) == [requeue.Answer(Verdict.REDRIVEN, change.workflow_id)] * 2
+    assert list(told.answers.values()) == [requeue.Answer(RequeueAnswer.REDRIVEN, change.workflow_id)] * 2
     await steps.complete(document_id)
     assert await tasks_of(steps, document_id) == [("upload", "FAILED"), ("redrive", "SUCCESS")]
 
@@ -141,7 +141,7 @@ async def test_a_requeued_letter_is_not_requeued_again_also_when_it_fails_again(
     first = await give_up(steps, document_id, "parse")
     await run_again(steps, first)
     second = await give_up(steps, document_id, "parse")
-    assert verdicts(await run_again(steps, first, second)) == [Verdict.ALREADY_REDRIVEN, Verdict.REDRIVEN]
+    assert verdicts(await run_again(steps, first, second)) == [RequeueAnswer.ALREADY_REDRIVEN, RequeueAnswer.REDRIVEN]
     await steps.complete(document_id)
     assert await steps.document_status(document_id) == "COMPLETE"
 
@@ -157,7 +157,7 @@ async def test_a_letter_that_something_newer_has_overtaken_changes_nothing(steps
             await steps.cancel(newer.workflow_id)
     before = await steps.rows("SELECT * FROM job ORDER BY id")
     told = await run_again(steps, letter)
-    assert (verdicts(told), told.changes) == ([Verdict.SUPERSEDED], [])
+    assert (verdicts(told), told.changes) == ([RequeueAnswer.SUPERSEDED], [])
     assert await steps.rows("SELECT * FROM job ORDER BY id") == before
     assert await steps.column("SELECT redriven_at FROM dead_letter") == [None]
 
@@ -166,13 +166,13 @@ async def test_a_letter_whose_document_is_gone_changes_nothing(steps: Steps) -> 
     document_id, letter = await with_failed_build(steps)
     async with steps.engine.begin() as conn:
         await conn.execute(text("DELETE FROM document WHERE id = :d"), {"d": document_id})
-    assert verdicts(await run_again(steps, letter)) == [Verdict.GONE]
+    assert verdicts(await run_again(steps, letter)) == [RequeueAnswer.GONE]
 
 
 async def test_a_letter_of_a_deleted_collection_changes_nothing(steps: Steps) -> None:
     _, letter = await with_failed_build(steps)
     await delete_collection(steps)
-    assert verdicts(await run_again(steps, letter)) == [Verdict.GONE]
+    assert verdicts(await run_again(steps, letter)) == [RequeueAnswer.GONE]
 
 
 async def delete_collection(steps: Steps) -> str:
@@ -202,14 +202,14 @@ async def test_a_removal_that_was_given_up_is_removed_again(steps: Steps) -> Non
 async def test_a_job_of_no_document_that_was_given_up_is_wanted_again(steps: Steps, kind: JobKind) -> None:
     letter, ordered = await with_failed_job(steps, kind)
     told = await run_again(steps, letter, letter)
-    assert told.answers == {letter: requeue.Answer(Verdict.REDRIVEN)}
+    assert told.answers == {letter: requeue.Answer(RequeueAnswer.REDRIVEN)}
     [[command]] = [change.commands for change in told.changes]
     assert (command.message.type, command.row.id) == (ordered.message.type, ordered.row.id)
     assert (command.row.generation, command.row.dispatch, command.row.status) == (2, 1, ordered.row.status)
     again: Any = await steps.job(ordered.row.id)
     assert (again.attempt, again.failures, again.error_code, again.failed_attempts) == (0, 0, None, [])
     assert 0 < again.due_in <= DUE.total_seconds()
-    assert verdicts(await run_again(steps, letter)) == [Verdict.ALREADY_REDRIVEN]
+    assert verdicts(await run_again(steps, letter)) == [RequeueAnswer.ALREADY_REDRIVEN]
     assert await steps.work(ordered.message) == Ack(outcome="superseded")
     assert await steps.work(command.message) == Ack()
 
@@ -217,7 +217,7 @@ async def test_a_job_of_no_document_that_was_given_up_is_wanted_again(steps: Ste
 async def test_a_letter_of_a_deleted_collections_summary_changes_nothing(steps: Steps) -> None:
     letter, _ = await with_failed_job(steps, COLLECTION_SUMMARY)
     await delete_collection(steps)
-    assert verdicts(await run_again(steps, letter)) == [Verdict.GONE]
+    assert verdicts(await run_again(steps, letter)) == [RequeueAnswer.GONE]
 
 
 async def with_failed_job(steps: Steps, kind: JobKind) -> tuple[uuid.UUID, Dispatch]:
@@ -234,7 +234,7 @@ async def test_many_are_requeued_in_their_owners_turns(steps: Steps) -> None:
         collection_id = await make_collection(conn)
     documents = [await uploaded(steps, collection_id=collection_id) for _ in range(5)]
     letters = [await give_up(steps, document_id, "parse") for document_id in documents]
-    told = await run_again(steps, *letters, pace=replace(BULK, in_flight_per_owner=2))
+    told = await run_again(steps, *letters, admission=replace(BULK, in_flight_per_owner=2))
     assert sorted(len(change.commands) for change in told.changes) == [0, 0, 0, 1, 1]
     assert len({answer.workflow_id for answer in told.answers.values()}) == 5
     waiting = "SELECT count(*) FROM job WHERE kind = 'parse' AND dispatch = 0 AND lane = 'bulk'"
@@ -246,7 +246,7 @@ async def test_a_preview_tells_what_a_requeue_would_do_and_does_nothing(steps: S
     unknown = (await steps.column("SELECT gen_random_uuid()"))[0]
     async with steps.engine.begin() as conn:
         seen = await requeue.preview(conn, [letter, unknown])
-    assert seen == {letter: Verdict.REDRIVEN, unknown: Verdict.UNKNOWN}
+    assert seen == {letter: RequeueAnswer.REDRIVEN, unknown: RequeueAnswer.UNKNOWN}
     assert (await steps.statuses(document_id))["vector"] == "FAILED"
     assert verdicts(await run_again(steps, letter, unknown)) == list(seen.values())
 
@@ -268,10 +268,10 @@ async def test_of_two_requeues_at_once_one_has_an_effect(steps: Steps) -> None:
     first: list[requeue.Requeued] = []
 
     async def requeueing(conn: AsyncConnection) -> None:
-        first.append(await requeue.requeue(conn, [letter], PACE))
+        first.append(await requeue.requeue(conn, [letter], ADMISSION))
 
-    assert verdicts(await meet(steps, requeueing, letter)) == [Verdict.ALREADY_REDRIVEN]
-    assert verdicts(first[0]) == [Verdict.REDRIVEN]
+    assert verdicts(await meet(steps, requeueing, letter)) == [RequeueAnswer.ALREADY_REDRIVEN]
+    assert verdicts(first[0]) == [RequeueAnswer.REDRIVEN]
     await steps.complete(document_id, "parse", "vector")
     assert await tasks_of(steps, document_id) == [("upload", "PARTIAL"), ("redrive", "SUCCESS")]
 
@@ -281,9 +281,9 @@ async def test_of_two_requeues_of_a_job_at_once_one_has_an_effect(steps: Steps, 
     letter, ordered = await with_failed_job(steps, kind)
 
     async def requeueing(conn: AsyncConnection) -> None:
-        await requeue.requeue(conn, [letter], PACE)
+        await requeue.requeue(conn, [letter], ADMISSION)
 
-    assert verdicts(await meet(steps, requeueing, letter)) == [Verdict.ALREADY_REDRIVEN]
+    assert verdicts(await meet(steps, requeueing, letter)) == [RequeueAnswer.ALREADY_REDRIVEN]
     assert await steps.column("SELECT generation FROM job WHERE id = :id", id=ordered.row.id) == [2]
 
 
@@ -293,7 +293,7 @@ async def test_a_requeue_that_waits_for_a_rebuild_leaves_it_alone(steps: Steps) 
     async def rebuilding(conn: AsyncConnection) -> None:
         await steps.rebuild_in(conn, document_id)
 
-    assert verdicts(await meet(steps, rebuilding, letter)) == [Verdict.SUPERSEDED]
+    assert verdicts(await meet(steps, rebuilding, letter)) == [RequeueAnswer.SUPERSEDED]
     await steps.complete(document_id)
     assert await tasks_of(steps, document_id) == [("upload", "PARTIAL"), ("rebuild", "SUCCESS")]
 
@@ -304,14 +304,14 @@ async def test_a_requeue_that_waits_for_a_delete_leaves_it_alone(steps: Steps) -
     async def deleting(conn: AsyncConnection) -> None:
         await changes.delete(conn, document_id, first_due=DUE)
 
-    assert verdicts(await meet(steps, deleting, letter)) == [Verdict.SUPERSEDED]
+    assert verdicts(await meet(steps, deleting, letter)) == [RequeueAnswer.SUPERSEDED]
     assert set((await steps.statuses(document_id)).values()) == {"DELETING"}
 
 
 async def after_requeue(steps: Steps, letter: uuid.UUID, then: Callable[[], Awaitable[object]]) -> Change:
     """``then`` comes while the requeue's transaction is open, and waits for it."""
     async with steps.engine.begin() as conn:
-        [change] = (await requeue.requeue(conn, [letter], PACE)).changes
+        [change] = (await requeue.requeue(conn, [letter], ADMISSION)).changes
         waiting = asyncio.ensure_future(then())
         await until_blocked(steps.engine)
     async with asyncio.timeout(30):
@@ -340,5 +340,5 @@ async def test_a_requeue_can_be_cancelled_and_is_not_open_to_another_requeue(ste
     [change] = (await run_again(steps, letter)).changes
     await steps.cancel(change.workflow_id)
     assert await steps.statuses(document_id) == {"parse": "ACTIVE", "vector": "FAILED", "fulltext": "ACTIVE"}
-    assert verdicts(await run_again(steps, letter)) == [Verdict.ALREADY_REDRIVEN]
+    assert verdicts(await run_again(steps, letter)) == [RequeueAnswer.ALREADY_REDRIVEN]
     assert await tasks_of(steps, document_id) == [("upload", "PARTIAL"), ("redrive", "CANCELLED")]

@@ -19,7 +19,7 @@ from aperag_common.jobs.kind import REMOVED_AT_ONCE, JobKind, Wanted, Work, kind
 from aperag_common.services import Service
 from aperag_common.settings import WorkSettings
 from aperag_common.subjects import Subject
-from aperag_testing.factories import PACE, make_user
+from aperag_testing.factories import ADMISSION, make_user
 from aperag_testing.jobs import want
 from aperag_testing.waiting import until
 from aperag_work import requeue
@@ -27,9 +27,9 @@ from aperag_work.completion import Completion
 from aperag_work.dispatcher import Dispatcher
 from aperag_work.engine import Engine
 from aperag_work.failures import record_poison
-from aperag_work.letters import Verdict
 from aperag_work.policy import WorkPolicy
 from aperag_work.redrive import Redrive
+from aperag_work.requeue_rules import RequeueAnswer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -182,8 +182,8 @@ async def test_a_toy_that_cannot_be_scrapped_is_retried_given_up_and_requeued(
     assert await steps.column("SELECT payload->>'type' FROM outbox") == ["step.dead_lettered"]
     handlers.broken = False
     async with engine.begin() as conn:
-        requeued = await requeue.requeue(conn, [letter.id], PACE)
-    assert [answer.verdict for answer in requeued.answers.values()] == [Verdict.REDRIVEN]
+        requeued = await requeue.requeue(conn, [letter.id], ADMISSION)
+    assert [answer.verdict for answer in requeued.answers.values()] == [RequeueAnswer.REDRIVEN]
     dispatcher.deliver(*requeued.changes)
 
     async def gone() -> bool:

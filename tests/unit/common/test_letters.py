@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from aperag_common.jobs.steps import StepKind
-from aperag_work.letters import WHY, FailedJob, Letter, Rerun, Verdict, judge, payload_of, reruns
+from aperag_work.requeue_rules import WHY, FailedJob, Letter, RequeueAnswer, Rerun, judge, payload_of, reruns
 
 LETTER = Letter(uuid.uuid4(), "parse", "job1", 2, False, "doc1", "FAILED", 2, collection_deleted=False)
 
@@ -16,33 +16,33 @@ LETTER = Letter(uuid.uuid4(), "parse", "job1", 2, False, "doc1", "FAILED", 2, co
 @pytest.mark.parametrize(
     ("changed", "verdict"),
     [
-        ({}, Verdict.REDRIVEN),
-        ({"kind": "index.vector"}, Verdict.REDRIVEN),
-        ({"kind": "collection.purge", "document_id": None}, Verdict.REDRIVEN),
-        ({"kind": "collection.summary", "document_id": None}, Verdict.REDRIVEN),
-        ({"kind": "turn", "document_id": None}, Verdict.REDRIVEN),
-        ({"redriven": True}, Verdict.ALREADY_REDRIVEN),
-        ({"redriven": True, "status": None}, Verdict.ALREADY_REDRIVEN),
-        ({"row_id": None}, Verdict.NO_COMMAND),
-        ({"generation": None}, Verdict.NO_COMMAND),
-        ({"status": None, "current_generation": None}, Verdict.GONE),
-        ({"collection_deleted": True}, Verdict.GONE),
-        ({"current_generation": 3}, Verdict.SUPERSEDED),
-        ({"current_generation": 3, "status": "ACTIVE"}, Verdict.SUPERSEDED),
-        ({"status": "ACTIVE"}, Verdict.NOT_FAILED),
-        ({"status": "CREATING"}, Verdict.NOT_FAILED),
-        ({"kind": "index.graph"}, Verdict.NO_WORKER),
-        ({"kind": None}, Verdict.NO_WORKER),
+        ({}, RequeueAnswer.REDRIVEN),
+        ({"kind": "index.vector"}, RequeueAnswer.REDRIVEN),
+        ({"kind": "collection.purge", "document_id": None}, RequeueAnswer.REDRIVEN),
+        ({"kind": "collection.summary", "document_id": None}, RequeueAnswer.REDRIVEN),
+        ({"kind": "turn", "document_id": None}, RequeueAnswer.REDRIVEN),
+        ({"redriven": True}, RequeueAnswer.ALREADY_REDRIVEN),
+        ({"redriven": True, "status": None}, RequeueAnswer.ALREADY_REDRIVEN),
+        ({"row_id": None}, RequeueAnswer.NO_COMMAND),
+        ({"generation": None}, RequeueAnswer.NO_COMMAND),
+        ({"status": None, "current_generation": None}, RequeueAnswer.GONE),
+        ({"collection_deleted": True}, RequeueAnswer.GONE),
+        ({"current_generation": 3}, RequeueAnswer.SUPERSEDED),
+        ({"current_generation": 3, "status": "ACTIVE"}, RequeueAnswer.SUPERSEDED),
+        ({"status": "ACTIVE"}, RequeueAnswer.NOT_FAILED),
+        ({"status": "CREATING"}, RequeueAnswer.NOT_FAILED),
+        ({"kind": "index.graph"}, RequeueAnswer.NO_WORKER),
+        ({"kind": None}, RequeueAnswer.NO_WORKER),
     ],
 )
 def test_a_letter_applies_only_while_its_job_stands_failed_at_its_generation(
-    changed: dict[str, object], verdict: Verdict
+    changed: dict[str, object], verdict: RequeueAnswer
 ) -> None:
     assert judge(replace(LETTER, **changed)) is verdict  # type: ignore[arg-type]
 
 
 def test_every_verdict_has_a_sentence() -> None:
-    assert set(WHY) == set(Verdict)
+    assert set(WHY) == set(RequeueAnswer)
 
 
 def job(kind: str, document: str = "doc1", *, attempt: int = 1, code: str = "BUSY") -> FailedJob:

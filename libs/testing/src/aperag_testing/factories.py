@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from aperag_work.change import Change
 
 KINDS = (StepKind.VECTOR, StepKind.FULLTEXT)
-PACE = changes.Pace(Lane.INTERACTIVE, in_flight_per_owner=32, first_due=timedelta(seconds=60))
+ADMISSION = changes.Admission(Lane.INTERACTIVE, in_flight_per_owner=32, first_due=timedelta(seconds=60))
 
 
 async def make_user(conn: AsyncConnection, *, role: str = "rw") -> str:
@@ -65,7 +65,7 @@ async def make_upload(
     *,
     collection_id: str | None = None,
     kinds: Sequence[StepKind] = KINDS,
-    pace: changes.Pace = PACE,
+    admission: changes.Admission = ADMISSION,
     **document: Any,
 ) -> Change:
     """An accepted document: its change is what the gateway would deliver."""
@@ -73,4 +73,4 @@ async def make_upload(
     query = text("SELECT owner FROM collection WHERE id = :id")
     owner = (await conn.execute(query, {"id": collection_id})).scalar_one()
     new = new_document(collection_id, owner, **document)
-    return (await changes.upload(conn, [new], kinds=kinds, pace=pace))[0]
+    return (await changes.upload(conn, [new], kinds=kinds, admission=admission))[0]

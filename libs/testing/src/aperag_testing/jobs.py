@@ -12,10 +12,10 @@ from aperag_common.jobs.kind import Wanted
 from aperag_common.jobs.steps import StepKind
 from aperag_testing.factories import make_collection, make_upload, make_user
 from aperag_testing.steps import DUE
-from aperag_work import changes, settling, summaries
+from aperag_work import changes, summaries, transitions
 from aperag_work.database import driver
 from aperag_work.rows import Dispatch
-from aperag_work.settling import Wish
+from aperag_work.transitions import Wish
 from aperag_work.waiting import release_waiting
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ async def want(
 ) -> Dispatch:
     """The next generation of a job that belongs to no aggregate; its command."""
     wish = Wish(kind.name, subject_id, owner)
-    [(row, _)] = await settling.want(await driver(conn), kind, [wish], wanted=wanted, first_due=DUE)
+    [(row, _)] = await transitions.want(await driver(conn), kind, [wish], wanted=wanted, first_due=DUE)
     return Dispatch(row, SOURCE)
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from aperag_common.bus.delivery import Ack
 from aperag_common.jobs.kind import Wanted, kinds
-from aperag_testing.factories import KINDS, PACE, make_upload
+from aperag_testing.factories import ADMISSION, KINDS, make_upload
 from aperag_testing.waiting import until
 from aperag_work import cancel, changes
 from aperag_work.completion import Completion
@@ -113,7 +113,7 @@ class Steps:
             return await make_upload(conn, **options)
 
     async def rebuild_in(self, conn: AsyncConnection, document_id: str, kinds: Sequence[StepKind] = KINDS) -> Change:
-        change = await changes.rebuild(conn, document_id, kinds=kinds, pace=PACE)
+        change = await changes.rebuild(conn, document_id, kinds=kinds, admission=ADMISSION)
         assert change is not None  # noqa: S101  # the kinds of tests have workers
         return change
 

@@ -14,9 +14,9 @@ from aperag_common.jobs.steps import StepKind
 from aperag_common.telemetry import propagate
 from aperag_work import outbox
 from aperag_work.change import Change
-from aperag_work.concluding import Draft, message_of
 from aperag_work.database import Statement, columns, driver
 from aperag_work.document_rows import LockedDocument
+from aperag_work.effects import Draft, message_of
 from aperag_work.rows import OPEN, Dispatch, JobRow, columns_of
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from aperag_work.database import Connection
-    from aperag_work.opening import Pace
+    from aperag_work.opening import Admission
 
 SOURCE = "api"
 FIRST_REVISION = 1
@@ -85,7 +85,10 @@ class NewDocument:
 
 
 async def accept(
-    conn: AsyncConnection | Connection, documents: Sequence[NewDocument], kinds: Iterable[StepKind], pace: Pace
+    conn: AsyncConnection | Connection,
+    documents: Sequence[NewDocument],
+    kinds: Iterable[StepKind],
+    admission: Admission,
 ) -> list[Change]:
     """One change per document, in the order given; all of one collection, or one chat, which the caller keeps from being
     deleted.
@@ -106,9 +109,9 @@ async def accept(
         documents[0].chat_id,
         traceparent,
         *outbox.arguments(events),
-        pace.lane.value,
-        pace.in_flight_per_owner,
-        pace.first_due,
+        admission.lane.value,
+        admission.in_flight_per_owner,
+        admission.first_due,
         [str(ids.new_job_id()) for _ in pairs],
         [document_id for document_id, _ in pairs],
         [kind.job for _, kind in pairs],

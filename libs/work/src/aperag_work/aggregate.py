@@ -29,7 +29,7 @@ class Served:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class CompletedAttempt:
     """A job whose work is done, as its worker knows it; ``traceparent`` is that of the attempt."""
 
     row: JobRow
@@ -39,7 +39,7 @@ class Ending:
 
 
 @dataclass(frozen=True, slots=True)
-class Failing:
+class FailedAttempt:
     """A job that is given up. Without ``token``: one whose last attempt ended without a word, which nobody holds."""
 
     row: JobRow
@@ -57,7 +57,7 @@ class CompletedJobs(Protocol):
     @property
     def tokens(self) -> frozenset[str]: ...
 
-    async def conclude(self, conn: Connection, *, source: str) -> dict[str, Change]:
+    async def apply_effects(self, conn: Connection, *, source: str) -> dict[str, Change]:
         """By token, after the kind's own rows are written: states, workflows, events, the jobs that follow."""
         ...
 
@@ -89,13 +89,13 @@ class Aggregate(Protocol):
         ...
 
     async def complete(
-        self, conn: Connection, endings: Sequence[Ending], locked: Mapping[str, Any], *, first_due: timedelta
+        self, conn: Connection, attempts: Sequence[CompletedAttempt], locked: Mapping[str, Any], *, first_due: timedelta
     ) -> CompletedJobs:
         """Settle jobs of one kind and direction, of locked subjects, under the fence."""
         ...
 
     async def fail(
-        self, conn: Connection, failing: Failing, locked: Mapping[str, Any], *, source: str, first_due: timedelta
+        self, conn: Connection, failing: FailedAttempt, locked: Mapping[str, Any], *, source: str, first_due: timedelta
     ) -> tuple[Change, str | None] | None:
         """Give a job up and say so; the worker's name. None where it is not this attempt's any more."""
         ...

@@ -23,13 +23,13 @@ MOST = 64
 """Items of one run: what a transaction holds locked, and what an error makes run again one by one."""
 
 
-class Held(Enum):
+class Blocked(Enum):
     """In place of a result: something holds this item up, the others need not wait for it."""
 
-    HELD = "held"
+    BLOCKED = "held"
 
 
-HELD: Literal[Held.HELD] = Held.HELD
+BLOCKED: Literal[Blocked.BLOCKED] = Blocked.BLOCKED
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +47,7 @@ class Batcher(Generic[T, R]):
     """``run`` answers a batch in its order. A batch that raises is run again item by item: ``run`` must bear that.
 
     A run starts at once with what is there; what comes meanwhile shares the next one. ``weight`` of the items of a run
-    is ``heaviest`` at most in all, a single item excepted. An item that ``run`` answers with ``HELD`` is run again
+    is ``heaviest`` at most in all, a single item excepted. An item that ``run`` answers with ``BLOCKED`` is run again
     alone, beside what comes next; a lone item must not be answered so.
     The run's context (its trace) is that of the batch's first item. An error of ``unreachable`` kind, met by an item
     that is run again, is told to the rest without trying.
@@ -55,7 +55,7 @@ class Batcher(Generic[T, R]):
 
     def __init__(
         self,
-        run: Callable[[Sequence[T]], Awaitable[Sequence[R | Held]]],
+        run: Callable[[Sequence[T]], Awaitable[Sequence[R | Blocked]]],
         *,
         most: int = MOST,
         weight: Callable[[T], int] = lambda _: 0,
@@ -120,7 +120,7 @@ class Batcher(Generic[T, R]):
                 await self._one_by_one(batch)
             return
         for waiting, result in answers:
-            if isinstance(result, Held):
+            if isinstance(result, Blocked):
                 self._later(waiting)
             elif not waiting.future.done():
                 waiting.future.set_result(result)
@@ -146,7 +146,7 @@ class Batcher(Generic[T, R]):
         """The error that the item met, which its caller has been told."""
         try:
             [result] = await self._run([waiting.item])
-            if isinstance(result, Held):
+            if isinstance(result, Blocked):
                 message = "a lone item was answered as held up"
                 raise TypeError(message)  # noqa: TRY301  # a mistake of whoever wrote ``run``, told to the caller
         except Exception as err:  # noqa: BLE001  # handed to whoever waits

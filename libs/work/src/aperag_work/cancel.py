@@ -11,9 +11,9 @@ from aperag_common.db.models.base import JobStatus
 from aperag_common.db.models.workflow import Outcome, WorkflowKind, WorkflowStatus
 from aperag_common.jobs.declared import PARSE
 from aperag_work.change import Change
-from aperag_work.concluding import Closing, Conclusion, conclude, failed_draft
 from aperag_work.database import Statement, driver
 from aperag_work.document_rows import lock, lock_all, step_of
+from aperag_work.effects import Effects, StepEnd, apply_effects, failed_draft
 from aperag_work.rows import UNLEASED, Dispatch, JobRow, columns_of
 from aperag_work.waiting import followers, release_waiting
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from aperag_work.concluding import Concluded
     from aperag_work.database import Connection
     from aperag_work.document_rows import LockedDocument
+    from aperag_work.effects import Applied
 
 SOURCE = "api"
 CODE = "CANCELLED"
@@ -125,14 +125,14 @@ async def _cancel(
     workflows = [workflow_id for of_document in tasks.values() for workflow_id in of_document]
     jobs, builds = await _cancel_jobs(conn, [d.id for d in documents], workflows, first_due)
     conclusions = [
-        Conclusion(
+        Effects(
             document,
-            [Closing(it.workflow_id or "", step_of(it), Outcome.CANCELLED) for it in jobs[document.id]],
+            [StepEnd(it.workflow_id or "", step_of(it), Outcome.CANCELLED) for it in jobs[document.id]],
             [failed_draft(it, code=CODE, message=MESSAGE) for it in jobs[document.id] if it.status == JobStatus.FAILED],
         )
         for document in documents
     ]
-    concluded = await conclude(conn, *conclusions, source=SOURCE)
+    concluded = await apply_effects(conn, *conclusions, source=SOURCE)
     return [
         Cancelled(tuple(tasks[document.id]), _change(document, tasks[document.id][0], builds[document.id], done))
         for document, done in zip(documents, concluded, strict=True)
@@ -161,6 +161,6 @@ def _by_document(jobs: Iterable[JobRow]) -> dict[str, list[JobRow]]:
     return found
 
 
-def _change(document: LockedDocument, workflow_id: str, builds: Sequence[JobRow], concluded: Concluded) -> Change:
+def _change(document: LockedDocument, workflow_id: str, builds: Sequence[JobRow], concluded: Applied) -> Change:
     commands = tuple(Dispatch(build, SOURCE) for build in builds)
     return Change(commands, concluded.events, document.id, workflow_id, settled=True)

@@ -22,19 +22,19 @@ from aperag_common.jobs.declared import BUILT, COLLECTION_PURGE, USER_PURGE
 from aperag_common.jobs.kind import Wanted
 from aperag_common.jobs.steps import StepKind
 from aperag_common.telemetry import propagate
-from aperag_work import outbox, settling
+from aperag_work import outbox, transitions
 from aperag_work.accepting import NewDocument, accept
 from aperag_work.change import Change
-from aperag_work.concluding import Conclusion, Draft, conclude
 from aperag_work.database import Statement, driver
 from aperag_work.document_rows import LockedDocument, lock
-from aperag_work.opening import SOURCE, Pace, begin, insert_workflows, superseded_closings, want_jobs
+from aperag_work.effects import Draft, Effects, apply_effects
+from aperag_work.opening import SOURCE, Admission, begin, insert_workflows, superseded_closings, want_jobs
 from aperag_work.rows import Dispatch
-from aperag_work.settling import Wish
+from aperag_work.transitions import Wish
 
 __all__ = [
+    "Admission",
     "NewDocument",
-    "Pace",
     "confirm",
     "delete",
     "purge_collection",
@@ -87,20 +87,26 @@ async def stage(conn: AsyncConnection, document: NewDocument) -> None:
 
 
 async def upload(
-    conn: AsyncConnection | Connection, documents: Sequence[NewDocument], *, kinds: Sequence[StepKind], pace: Pace
+    conn: AsyncConnection | Connection,
+    documents: Sequence[NewDocument],
+    *,
+    kinds: Sequence[StepKind],
+    admission: Admission,
 ) -> list[Change]:
     """Accept documents of one collection; one change each, in the order given."""
     if not documents:
         return []
     await share_collection(conn, documents[0].collection_id, documents[0].owner)
-    return await accept(conn, documents, kinds, pace)
+    return await accept(conn, documents, kinds, admission)
 
 
-async def confirm(conn: AsyncConnection, document: LockedDocument, *, kinds: Sequence[StepKind], pace: Pace) -> Change:
+async def confirm(
+    conn: AsyncConnection, document: LockedDocument, *, kinds: Sequence[StepKind], admission: Admission
+) -> Change:
     """The second half of the two-step upload; the caller shares the collection, and has seen the locked document
     UPLOADED.
     """
-    return (await begin(conn, [document], WorkflowKind.UPLOAD, kinds, pace))[0]
+    return (await begin(conn, [document], WorkflowKind.UPLOAD, kinds, admission))[0]
 
 
 async def rebuild(
@@ -108,7 +114,7 @@ async def rebuild(
     document_id: str,
     *,
     kinds: Sequence[StepKind],
-    pace: Pace,
+    admission: Admission,
     kind: WorkflowKind = WorkflowKind.REBUILD,
 ) -> Change | None:
     """Build ``kinds`` again; None when none of them has a worker. The parse runs first, and reuses what is unchanged."""
@@ -119,7 +125,7 @@ async def rebuild(
         raise errors.DocumentNotFound(message)
     if not built:
         return None
-    return (await begin(conn, [document], kind, built, pace))[0]
+    return (await begin(conn, [document], kind, built, admission))[0]
 
 
 async def delete(conn: AsyncConnection, document_id: str, *, first_due: timedelta) -> Change | None:
@@ -155,10 +161,10 @@ async def _remove(
     traceparent = propagate.current_traceparent()
     workflows = {gone.id: workflow_id}
     superseded = await superseded_closings(conn, gone.id, [kind.value for kind in kinds])
-    pace = Pace(Lane.INTERACTIVE, 1, first_due)
-    jobs = await want_jobs(conn, [gone], kinds, workflows, {gone.id: 1}, pace, traceparent, wanted=Wanted.ABSENT)
+    admission = Admission(Lane.INTERACTIVE, 1, first_due)
+    jobs = await want_jobs(conn, [gone], kinds, workflows, {gone.id: 1}, admission, traceparent, wanted=Wanted.ABSENT)
     await insert_workflows(conn, [gone], workflows, WorkflowKind.DELETE, jobs, traceparent)
-    [concluded] = await conclude(conn, Conclusion(gone, superseded, drafts), source=SOURCE)
+    [concluded] = await apply_effects(conn, Effects(gone, superseded, drafts), source=SOURCE)
     return Change(tuple(Dispatch(job, SOURCE) for job in jobs), concluded.events, gone.id, workflow_id)
 
 
@@ -171,7 +177,7 @@ async def purge_collection(
         message = f"Collection {collection_id} not found"
         raise errors.CollectionNotFound(message)
     wish = Wish(COLLECTION_PURGE.name, collection_id, owner, collection_id)
-    made = await settling.want(raw, COLLECTION_PURGE, [wish], wanted=Wanted.ABSENT, first_due=first_due)
+    made = await transitions.want(raw, COLLECTION_PURGE, [wish], wanted=Wanted.ABSENT, first_due=first_due)
     deleted = facts.CollectionDeleted(
         source=source,
         type=facts.CollectionDeleted.type_name,
@@ -187,5 +193,5 @@ async def purge_collection(
 async def purge_user(conn: AsyncConnection | Connection, user_id: str, *, first_due: timedelta) -> Change:
     """Order the removal of everything that a user owns, who is marked deleted by the caller."""
     wish = Wish(USER_PURGE.name, user_id, user_id)
-    made = await settling.want(await driver(conn), USER_PURGE, [wish], wanted=Wanted.ABSENT, first_due=first_due)
+    made = await transitions.want(await driver(conn), USER_PURGE, [wish], wanted=Wanted.ABSENT, first_due=first_due)
     return Change(tuple(Dispatch(row, SOURCE) for row, _ in made))

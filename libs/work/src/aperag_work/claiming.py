@@ -38,9 +38,9 @@ class Claims:
         self._policy = policy
         self._instance = instance
         self.incarnation = (incarnation or secrets.token_hex(INCARNATION_LENGTH // 2))[:INCARNATION_LENGTH]
-        self._under_way: dict[str, Batcher[Sequence[leases.Asked], list[Lease | None]]] = {}
+        self._under_way: dict[str, Batcher[Sequence[leases.ClaimRequest], list[Lease | None]]] = {}
 
-    async def claim(self, handling: Handling, asked: Sequence[leases.Asked]) -> list[Lease | None]:
+    async def claim(self, handling: Handling, asked: Sequence[leases.ClaimRequest]) -> list[Lease | None]:
         """What is asked for while a claim is under way is claimed together with the next one."""
         subject = handling.work.subject
         if subject not in self._under_way:
@@ -54,7 +54,7 @@ class Claims:
             raise
 
     async def _claim_all(
-        self, handling: Handling, groups: Sequence[Sequence[leases.Asked]]
+        self, handling: Handling, groups: Sequence[Sequence[leases.ClaimRequest]]
     ) -> list[list[Lease | None]]:
         policy = self._policy.of_work(handling.work.retry)
         asked = [it for group in groups for it in group]
@@ -78,14 +78,14 @@ class Claims:
             if found.leased:
                 return False
             policy = self._policy.of_work(job.row.work.retry)
-            asked = leases.Asked(job.row.id, job.row.generation, job.token)
+            asked = leases.ClaimRequest(job.row.id, job.row.generation, job.token)
             aggregate = AGGREGATES.get(job.row.declared.aggregate)
             [lease] = await leases.claim(conn, [asked], aggregate, policy, owner=self._instance)
         if lease is not None:
             log.warning("job.reclaimed", job_id=job.row.id)
         return lease is not None
 
-    async def found(self, refused: Sequence[leases.Asked]) -> dict[str, leases.Found]:
+    async def found(self, refused: Sequence[leases.ClaimRequest]) -> dict[str, leases.Unclaimed]:
         async with self._database.relaxed.acquire() as conn:
             return await leases.find(conn, [it.id for it in refused])
 
@@ -122,5 +122,5 @@ class Claims:
         except FAILURES as err:
             log.warning("lease.unreleased", job_id=row_id, error=repr(err))
 
-    def asked(self, row_id: str, generation: int) -> leases.Asked:
-        return leases.Asked(row_id, generation, self.incarnation + secrets.token_hex(12))
+    def asked(self, row_id: str, generation: int) -> leases.ClaimRequest:
+        return leases.ClaimRequest(row_id, generation, self.incarnation + secrets.token_hex(12))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from aperag_common.jobs.kind import JobKind
     from aperag_work.database import Connection
     from aperag_work.rows import JobRow
-    from aperag_work.settling import Wish
+    from aperag_work.transitions import Wish
 
 
 @dataclass(frozen=True, slots=True)

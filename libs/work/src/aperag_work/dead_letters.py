@@ -11,7 +11,7 @@ from aperag_common.jobs.declared import DOCUMENT
 from aperag_common.telemetry import propagate
 from aperag_work import outbox
 from aperag_work.database import Statement
-from aperag_work.letters import payload_of
+from aperag_work.requeue_rules import payload_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,21 +12,21 @@ from aperag_common.db.models.workflow import Outcome
 from aperag_common.events import facts
 from aperag_common.jobs.declared import DOCUMENT
 from aperag_common.jobs.steps import StepKind
-from aperag_work import settling
+from aperag_work import transitions
 from aperag_work.change import Change
-from aperag_work.concluding import (
-    JOBS_OF,
-    OUTCOMES_OF,
-    Closing,
-    Conclusion,
-    Draft,
-    conclude,
-    failed_draft,
-    write,
-)
 from aperag_work.database import Statement
 from aperag_work.derive import JobState
 from aperag_work.document_rows import STEP_OF, LockedDocument, details_of, lock_all, step_of
+from aperag_work.effects import (
+    JOBS_OF,
+    OUTCOMES_OF,
+    Draft,
+    Effects,
+    StepEnd,
+    apply_effects,
+    failed_draft,
+    write,
+)
 from aperag_work.rows import UNLEASED, Dispatch, JobRow, columns_of, unindexed
 from aperag_work.waiting import RELEASED, WAITS, fail_waiting, followers
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
-    from aperag_work.aggregate import Ending, Failing
+    from aperag_work.aggregate import CompletedAttempt, FailedAttempt
     from aperag_work.database import Connection, Record
 
 # All of one kind and direction. What it changes is not visible to its selects: jobs are read but those it completes.
@@ -95,9 +95,9 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class _Completed:
-    """The endings whose fence held, with what the statement that settled their jobs has released and read."""
+    """The attempts whose fence held, with what the statement that settled their jobs has released and read."""
 
-    endings: Sequence[Ending]
+    attempts: Sequence[CompletedAttempt]
     locked: Mapping[str, LockedDocument]
     read: Record
 
@@ -105,15 +105,15 @@ class _Completed:
     def tokens(self) -> frozenset[str]:
         return frozenset(self.read["tokens"])
 
-    async def conclude(self, conn: Connection, *, source: str) -> dict[str, Change]:
+    async def apply_effects(self, conn: Connection, *, source: str) -> dict[str, Change]:
         conclusions = [
-            Conclusion(
+            Effects(
                 self.locked[it.row.subject_id],
-                [Closing(it.row.workflow_id or "", step_of(it.row), Outcome.DONE)],
+                [StepEnd(it.row.workflow_id or "", step_of(it.row), Outcome.DONE)],
                 [Draft(_fact_of(it.row), details_of(it.row))],
                 it.traceparent,
             )
-            for it in self.endings
+            for it in self.attempts
         ]
         concluded = await write(conn, conclusions, self._jobs(), self.read["outcomes"], source=source)
         released: dict[str, list[Dispatch]] = defaultdict(list)
@@ -128,14 +128,14 @@ class _Completed:
                 settled=done.ended,
                 ended_after=done.ended_after,
             )
-            for it, done in zip(self.endings, concluded, strict=True)
+            for it, done in zip(self.attempts, concluded, strict=True)
         }
 
     def _jobs(self) -> Mapping[str, Sequence[JobState]]:
         jobs: dict[str, list[JobState]] = defaultdict(list)
         for document_id, *state in self.read["others"]:
             jobs[document_id].append(JobState(*state))
-        for row in (it.row for it in self.endings):
+        for row in (it.row for it in self.attempts):
             status = JobStatus.DELETED if row.removing else JobStatus.ACTIVE
             jobs[row.subject_id].append(JobState(row.kind, status, row.generation, row.generation))
         return jobs
@@ -173,12 +173,12 @@ class Documents:
     async def complete(
         self,
         conn: Connection,
-        endings: Sequence[Ending],
+        attempts: Sequence[CompletedAttempt],
         locked: Mapping[str, LockedDocument],
         *,
         first_due: timedelta,
     ) -> _Completed:
-        living = [e for e in settling.in_order(endings) if e.row.removing or not locked[e.row.subject_id].deleted]
+        living = [e for e in transitions.in_order(attempts) if e.row.removing or not locked[e.row.subject_id].deleted]
         read = await _COMPLETE.row(
             conn,
             [e.row.id for e in living],
@@ -197,7 +197,7 @@ class Documents:
     async def fail(
         self,
         conn: Connection,
-        failing: Failing,
+        failing: FailedAttempt,
         locked: Mapping[str, LockedDocument],
         *,
         source: str,
@@ -205,16 +205,18 @@ class Documents:
     ) -> tuple[Change, str | None] | None:
         row, failure = failing.row, failing.failure
         document = locked.get(row.subject_id)
-        ended = None if document is None else await settling.give_up(conn, row.declared, failing, first_due=first_due)
+        ended = (
+            None if document is None else await transitions.give_up(conn, row.declared, failing, first_due=first_due)
+        )
         if document is None or ended is None:
             return None
         reason = {"code": failure.error_code, "message": failure.message}
         fallen = [] if row.removing else await fail_waiting(conn, [row.subject_id], row.kind, **reason)
         failed = [row, *fallen]
-        closings = [Closing(it.workflow_id or "", step_of(it), Outcome.FAILED) for it in failed]
+        closings = [StepEnd(it.workflow_id or "", step_of(it), Outcome.FAILED) for it in failed]
         # Of a removal the dead letter and the task's end tell: nothing was to be parsed or built.
         drafts = [failed_draft(it, **reason) for it in failed if not it.removing]
-        [concluded] = await conclude(conn, Conclusion(document, closings, drafts, failing.traceparent), source=source)
+        [concluded] = await apply_effects(conn, Effects(document, closings, drafts, failing.traceparent), source=source)
         change = Change((), concluded.events, row.subject_id, row.workflow_id or "", settled=True)
         return change, ended.worker
 

@@ -25,9 +25,9 @@ from aperag_common.db.models.base import is_open
 from aperag_common.jobs.kind import Wanted
 from aperag_common.tasks import end_tasks
 from aperag_work import leases
+from aperag_work.attempts import SUPERSEDED, Attempts
 from aperag_work.claiming import Claims
 from aperag_work.database import FAILURES
-from aperag_work.endings import SUPERSEDED, Endings
 from aperag_work.handling import AGGREGATES, Handling
 from aperag_work.job import Job
 from aperag_work.rows import parse_message_id
@@ -96,8 +96,8 @@ class Engine:
         others lock before them.
         """
         work = kind.work(wanted)
-        endings = Endings(self, kind, AGGREGATES.get(kind.aggregate), write=write, lock=lock)
-        handling = Handling(kind, work, run, endings, slots or work.slots)
+        attempts = Attempts(self, kind, AGGREGATES.get(kind.aggregate), write=write, lock=lock)
+        handling = Handling(kind, work, run, attempts, slots or work.slots)
         self._handlings[work.subject] = handling
         return handling
 
@@ -165,7 +165,7 @@ class Engine:
     ) -> None:
         """Groups are claimed side by side: mostly there is one."""
         groups: dict[str, dict[str, Delivery]] = {}
-        asked: dict[str, list[leases.Asked]] = {}
+        asked: dict[str, list[leases.ClaimRequest]] = {}
         async with asyncio.TaskGroup() as tasks:
             for delivery in deliveries:
                 try:
@@ -180,7 +180,11 @@ class Engine:
                 tasks.create_task(self._work_group(spec, self._handlings[subject], of_subject, asked[subject]))
 
     async def _work_group(
-        self, spec: ConsumerSpec, handling: Handling, deliveries: Mapping[str, Delivery], asked: Sequence[leases.Asked]
+        self,
+        spec: ConsumerSpec,
+        handling: Handling,
+        deliveries: Mapping[str, Delivery],
+        asked: Sequence[leases.ClaimRequest],
     ) -> None:
         try:
             claimed = await self.claims.claim(handling, asked)
@@ -212,8 +216,8 @@ class Engine:
         spec: ConsumerSpec,
         handling: Handling,
         delivery: Delivery,
-        asked: leases.Asked,
-        found: leases.Found | None,
+        asked: leases.ClaimRequest,
+        found: leases.Unclaimed | None,
     ) -> None:
         current_delivery.set(delivery)
         with processing(spec, delivery) as span:
@@ -227,7 +231,7 @@ class Engine:
         try:
             async with job.stack:
                 completion = await handling.run(job)
-                return await handling.endings.complete(job, completion)
+                return await handling.attempts.complete(job, completion)
         except Settled as decided:
             return decided.settlement
         except asyncio.CancelledError:
@@ -236,17 +240,19 @@ class Engine:
                 return SUPERSEDED
             if not job.task.cancelling():
                 job.ending_begun = True  # this worker goes on: something inside the handler let its cancellation out
-                return await handling.endings.fail(job, RuntimeError("the work was cancelled from inside"))
+                return await handling.attempts.fail(job, RuntimeError("the work was cancelled from inside"))
             job.ending_begun = True  # a renewal must not take again what is given back
             await asyncio.shield(self.claims.give_back(job.row.id, job.token))
             raise
         except Exception as err:  # noqa: BLE001  # told to the job, with its stack in the log where nobody foresaw it
             job.ending_begun = True
-            return await handling.endings.fail(job, err)
+            return await handling.attempts.fail(job, err)
         finally:
             self.held.pop(job.token, None)
 
-    async def _why_not(self, handling: Handling, asked: leases.Asked, found: leases.Found | None) -> Settlement:
+    async def _why_not(
+        self, handling: Handling, asked: leases.ClaimRequest, found: leases.Unclaimed | None
+    ) -> Settlement:
         if found is None or found.row.generation != asked.generation:
             return SUPERSEDED
         if not is_open(found.row.status):
@@ -255,7 +261,7 @@ class Engine:
             # No lease is longer than the policy's, whatever a clock that was set back makes of it.
             return Nak(min(timedelta(seconds=found.leased_for), self.policy.lease), outcome="leased")
         if found.attempt >= self.policy.of_work(handling.work.retry).max_attempts:
-            return await handling.endings.give_up_lost(found)
+            return await handling.attempts.give_up_lost(found)
         # Open, unleased, attempts left: the lease that stood in the way has ended since.
         return Nak(SOON, outcome="leased")
 
@@ -272,12 +278,12 @@ class Engine:
             ended(span, settlement)
         delivery.settle(settlement)
 
-    async def _fail_invalid(self, handling: Handling, asked: leases.Asked, err: Exception) -> Settlement:
+    async def _fail_invalid(self, handling: Handling, asked: leases.ClaimRequest, err: Exception) -> Settlement:
         [lease] = await self.claims.claim(handling, [asked])
         if lease is None:
             return await self._why_not(handling, asked, (await self.claims.found([asked])).get(asked.id))
         reason = errors.InvalidMessage(f"the command does not fit its type: {str(err)[:500]}")
-        return await handling.endings.fail(Job(self, lease), reason)
+        return await handling.attempts.fail(Job(self, lease), reason)
 
     async def _beat(self, seconds: float) -> None:
         while True:

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from aperag_common.jobs.kind import JobKind, Work
     from aperag_work.aggregate import Aggregate
+    from aperag_work.attempts import Attempts
     from aperag_work.completion import Completion
-    from aperag_work.endings import Endings
     from aperag_work.job import Job
 
     Run = Callable[[Job], Awaitable[Completion]]
@@ -28,7 +28,7 @@ class Handling:
     kind: JobKind
     work: Work
     run: Run
-    endings: Endings
+    attempts: Attempts
     slots: int
 
     @property

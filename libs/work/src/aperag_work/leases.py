@@ -79,7 +79,7 @@ _FIND = Statement(
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ClaimRequest:
     """A job that a worker asks for; ``token`` will be its proof."""
 
     id: str
@@ -99,7 +99,7 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Unclaimed:
     """Why a job could not be claimed: ``leased_for`` is the rest of another worker's lease in seconds."""
 
     row: JobRow
@@ -149,7 +149,7 @@ def _claim(aggregate: Aggregate | None) -> Statement:
 
 
 async def claim(
-    conn: Connection, asked: Sequence[Asked], aggregate: Aggregate | None, policy: WorkPolicy, *, owner: str
+    conn: Connection, asked: Sequence[ClaimRequest], aggregate: Aggregate | None, policy: WorkPolicy, *, owner: str
 ) -> list[Lease | None]:
     """In the order asked; None where a job is settled, superseded, leased, irrelevant or out of attempts."""
     arguments = (*columns(asked, "id", "generation", "token"), policy.max_attempts, owner, policy.lease, LEASE_SLACK)
@@ -167,11 +167,13 @@ async def claim(
     return [leases.get(it.token) for it in asked]
 
 
-async def find(conn: Connection, ids: Sequence[str]) -> dict[str, Found]:
+async def find(conn: Connection, ids: Sequence[str]) -> dict[str, Unclaimed]:
     """Those that exist, by id."""
     rows = await _FIND.fetch(conn, list(ids))
     return {
-        row["id"]: Found(JobRow(*row[: len(NAMES)]), row["attempt"], row["failures"], row["leased"], row["leased_for"])
+        row["id"]: Unclaimed(
+            JobRow(*row[: len(NAMES)]), row["attempt"], row["failures"], row["leased"], row["leased_for"]
+        )
         for row in rows
     }
 

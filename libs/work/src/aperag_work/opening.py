@@ -12,14 +12,14 @@ from aperag_common.jobs.declared import DOCUMENTS, PARSE
 from aperag_common.jobs.kind import Wanted, kinds_in
 from aperag_common.jobs.steps import StepKind
 from aperag_common.telemetry import propagate
-from aperag_work import settling
+from aperag_work import transitions
 from aperag_work.accepting import IN_FLIGHT
 from aperag_work.change import Change
-from aperag_work.concluding import Closing, Conclusion, Draft, conclude
 from aperag_work.database import Statement, columns, driver
 from aperag_work.document_rows import LockedDocument, step_of
+from aperag_work.effects import Draft, Effects, StepEnd, apply_effects
 from aperag_work.rows import Dispatch, JobRow
-from aperag_work.settling import Wish
+from aperag_work.transitions import Wish
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -64,7 +64,7 @@ _INSERT_WORKFLOWS = Statement(
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Admission:
     """How a change enters the queue: its lane, the owner's share of slots, when its command counts as lost."""
 
     lane: Lane
@@ -77,26 +77,24 @@ async def begin(
     documents: Sequence[LockedDocument],
     kind: WorkflowKind,
     kinds: Sequence[StepKind],
-    pace: Pace,
+    admission: Admission,
 ) -> list[Change]:
     """Open one workflow per document over ``parse`` and ``kinds``, and send the parses that have a free slot."""
     raw = await driver(conn)
     traceparent = propagate.current_traceparent()
     taken = await _IN_FLIGHT.value(raw, documents[0].owner, kinds_in(DOCUMENTS))
-    free = pace.in_flight_per_owner - int(taken)
+    free = admission.in_flight_per_owner - int(taken)
     workflows = {d.id: str(ids.new_workflow_id()) for d in documents}
     released = {d.id: int(position < free) for position, d in enumerate(documents)}
     wanted = (StepKind.PARSE, *(k for k in kinds if k is not StepKind.PARSE))
-    superseded: dict[str, list[Closing]] = {}
+    superseded: dict[str, list[StepEnd]] = {}
     if kind is not WorkflowKind.UPLOAD:
         for document in documents:
             superseded[document.id] = await superseded_closings(raw, document.id, [k.value for k in wanted])
-    jobs = await want_jobs(raw, documents, wanted, workflows, released, pace, traceparent)
+    jobs = await want_jobs(raw, documents, wanted, workflows, released, admission, traceparent)
     await insert_workflows(raw, documents, workflows, kind, jobs, traceparent)
-    conclusions = [
-        Conclusion(d, superseded.get(d.id, []), _opened(kind, workflow_id=workflows[d.id])) for d in documents
-    ]
-    concluded = await conclude(raw, *conclusions, source=SOURCE)
+    conclusions = [Effects(d, superseded.get(d.id, []), _opened(kind, workflow_id=workflows[d.id])) for d in documents]
+    concluded = await apply_effects(raw, *conclusions, source=SOURCE)
     parses = {it.subject_id: it for it in jobs if it.kind == PARSE.name and it.dispatch > 0}
     return [
         Change((Dispatch(parses[d.id], SOURCE),) if d.id in parses else (), done.events, d.id, workflows[d.id])
@@ -114,7 +112,7 @@ async def want_jobs(
     kinds: Sequence[StepKind],
     workflows: Mapping[str, str],
     released: Mapping[str, int],
-    pace: Pace,
+    admission: Admission,
     traceparent: str | None,
     *,
     wanted: Wanted = Wanted.PRESENT,
@@ -133,17 +131,17 @@ async def want_jobs(
         for document in documents
         for kind in kinds
     ]
-    made = await settling.want(
-        conn, PARSE, wishes, wanted=wanted, lane=pace.lane, first_due=pace.first_due, traceparent=traceparent
+    made = await transitions.want(
+        conn, PARSE, wishes, wanted=wanted, lane=admission.lane, first_due=admission.first_due, traceparent=traceparent
     )
     return [row for row, _ in made]
 
 
 async def superseded_closings(
     conn: AsyncConnection | Connection, document_id: str, kinds: Iterable[str]
-) -> list[Closing]:
+) -> list[StepEnd]:
     rows = await _OPEN_OF_DOCUMENT.fetch(await driver(conn), document_id, list(kinds))
-    return [Closing(row["workflow_id"], row["kind"], Outcome.SUPERSEDED) for row in rows]
+    return [StepEnd(row["workflow_id"], row["kind"], Outcome.SUPERSEDED) for row in rows]
 
 
 async def insert_workflows(

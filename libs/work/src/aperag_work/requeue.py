@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 from aperag_common.db.models.workflow import WorkflowKind
 from aperag_common.jobs.declared import DOCUMENT
 from aperag_common.jobs.kind import Wanted, kind_of, kinds
-from aperag_work import changes, settling
+from aperag_work import changes, transitions
 from aperag_work.change import Change
 from aperag_work.database import Statement, columns, driver
 from aperag_work.document_rows import lock_all
-from aperag_work.letters import FailedJob, Letter, Verdict, judge, reruns
 from aperag_work.opening import SOURCE, begin
+from aperag_work.requeue_rules import FailedJob, Letter, RequeueAnswer, judge, reruns
 from aperag_work.rows import Dispatch
-from aperag_work.settling import FAILED, Wish
+from aperag_work.transitions import FAILED, Wish
 
 if TYPE_CHECKING:
     import uuid
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from aperag_common.jobs.steps import StepKind
     from aperag_work.database import Connection
     from aperag_work.document_rows import LockedDocument
-    from aperag_work.opening import Pace
+    from aperag_work.opening import Admission
 
 _DOCUMENTS = Statement(
     "read documents of dead letters",
@@ -95,7 +95,7 @@ _MARK = Statement(
 class Answer:
     """What became of one letter; ``workflow_id`` is the task of its requeue, where it has one."""
 
-    verdict: Verdict
+    verdict: RequeueAnswer
     workflow_id: str | None = None
 
 
@@ -129,30 +129,30 @@ def _document_kinds() -> list[str]:
     return [kind.name for kind in kinds() if kind.aggregate == DOCUMENT]
 
 
-async def preview(conn: AsyncConnection | Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Verdict]:
+async def preview(conn: AsyncConnection | Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, RequeueAnswer]:
     """What a requeue of these letters would do now."""
     found = await _read(await driver(conn), ids)
-    return {id_: judge(found[id_].letter) if id_ in found else Verdict.UNKNOWN for id_ in ids}
+    return {id_: judge(found[id_].letter) if id_ in found else RequeueAnswer.UNKNOWN for id_ in ids}
 
 
-async def requeue(conn: AsyncConnection | Connection, ids: Sequence[uuid.UUID], pace: Pace) -> Requeued:
+async def requeue(conn: AsyncConnection | Connection, ids: Sequence[uuid.UUID], admission: Admission) -> Requeued:
     """One task per document, over what of it was given up; every letter gets an answer."""
     raw = await driver(conn)
     asked = list(ids)
     documents = await lock_all(raw, [row[0] for row in await _DOCUMENTS.fetch(raw, asked, _document_kinds())])
     await _LOCK_JOBS.fetch(raw, asked, _document_kinds())
     found = await _read(raw, ids)
-    verdicts = {id_: judge(found[id_].letter) if id_ in found else Verdict.UNKNOWN for id_ in ids}
-    meant = [found[id_] for id_, verdict in verdicts.items() if verdict is Verdict.REDRIVEN]
+    verdicts = {id_: judge(found[id_].letter) if id_ in found else RequeueAnswer.UNKNOWN for id_ in ids}
+    meant = [found[id_] for id_, verdict in verdicts.items() if verdict is RequeueAnswer.REDRIVEN]
     changed: list[Change] = []
-    covered = await _documents_again(raw, meant, documents, pace, changed)
-    covered += await _jobs_again(raw, meant, pace.first_due, changed)
+    covered = await _documents_again(raw, meant, documents, admission, changed)
+    covered += await _jobs_again(raw, meant, admission.first_due, changed)
     await _MARK.fetch(raw, *columns(covered, "row_id", "generation", "workflow_id"))
     tasks = {(it.row_id, it.generation): it.workflow_id for it in covered}
     answers = {id_: Answer(verdict) for id_, verdict in verdicts.items()}
     for it in meant:
         key = (it.letter.row_id or "", it.letter.generation or 0)
-        answers[it.letter.id] = Answer(Verdict.REDRIVEN, tasks.get(key))
+        answers[it.letter.id] = Answer(RequeueAnswer.REDRIVEN, tasks.get(key))
     return Requeued(answers, changed)
 
 
@@ -166,7 +166,7 @@ async def _documents_again(
     conn: Connection,
     meant: Sequence[_Found],
     documents: Mapping[str, LockedDocument],
-    pace: Pace,
+    admission: Admission,
     changed: list[Change],
 ) -> list[_Covered]:
     """Removals one by one, builds together where they are of one collection and of the same kinds."""
@@ -178,11 +178,11 @@ async def _documents_again(
     for rerun in again:
         document = documents[rerun.document_id]
         if document.deleted:
-            changed.append(await changes.remove_again(conn, document, rerun.kinds, first_due=pace.first_due))
+            changed.append(await changes.remove_again(conn, document, rerun.kinds, first_due=admission.first_due))
         else:
             together[document.collection_id, rerun.kinds].append(document)
     for (_, steps), same in together.items():
-        changed += await begin(conn, same, WorkflowKind.REDRIVE, steps, pace)
+        changed += await begin(conn, same, WorkflowKind.REDRIVE, steps, admission)
     workflows = {change.document_id: change.workflow_id for change in changed}
     return [_Covered(it.id, it.generation, workflows[rerun.document_id]) for rerun in again for it in rerun.jobs]
 
@@ -199,7 +199,7 @@ async def _jobs_again(
         if letter.row_id in covered:
             continue
         wish = Wish(letter.kind, it.subject_id, it.owner, it.collection_id)
-        made = await settling.want(
+        made = await transitions.want(
             conn,
             kind_of(letter.kind),
             [wish],

@@ -19,7 +19,7 @@ from aperag_common.jobs.declared import BUILT
 from aperag_common.jobs.steps import StepKind
 from aperag_work import changes
 from aperag_work.accepting import NewDocument, accept
-from aperag_work.opening import Pace
+from aperag_work.opening import Admission
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,14 +105,16 @@ class JobScheduler(TaskScheduler):
         self, document_id: str, index_types: Sequence[str], context: ScheduleContext
     ) -> str | None:
         kinds = _with_workers(index_types)
-        pace = self._pace(context.lane)
+        admission = self._admission(context.lane)
         if document_id in context.new and document_id not in context.changes:
             documents = list(context.new.values())
-            accepted = await accept(context.conn, documents, kinds, pace)
+            accepted = await accept(context.conn, documents, kinds, admission)
             context.changes |= {change.document_id: change for change in accepted}
         elif document_id in context.staged:
             document = context.staged.pop(document_id)
-            context.changes[document_id] = await changes.confirm(context.conn, document, kinds=kinds, pace=pace)
+            context.changes[document_id] = await changes.confirm(
+                context.conn, document, kinds=kinds, admission=admission
+            )
         elif document_id not in context.changes:
             message = f"Document {document_id} is not new: update its indexes instead"
             raise errors.InvalidParameter(message)
@@ -122,8 +124,8 @@ class JobScheduler(TaskScheduler):
         self, document_id: str, index_types: Sequence[str], context: ScheduleContext
     ) -> str | None:
         kinds = [StepKind(index_type.lower()) for index_type in index_types]
-        pace = self._pace(context.lane)
-        return _noted(context, await changes.rebuild(context.conn, document_id, kinds=kinds, pace=pace))
+        admission = self._admission(context.lane)
+        return _noted(context, await changes.rebuild(context.conn, document_id, kinds=kinds, admission=admission))
 
     async def schedule_delete_index(
         self,
@@ -141,8 +143,8 @@ class JobScheduler(TaskScheduler):
             raise errors.NotFound(message)
         return TaskStatus(task_id, WorkflowStatus(row.status), row.outcomes, row.created, row.finished)
 
-    def _pace(self, lane: Lane) -> Pace:
-        return Pace(lane, self.work.in_flight_per_owner, self.work.first_due)
+    def _admission(self, lane: Lane) -> Admission:
+        return Admission(lane, self.work.in_flight_per_owner, self.work.first_due)
 
 
 def _with_workers(index_types: Sequence[str]) -> list[StepKind]:

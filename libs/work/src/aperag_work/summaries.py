@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from aperag_common.db.models.base import JobStatus
 from aperag_common.jobs.declared import COLLECTION_SUMMARY
-from aperag_work import settling
+from aperag_work import transitions
 from aperag_work.database import Statement, driver
 from aperag_work.rows import Dispatch
-from aperag_work.settling import Wish
+from aperag_work.transitions import Wish
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,7 +101,7 @@ async def add(
     if not rows:
         return []
     wishes = [Wish(COLLECTION_SUMMARY.name, row["id"], row["owner"], row["id"]) for row in rows]
-    made = await settling.want(raw, COLLECTION_SUMMARY, wishes, first_due=first_due)
+    made = await transitions.want(raw, COLLECTION_SUMMARY, wishes, first_due=first_due)
     return [Dispatch(row, source) for row, leased in made if not leased]
 
 
@@ -129,7 +129,7 @@ async def renew(
     *,
     first_due: timedelta,
     source: str,
-    among: Sequence[str] = settling.ANY_STATUS,
+    among: Sequence[str] = transitions.ANY_STATUS,
     generation: int | None = None,
 ) -> tuple[Dispatch, ...]:
     """The next generation; empty without a row, or where an attempt under way will run again by itself."""
@@ -138,5 +138,7 @@ async def renew(
     if owner is None:
         return ()
     wish = Wish(COLLECTION_SUMMARY.name, collection_id, owner, collection_id)
-    made = await settling.want(raw, COLLECTION_SUMMARY, [wish], first_due=first_due, among=among, generation=generation)
+    made = await transitions.want(
+        raw, COLLECTION_SUMMARY, [wish], first_due=first_due, among=among, generation=generation
+    )
     return tuple(Dispatch(row, source) for row, leased in made if not leased)

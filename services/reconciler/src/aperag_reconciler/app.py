@@ -27,13 +27,13 @@ from aperag_reconciler.purge.purge import Purge
 from aperag_reconciler.settings import Settings
 from aperag_reconciler.summaries.emit import Summaries
 from aperag_reconciler.switches.reconcile import Switches
-from aperag_reconciler.timers.clockwork import Clockwork, Timer
+from aperag_reconciler.timers.runner import Timer, TimerRunner
 from aperag_reconciler.topology.keeper import TopologyKeeper
 from aperag_reconciler.users.purge import UserPurge
 from aperag_reconciler.waking.waker import Waker
 from aperag_work.engine import Engine
 from aperag_work.heartbeat import present
-from aperag_work.opening import Pace
+from aperag_work.opening import Admission
 from aperag_work.policy import WorkPolicy
 from aperag_work.redrive import Redrive
 from aperag_work.release import FairRelease
@@ -52,8 +52,8 @@ def make_timers(runtime: Runtime, settings: Settings, redrive: Redrive, release:
     collect = Collect(runtime.engine, LocalObjectStore(settings.objects.directory), settings.retention)
     summaries = Summaries(runtime.engine, runtime.dispatcher, first_due, settings.summaries)
     evaluations = Evaluations(runtime.engine, runtime.metrics, settings.evaluations.stuck_after)
-    pace = Pace(Lane.BULK, settings.work.in_flight_per_owner, first_due)
-    switches = Switches(runtime.engine, runtime.dispatcher, pace, settings.switches.grace)
+    admission = Admission(Lane.BULK, settings.work.in_flight_per_owner, first_due)
+    switches = Switches(runtime.engine, runtime.dispatcher, admission, settings.switches.grace)
 
     async def reconcile_indexes() -> None:
         await redrive.run()
@@ -82,11 +82,11 @@ def make_engine(runtime: Runtime, settings: Settings) -> Engine:
     return engine
 
 
-def make_worker(runtime: Runtime, engine: Engine, clockwork: Clockwork) -> Worker:
+def make_worker(runtime: Runtime, engine: Engine, timer_runner: TimerRunner) -> Worker:
     advisories = Advisories(runtime.engine, runtime.bus, runtime.metrics)
     worker = runtime.worker(engine)
     worker.subscribe("reconciler-advisory", Advisory, advisories.keep, slots=ADVISORY_SLOTS)
-    worker.subscribe("reconciler-tick", Tick, clockwork.run, slots=TICK_SLOTS)
+    worker.subscribe("reconciler-tick", Tick, timer_runner.run, slots=TICK_SLOTS)
     return worker
 
 
@@ -103,11 +103,11 @@ async def serve(settings: Settings) -> None:
         redrive = Redrive(runtime.database, runtime.dispatcher, policy)
         release = FairRelease(runtime.database, runtime.dispatcher, policy, settings.work.in_flight_per_owner)
         timers = make_timers(runtime, settings, redrive, release)
-        clockwork = Clockwork(
+        timer_runner = TimerRunner(
             runtime.engine, runtime.dispatcher.publisher, runtime.metrics, timers, instance=runtime.instance
         )
         engine = make_engine(runtime, settings)
-        worker = make_worker(runtime, engine, clockwork)
+        worker = make_worker(runtime, engine, timer_runner)
         period = settings.timers.topology.total_seconds()
         keeper = TopologyKeeper(runtime.bus, runtime.engine, runtime.dispatcher, redrive, period=period)
         waker = Waker(partial(on_change, redrive, release))
@@ -125,7 +125,7 @@ async def serve(settings: Settings) -> None:
         await worker.start()
         backlog = Backlog(runtime.bus, runtime.engine, runtime.metrics)
         tasks.append(background.create_task(backlog.run(settings.timers.reconcile_indexes.total_seconds())))
-        tasks += [background.create_task(clockwork.publish(timer)) for timer in timers.values()]
+        tasks += [background.create_task(timer_runner.publish(timer)) for timer in timers.values()]
         async with present(runtime.engine, SERVICE, runtime.instance, worker.loads):
             await until_stopped()
         await end_tasks(*tasks)

@@ -18,7 +18,7 @@ from nats import errors as nats_errors
 from nats.js import errors as js_errors
 
 from aperag_common.bus.delivery import INTERRUPTED, Ack, Delivery, Nak, Settlement
-from aperag_common.bus.movement import Movement
+from aperag_common.bus.liveness import Liveness
 from aperag_common.bus.pull import PULL_SECONDS, Pull
 from aperag_common.tasks import end_tasks
 
@@ -65,7 +65,7 @@ class ConsumeLoop:
         grace: float = 20.0,
     ) -> None:
         self.spec = spec
-        self.state = Movement()
+        self.state = Liveness()
         self._bus = bus
         self._work = work
         self._slots = slots

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from aperag_common.jobs.kind import kinds
 from aperag_common.subjects import AdvisoryKind
-from aperag_work.letters import payload_of
+from aperag_work.requeue_rules import payload_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

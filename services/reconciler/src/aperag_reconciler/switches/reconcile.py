@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from aperag_work.change import Change
     from aperag_work.dispatcher import Dispatcher
-    from aperag_work.opening import Pace
+    from aperag_work.opening import Admission
     from aperag_work.switching import Switching
 
 log = structlog.get_logger(__name__)
@@ -43,7 +43,7 @@ class Switches:
 
     engine: AsyncEngine
     dispatcher: Dispatcher
-    pace: Pace
+    admission: Admission
     grace: timedelta
 
     async def run(self) -> None:
@@ -87,7 +87,7 @@ class Switches:
             if not meant:
                 return []
             wanted = [documents[id_] for id_ in meant]
-            return await begin(conn, wanted, WorkflowKind.REBUILD, (StepKind.VECTOR,), self.pace)
+            return await begin(conn, wanted, WorkflowKind.REBUILD, (StepKind.VECTOR,), self.admission)
 
     async def _flip(self, collection_id: str, wanted: str) -> None:
         async with self.engine.begin() as conn:

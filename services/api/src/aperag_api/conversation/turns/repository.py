@@ -13,10 +13,10 @@ from aperag_api.conversation.live.stored import StoredTurn
 from aperag_common.db.models.base import OPEN_SQL, Lane
 from aperag_common.jobs.declared import TURN
 from aperag_common.telemetry import propagate
-from aperag_work import settling
+from aperag_work import transitions
 from aperag_work.database import driver
 from aperag_work.rows import UNLEASED
-from aperag_work.settling import Wish
+from aperag_work.transitions import Wish
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -159,7 +159,7 @@ async def insert(conn: AsyncConnection, turn: NewTurn, *, first_due: timedelta) 
     await conn.execute(_INSERT, values)
     await conn.execute(_TOUCH, {"chat": turn.chat_id})
     wish = Wish(TURN.name, turn.id, turn.owner)
-    [(job, _)] = await settling.want(
+    [(job, _)] = await transitions.want(
         await driver(conn), TURN, [wish], lane=Lane.INTERACTIVE, first_due=first_due, traceparent=traceparent
     )
     return job

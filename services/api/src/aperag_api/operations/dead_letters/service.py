@@ -23,8 +23,8 @@ from aperag_common import errors
 from aperag_common.db.models import Lane
 from aperag_common.telemetry import propagate
 from aperag_work import requeue
-from aperag_work.letters import WHY, Verdict
-from aperag_work.opening import Pace
+from aperag_work.opening import Admission
+from aperag_work.requeue_rules import WHY, RequeueAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -106,9 +106,9 @@ class DeadLetterService:
         return {id_: requeue.Answer(verdict) for id_, verdict in verdicts.items()}
 
     async def _requeue(self, ids: Sequence[uuid.UUID], lane: Lane) -> dict[uuid.UUID, requeue.Answer]:
-        pace = Pace(lane, self.work.in_flight_per_owner, self.work.first_due)
+        admission = Admission(lane, self.work.in_flight_per_owner, self.work.first_due)
         async with self.engine.begin() as conn:
-            requeued = await requeue.requeue(conn, ids, pace)
+            requeued = await requeue.requeue(conn, ids, admission)
         self.dispatcher.deliver(*requeued.changes)
         return requeued.answers
 
@@ -124,8 +124,8 @@ class DeadLetterService:
                 return total
 
 
-def _would(verdict: Verdict) -> Mapping[str, Any]:
-    return {"outcome": verdict.value, "redrivable": verdict is Verdict.REDRIVEN, "reason": WHY[verdict]}
+def _would(verdict: RequeueAnswer) -> Mapping[str, Any]:
+    return {"outcome": verdict.value, "redrivable": verdict is RequeueAnswer.REDRIVEN, "reason": WHY[verdict]}
 
 
 def _answer(answers: Mapping[uuid.UUID, requeue.Answer], *, dry_run: bool, following: Cursor | None) -> RedriveAnswer:

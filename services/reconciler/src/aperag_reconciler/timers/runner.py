@@ -41,7 +41,7 @@ class Timer:
     job: Callable[[], Awaitable[Any]]
 
 
-class Clockwork:
+class TimerRunner:
     """The ticks are durable and at most one per timer waits, so N reconcilers make one."""
 
     def __init__(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aperag_common.bus.movement import LOOK_SECONDS, STALLED_SECONDS, Movement
+from aperag_common.bus.liveness import LOOK_SECONDS, STALLED_SECONDS, Liveness
 
 LONG = STALLED_SECONDS + 1
 
@@ -15,20 +15,20 @@ class Clock:
         return self.now
 
 
-def bound() -> tuple[Movement, Clock]:
+def bound() -> tuple[Liveness, Clock]:
     clock = Clock()
-    movement = Movement(clock=clock)
+    movement = Liveness(clock=clock)
     movement.answered(fetched=False)
     return movement, clock
 
 
-def problem(movement: Movement, *, free: int = 1) -> str | None:
+def problem(movement: Liveness, *, free: int = 1) -> str | None:
     return movement.problem("indexer-parse", free=free)
 
 
 def test_a_loop_that_was_never_bound_says_so() -> None:
-    assert problem(Movement()) == "consumer indexer-parse is not bound"
-    assert problem(Movement(), free=0) == "consumer indexer-parse is not bound"
+    assert problem(Liveness()) == "consumer indexer-parse is not bound"
+    assert problem(Liveness(), free=0) == "consumer indexer-parse is not bound"
 
 
 def test_a_consumer_that_answers_with_nothing_is_well() -> None:

@@ -11,9 +11,9 @@ import structlog
 from aperag_common import errors
 from aperag_common.bus.delivery import Ack, Nak, Settlement, current_delivery
 from aperag_common.telemetry import propagate
-from aperag_work import dead_letters, outbox, settling
-from aperag_work.aggregate import Ending, Failing
-from aperag_work.batching import HELD, Batcher, Held
+from aperag_work import dead_letters, outbox, transitions
+from aperag_work.aggregate import CompletedAttempt, FailedAttempt
+from aperag_work.batching import BLOCKED, Batcher, Blocked
 from aperag_work.change import Change
 from aperag_work.completion import Completed
 from aperag_work.database import AWAY, FAILURES
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from aperag_work.database import Connection
     from aperag_work.engine import Engine
     from aperag_work.job import Job
-    from aperag_work.leases import Found
+    from aperag_work.leases import Unclaimed
     from aperag_work.policy import WorkPolicy
 
 log = structlog.get_logger(__name__)
@@ -48,11 +48,11 @@ SUPERSEDED = Ack(outcome="superseded")
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    ending: Ending
+    ending: CompletedAttempt
     completion: Completion
 
 
-class Endings:
+class Attempts:
     """Of one direction of a kind, in one process."""
 
     def __init__(
@@ -66,13 +66,17 @@ class Endings:
         self._completing: Batcher[_Asked, Change | None] = Batcher(
             self._complete_all, weight=lambda it: it.completion.rows, heaviest=MOST_ROWS, unreachable=AWAY
         )
-        self._retrying: Batcher[tuple[Failing, timedelta], Change | None] = Batcher(self._retry_all, unreachable=AWAY)
-        self._giving_up: Batcher[Failing, Change | None] = Batcher(self._give_up_all, unreachable=AWAY)
+        self._retrying: Batcher[tuple[FailedAttempt, timedelta], Change | None] = Batcher(
+            self._retry_all, unreachable=AWAY
+        )
+        self._giving_up: Batcher[FailedAttempt, Change | None] = Batcher(self._give_up_all, unreachable=AWAY)
 
     async def complete(self, job: Job, completion: Completion) -> Settlement:
         """What the message is told. Nothing is written where a newer generation or another worker has taken over."""
         job.ending_begun = True
-        asked = _Asked(Ending(job.row, job.token, completion.served, propagate.current_traceparent()), completion)
+        asked = _Asked(
+            CompletedAttempt(job.row, job.token, completion.served, propagate.current_traceparent()), completion
+        )
         change = await self._completed(job, asked)
         if change is None:
             raise job.superseded()
@@ -106,7 +110,7 @@ class Endings:
         failure = as_failure(err)
         failures = job.lease.failures + 1
         policy = self._engine.policy.of_work(job.row.work.retry)
-        failing = Failing(
+        failing = FailedAttempt(
             job.row,
             job.token,
             failure,
@@ -129,7 +133,7 @@ class Endings:
             log.error("job.failed_unexpectedly", job_id=job.row.id, exc_info=err)
         return settlement
 
-    async def _record(self, failing: Failing, policy: WorkPolicy) -> Settlement:
+    async def _record(self, failing: FailedAttempt, policy: WorkPolicy) -> Settlement:
         failure = failing.failure
         if isinstance(failure, errors.Terminal) or failing.failures >= policy.max_failures:
             return await self._given_up(failing)
@@ -138,12 +142,12 @@ class Endings:
         delay = policy.retry_delay(failing.failures) if asked is None else min(asked, policy.max_due)
         return await self._tried_again(failing, delay)
 
-    async def give_up_lost(self, found: Found) -> Settlement:
+    async def give_up_lost(self, found: Unclaimed) -> Settlement:
         """Too many workers ended without a word while they held it: ``attempt`` counts what nobody reported."""
         message = f"{found.attempt} workers ended while working on this; it may be too large or harmful"
         traceparent, delivery = propagate.current_traceparent(), current_delivery.get()
         lost = errors.WorkerLost(message)
-        failing = Failing(found.row, None, lost, found.failures, found.attempt, traceparent, delivery)
+        failing = FailedAttempt(found.row, None, lost, found.failures, found.attempt, traceparent, delivery)
         return await self._given_up(failing)
 
     async def _deliver(self, ending: asyncio.Future[Change | None]) -> Change | None:
@@ -159,14 +163,14 @@ class Endings:
             self._engine.dispatcher.deliver(change)
         return change
 
-    async def _tried_again(self, failing: Failing, delay: timedelta) -> Settlement:
+    async def _tried_again(self, failing: FailedAttempt, delay: timedelta) -> Settlement:
         change = await self._deliver(self._retrying.submit((failing, delay)))
         if change is None:
             return SUPERSEDED
         log.warning("job.retried", job_id=failing.row.id, failures=failing.failures, error=failing.failure.message)
         return Nak(delay, outcome="retry") if delay <= NAK_UP_TO else Ack(outcome="retry_later")
 
-    async def _given_up(self, failing: Failing) -> Settlement:
+    async def _given_up(self, failing: FailedAttempt) -> Settlement:
         change = await self._deliver(self._giving_up.submit(failing))
         if change is None:
             return SUPERSEDED
@@ -178,7 +182,7 @@ class Endings:
             log.warning("job.retried", job_id=failing.row.id, failures=failing.failures, error=failure.message)
         return Ack(outcome="failed")
 
-    async def _complete_all(self, asked: Sequence[_Asked]) -> list[Change | Held | None]:
+    async def _complete_all(self, asked: Sequence[_Asked]) -> list[Change | Blocked | None]:
         """A job whose document somebody else holds is not waited for, where others would wait with it."""
         async with self._engine.database.durable.transaction() as conn:
             if self._aggregate is not None:
@@ -186,7 +190,7 @@ class Endings:
             if self._lock is not None:
                 await self._lock(conn, [it.ending.row for it in asked])
             first_due = self._engine.policy.first_due
-            ended = await settling.complete(conn, self._kind, [it.ending for it in asked], first_due=first_due)
+            ended = await transitions.complete(conn, self._kind, [it.ending for it in asked], first_due=first_due)
             fenced = [it for it, found in zip(asked, ended, strict=True) if found is not None]
             extra = await self._extra(conn, fenced)
         return [
@@ -196,7 +200,7 @@ class Endings:
 
     async def _complete_of_aggregate(
         self, conn: Connection, aggregate: Aggregate, asked: Sequence[_Asked]
-    ) -> list[Change | Held | None]:
+    ) -> list[Change | Blocked | None]:
         alone = len(asked) == 1
         locked = await aggregate.lock(conn, [it.ending.row.subject_id for it in asked], wait=alone)
         free = [it for it in asked if it.ending.row.subject_id in locked]
@@ -204,9 +208,9 @@ class Endings:
             conn, [it.ending for it in free], locked, first_due=self._engine.policy.first_due
         )
         extra = await self._extra(conn, [it for it in free if it.ending.token in completed.tokens])
-        concluded = await completed.conclude(conn, source=self._engine.source)
+        concluded = await completed.apply_effects(conn, source=self._engine.source)
         changes = {token: change.joined(extra[token]) for token, change in concluded.items()}
-        missing = None if alone else HELD
+        missing = None if alone else BLOCKED
         return [changes.get(it.ending.token) if it.ending.row.subject_id in locked else missing for it in asked]
 
     async def _extra(self, conn: Connection, fenced: Sequence[_Asked]) -> Mapping[str, Change]:
@@ -223,7 +227,7 @@ class Endings:
     async def _follow(self, conn: Connection, asked: _Asked) -> tuple[Dispatch, ...]:
         commands: list[Dispatch] = []
         for follow_up in asked.completion.follow_up:
-            made = await settling.want(
+            made = await transitions.want(
                 conn,
                 follow_up.kind,
                 [follow_up.wish],
@@ -233,11 +237,11 @@ class Endings:
             commands += [Dispatch(row, self._engine.source) for row, leased in made if not leased]
         return tuple(commands)
 
-    async def _retry_all(self, asked: Sequence[tuple[Failing, timedelta]]) -> list[Change | None]:
+    async def _retry_all(self, asked: Sequence[tuple[FailedAttempt, timedelta]]) -> list[Change | None]:
         # A nak brings the message back by itself; the job is overdue only when that did not happen.
         delays = [(delay, delay + LEASE_SLACK if delay <= NAK_UP_TO else delay) for _, delay in asked]
         async with self._engine.database.durable.acquire() as conn:
-            ended = await settling.retry(
+            ended = await transitions.retry(
                 conn,
                 self._kind,
                 [failing for failing, _ in asked],
@@ -246,8 +250,8 @@ class Endings:
             )
         return [None if found is None else _change(found, Change(), self._engine.source) for found in ended]
 
-    async def _give_up_all(self, asked: Sequence[Failing]) -> list[Change | Held | None]:
-        changes: list[Change | Held | None] = []
+    async def _give_up_all(self, asked: Sequence[FailedAttempt]) -> list[Change | Blocked | None]:
+        changes: list[Change | Blocked | None] = []
         async with self._engine.database.durable.transaction() as conn:
             alone = len(asked) == 1
             locked: Mapping[str, Any] = {}
@@ -255,12 +259,12 @@ class Endings:
                 locked = await self._aggregate.lock(conn, [it.row.subject_id for it in asked], wait=alone)
             for failing in asked:
                 if self._aggregate is not None and failing.row.subject_id not in locked and not alone:
-                    changes.append(HELD)
+                    changes.append(BLOCKED)
                 else:
                     changes.append(await self._give_up(conn, failing, locked))
         return changes
 
-    async def _give_up(self, conn: Connection, failing: Failing, locked: Mapping[str, Any]) -> Change | None:
+    async def _give_up(self, conn: Connection, failing: FailedAttempt, locked: Mapping[str, Any]) -> Change | None:
         source, first_due = self._engine.source, self._engine.policy.first_due
         if self._aggregate is not None:
             found = await self._aggregate.fail(conn, failing, locked, source=source, first_due=first_due)
@@ -268,7 +272,7 @@ class Endings:
                 return None
             change, worker = found
         else:
-            ended = await settling.give_up(conn, self._kind, failing, first_due=first_due)
+            ended = await transitions.give_up(conn, self._kind, failing, first_due=first_due)
             if ended is None:
                 return None
             change, worker = _change(ended, Change(), source), ended.worker
@@ -287,6 +291,6 @@ class Endings:
         return change.joined(Change((), (told,)))
 
 
-def _change(ended: settling.Ended, extra: Change, source: str) -> Change:
+def _change(ended: transitions.Ended, extra: Change, source: str) -> Change:
     commands = (Dispatch(ended.row, source),) if ended.again else ()
     return Change(commands, settled=True).joined(extra)

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from aperag_common.jobs.kind import JobKind
-    from aperag_work.aggregate import Ending, Failing
+    from aperag_work.aggregate import CompletedAttempt, FailedAttempt
     from aperag_work.database import Connection
 
-_E = TypeVar("_E", "Ending", "Failing")
+_E = TypeVar("_E", "CompletedAttempt", "FailedAttempt")
 
 ANY_STATUS = tuple(JobStatus)
 SETTLED = (JobStatus.ACTIVE, JobStatus.DELETED, JobStatus.FAILED)
@@ -217,20 +217,20 @@ def _named(wish: Wish) -> Wish:
 
 
 async def complete(
-    conn: Connection, kind: JobKind, endings: Sequence[Ending], *, first_due: timedelta
+    conn: Connection, kind: JobKind, attempts: Sequence[CompletedAttempt], *, first_due: timedelta
 ) -> list[Ended | None]:
-    """In the order of ``endings``; None where generation or lease are not the ending's any more."""
-    rows = await _COMPLETE.fetch(conn, *_fence(in_order(endings)), kind.on_change is OnChange.RUN_AGAIN, first_due)
+    """In the order of ``attempts``; None where generation or lease are not the attempt's any more."""
+    rows = await _COMPLETE.fetch(conn, *_fence(in_order(attempts)), kind.on_change is OnChange.RUN_AGAIN, first_due)
     ended = {row["token"]: Ended(JobRow(*row[: len(NAMES)]), row["again"]) for row in rows}
     if kind.retention == REMOVED_AT_ONCE and ended:
         await _REMOVE.fetch(conn, [it.row.id for it in ended.values()])
-    return [ended.get(ending.token) for ending in endings]
+    return [ended.get(ending.token) for ending in attempts]
 
 
 async def retry(
     conn: Connection,
     kind: JobKind,
-    failing: Sequence[Failing],
+    failing: Sequence[FailedAttempt],
     delays: Sequence[tuple[timedelta, timedelta]],
     *,
     first_due: timedelta,
@@ -253,7 +253,7 @@ async def retry(
     return [ended.get(it.token or "") for it in failing]
 
 
-async def give_up(conn: Connection, kind: JobKind, failing: Failing, *, first_due: timedelta) -> Ended | None:
+async def give_up(conn: Connection, kind: JobKind, failing: FailedAttempt, *, first_due: timedelta) -> Ended | None:
     row = await _GIVE_UP.row(
         conn,
         failing.row.id,
@@ -269,14 +269,16 @@ async def give_up(conn: Connection, kind: JobKind, failing: Failing, *, first_du
     return None if row is None else Ended(JobRow(*row[: len(NAMES)]), row["again"], row["worker"])
 
 
-def in_order(endings: Iterable[_E]) -> list[_E]:
+def in_order(attempts: Iterable[_E]) -> list[_E]:
     """In which a batch locks its jobs; see ``rows.locked``."""
-    return sorted(endings, key=lambda it: it.row.id)
+    return sorted(attempts, key=lambda it: it.row.id)
 
 
-def _fence(endings: Sequence[Ending] | Sequence[Failing]) -> tuple[list[str], list[int], list[str | None]]:
+def _fence(
+    attempts: Sequence[CompletedAttempt] | Sequence[FailedAttempt],
+) -> tuple[list[str], list[int], list[str | None]]:
     return (
-        [it.row.id for it in endings],
-        [it.row.generation for it in endings],
-        [it.token for it in endings],
+        [it.row.id for it in attempts],
+        [it.row.generation for it in attempts],
+        [it.token for it in attempts],
     )

@@ -71,7 +71,7 @@ _WRITE = Statement(
 
 
 @dataclass(frozen=True, slots=True)
-class Closing:
+class StepEnd:
     """One step of a workflow that ends with this transaction."""
 
     workflow_id: str
@@ -88,18 +88,18 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class Conclusion:
+class Effects:
     """What a transaction did to one locked document besides its jobs."""
 
     document: LockedDocument
-    closings: Sequence[Closing]
+    closings: Sequence[StepEnd]
     drafts: Sequence[Draft]
     traceparent: str | None = None
     """Of the span that the change belongs to, where that is not the current one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Concluded:
+class Applied:
     """``events`` wait for their relay; ``ended`` says that a workflow has; ``ended_after`` as in ``Change``."""
 
     events: tuple[outbox.OutboxEvent, ...]
@@ -132,7 +132,7 @@ def message_of(draft: Draft, document: LockedDocument, source: str) -> Message:
     )
 
 
-async def conclude(conn: AsyncConnection | Connection, *conclusions: Conclusion, source: str) -> list[Concluded]:
+async def apply_effects(conn: AsyncConnection | Connection, *conclusions: Effects, source: str) -> list[Applied]:
     """After the jobs have been written: states, workflows and events, in the same transaction.
 
     Two statements, however many documents there are; the answers are in their order.
@@ -155,12 +155,12 @@ async def conclude(conn: AsyncConnection | Connection, *conclusions: Conclusion,
 
 async def write(
     conn: Connection,
-    conclusions: Sequence[Conclusion],
+    conclusions: Sequence[Effects],
     jobs: Mapping[str, Sequence[derive.JobState]],
     outcomes: Sequence[Sequence[str]],
     *,
     source: str,
-) -> list[Concluded]:
+) -> list[Applied]:
     """Where the steps are closed already. ``jobs`` are all jobs of each document as they are now; ``outcomes`` are the
     steps of the running workflows (workflow, kind, outcome) as they were before the closings.
     """
@@ -169,7 +169,7 @@ async def write(
     events = [_events(c, a, e, source) for c, a, e in zip(conclusions, after, ended, strict=True)]
     written = await _write(conn, after, ended, [it for of_document in events for it in of_document])
     return [
-        Concluded(told, bool(over), tuple(seconds for document_id, seconds in written if document_id == document.id))
+        Applied(told, bool(over), tuple(seconds for document_id, seconds in written if document_id == document.id))
         for told, over, document in zip(events, ended, after, strict=True)
     ]
 
@@ -201,14 +201,14 @@ def _after(document: LockedDocument, jobs: Sequence[derive.JobState]) -> LockedD
 
 
 def _events(
-    conclusion: Conclusion, after: LockedDocument, ended: dict[str, WorkflowStatus], source: str
+    conclusion: Effects, after: LockedDocument, ended: dict[str, WorkflowStatus], source: str
 ) -> tuple[outbox.OutboxEvent, ...]:
     ends = (Draft(facts.DocumentIndexed, {"workflow_id": w, "outcome": o.value}) for w, o in ended.items())
     traceparent = conclusion.traceparent or propagate.current_traceparent()
     return tuple(outbox.event(message_of(draft, after, source), traceparent) for draft in (*conclusion.drafts, *ends))
 
 
-def _ended(outcomes: Sequence[Sequence[str]], closings: Sequence[Closing]) -> dict[str, WorkflowStatus]:
+def _ended(outcomes: Sequence[Sequence[str]], closings: Sequence[StepEnd]) -> dict[str, WorkflowStatus]:
     now = {(c.workflow_id, c.kind): c.outcome for c in closings}
     ended: dict[str, WorkflowStatus] = {}
     for workflow_id in sorted({c.workflow_id for c in closings}):

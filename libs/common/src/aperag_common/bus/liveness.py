@@ -12,7 +12,7 @@ LOOK_SECONDS = 10.0
 
 
 @dataclass(slots=True)
-class Movement:
+class Liveness:
     """What readiness looks at, in monotonic times.
 
     ``polled`` is the last answer from the consumer, ``looked`` the last look at what waits there, and

@@ -21,7 +21,7 @@ KEPT_CHARACTERS = 100_000
 """Of a body that is no JSON object."""
 
 
-class Verdict(StrEnum):
+class RequeueAnswer(StrEnum):
     """What a requeue does with a letter, or why nothing."""
 
     REDRIVEN = "redriven"
@@ -35,14 +35,14 @@ class Verdict(StrEnum):
 
 
 WHY = {
-    Verdict.REDRIVEN: "What it stands for is still given up, and can be run again.",
-    Verdict.ALREADY_REDRIVEN: "It was redriven before; its task says how that went.",
-    Verdict.SUPERSEDED: "A newer change of the same row has taken its place: a rebuild, a delete or a cancel.",
-    Verdict.NOT_FAILED: "Its job is not given up: it is still worked on, or has ended well.",
-    Verdict.GONE: "The document or the collection is deleted or gone.",
-    Verdict.NO_COMMAND: "The message was no command, so there is nothing to run again; repair what published it.",
-    Verdict.NO_WORKER: "No worker does this kind of work any more.",
-    Verdict.UNKNOWN: "There is no such dead letter.",
+    RequeueAnswer.REDRIVEN: "What it stands for is still given up, and can be run again.",
+    RequeueAnswer.ALREADY_REDRIVEN: "It was redriven before; its task says how that went.",
+    RequeueAnswer.SUPERSEDED: "A newer change of the same row has taken its place: a rebuild, a delete or a cancel.",
+    RequeueAnswer.NOT_FAILED: "Its job is not given up: it is still worked on, or has ended well.",
+    RequeueAnswer.GONE: "The document or the collection is deleted or gone.",
+    RequeueAnswer.NO_COMMAND: "The message was no command, so there is nothing to run again; repair what published it.",
+    RequeueAnswer.NO_WORKER: "No worker does this kind of work any more.",
+    RequeueAnswer.UNKNOWN: "There is no such dead letter.",
 }
 
 
@@ -86,19 +86,19 @@ class Rerun:
     jobs: tuple[FailedJob, ...]
 
 
-def judge(letter: Letter) -> Verdict:
+def judge(letter: Letter) -> RequeueAnswer:
     """A job that stands FAILED at the letter's generation is given up; anything else has moved on."""
     if letter.redriven:
-        return Verdict.ALREADY_REDRIVEN
+        return RequeueAnswer.ALREADY_REDRIVEN
     if letter.row_id is None or letter.generation is None:
-        return Verdict.NO_COMMAND
+        return RequeueAnswer.NO_COMMAND
     if letter.status is None or letter.collection_deleted:
-        return Verdict.GONE
+        return RequeueAnswer.GONE
     if letter.current_generation != letter.generation:
-        return Verdict.SUPERSEDED
+        return RequeueAnswer.SUPERSEDED
     if letter.status != JobStatus.FAILED:
-        return Verdict.NOT_FAILED
-    return Verdict.REDRIVEN if letter.kind in {kind.name for kind in kinds()} else Verdict.NO_WORKER
+        return RequeueAnswer.NOT_FAILED
+    return RequeueAnswer.REDRIVEN if letter.kind in {kind.name for kind in kinds()} else RequeueAnswer.NO_WORKER
 
 
 def reruns(letters: Iterable[Letter], failed: Sequence[FailedJob]) -> list[Rerun]:
