@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aperag_work.batching import HELD, Batcher
+from aperag_work.batching import BLOCKED, Batcher
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aperag_work.batching import Held
+    from aperag_work.batching import Blocked
 
 CALLER: ContextVar[str] = ContextVar("caller", default="nobody")
 
@@ -117,12 +117,12 @@ async def test_what_is_held_up_is_run_again_alone_and_holds_nobody_up() -> None:
     batches: list[list[int]] = []
     freed = asyncio.Event()
 
-    async def run(items: Sequence[int]) -> list[int | Held]:
+    async def run(items: Sequence[int]) -> list[int | Blocked]:
         batches.append(list(items))
         if items == [2]:
             await freed.wait()
             return [20]
-        return [HELD if item == 2 else item * 10 for item in items]
+        return [BLOCKED if item == 2 else item * 10 for item in items]
 
     batcher: Batcher[int, int] = Batcher(run)
     futures = [batcher.submit(item) for item in (1, 2, 3)]
@@ -199,9 +199,9 @@ async def test_an_answer_of_the_wrong_length_is_an_error_for_those_who_wait() ->
 async def test_idle_returns_when_nothing_waits_or_runs_also_what_is_run_alone() -> None:
     freed = asyncio.Event()
 
-    async def run(items: Sequence[int]) -> list[int | Held]:
+    async def run(items: Sequence[int]) -> list[int | Blocked]:
         if len(items) > 1:
-            return [HELD] * len(items)
+            return [BLOCKED] * len(items)
         await freed.wait()
         return [items[0] * 10]
 
