@@ -96,6 +96,17 @@ def zipped(parts: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
+def nested(tag: str, levels: int) -> bytes:
+    """A Word document whose text stands so deep."""
+    name = tag[1:-1]
+    with zipfile.ZipFile(io.BytesIO(docx())) as packed:
+        parts = {part: packed.read(part) for part in packed.namelist()}
+    body = f"{tag * levels}<w:p><w:r><w:t>deep</w:t></w:r></w:p>{f'</{name}>' * levels}"
+    space = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
+    parts["word/document.xml"] = f"<w:document {space}><w:body>{body}</w:body></w:document>".encode()
+    return zipped(parts)
+
+
 def epub() -> bytes:
     container = b'<container><rootfiles><rootfile full-path="o.opf"/></rootfiles></container>'
     package = (
@@ -278,6 +289,7 @@ UNREADABLE = [
     ("a.pptx", bombed((DATA / "slides.pptx").read_bytes(), "ppt/presentation.xml"), errors.CorruptDocument, "unpacks"),
     ("a.epub", bombed(epub(), "a.xhtml"), errors.CorruptDocument, "unpacks"),
     ("a.png", b"\x89PNG\r\n\x1a\n", errors.Terminal, ""),
+    ("a.docx", nested("<w:sdt>", 20_000), errors.CorruptDocument, ""),
 ]
 
 

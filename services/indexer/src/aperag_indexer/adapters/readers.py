@@ -20,7 +20,7 @@ from aperag_indexer.reading.markup import guarded, readable
 from aperag_indexer.reading.media import IMAGES, ZIPPED, true_suffix
 from aperag_indexer.reading.ooxml import sheets, slides, word
 from aperag_indexer.reading.pages import join_pages, paged
-from aperag_indexer.reading.records import read_json, render
+from aperag_indexer.reading.records import read_json, render, too_deep
 from aperag_indexer.reading.text import Decoded, read_text
 from aperag_indexer.reading.web import tidy_page, without_head
 from aperag_indexer.reading.xml import read_xml
@@ -68,12 +68,19 @@ def read(
     if suffix in ZIPPED:
         check_unpacked(bytes_at, largest=source.limits.unpacked)
     with at_most(source.limits.memory):
-        parsed = _READERS.get(suffix, _other)(source)
+        parsed = _parsed(source)
         if not parsed.pages:
             parsed = replace(parsed, markdown=notes.without_data(parsed.markdown))
         check_plausible(parsed.markdown)
         warnings = (*parsed.warnings, *lost_from(bytes_at, suffix, parsed.markdown))
     return replace(parsed, markdown=_CONTROL.sub(" ", parsed.markdown), warnings=warnings)
+
+
+def _parsed(source: Source) -> ParsedDocument:
+    try:
+        return _READERS.get(source.suffix, _other)(source)
+    except RecursionError:
+        raise too_deep() from None
 
 
 def _torn(decoded: Decoded) -> tuple[ReadWarning, ...]:

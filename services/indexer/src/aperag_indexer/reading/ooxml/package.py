@@ -68,9 +68,7 @@ class Package:
         """Of a large part, one after the other; each is forgotten when the next one comes."""
         with self._packed.open(self.names[name.lower()]) as stream:
             try:
-                for _, element in iterparse(
-                    stream, tag=[f"{{*}}{tag}" for tag in tags], resolve_entities=False, huge_tree=True
-                ):
+                for _, element in iterparse(stream, tag=[f"{{*}}{tag}" for tag in tags], resolve_entities=False):
                     yield element
                     element.clear()
                     while element.getprevious() is not None:
@@ -106,7 +104,7 @@ def opened(path: Path) -> zipfile.ZipFile:
 
 def parsed(data: bytes) -> Element:
     """Entities are left alone: Office writes none, attackers do."""
-    parser = XMLParser(resolve_entities=False, no_network=True, huge_tree=True, remove_comments=True)
+    parser = XMLParser(resolve_entities=False, no_network=True, remove_comments=True)
     try:
         return fromstring(data, parser)
     except XMLSyntaxError as err:
