@@ -80,7 +80,7 @@ class TwinSteps:
     async def _build_vectors(self, claimed: Claimed, target: IndexTarget) -> None:
         async with autocommit(self.engine) as conn:
             chunks = await served_chunks(conn, target.document_id)
-        embedded = embed([chunk.text for chunk in chunks])
+        embedded = embed([chunk.meaning for chunk in chunks])
         rows = [VectorRow(target, c.id, c.text_hash, vector) for c, vector in zip(chunks, embedded, strict=True)]
         async with self.engine.begin() as conn:
             await _settle(conn, claimed, {"chunks": len(rows), "model": LOCAL_MODEL, "models": [LOCAL_MODEL]})

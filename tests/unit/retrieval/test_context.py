@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aperag_retrieval.context import contextual
+from aperag_retrieval.context import contextual, meant
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,9 @@ def test_name_and_headings_stand_before_the_text_once(
     name: str, titles: tuple[str, ...], text: str, indexed: str
 ) -> None:
     assert contextual(name, titles, text) == indexed
+
+
+def test_a_number_for_a_name_is_found_as_a_word_and_has_no_meaning() -> None:
+    assert contextual("2024-07.pdf", (), "Total") == "2024-07\nTotal"
+    assert meant("2024-07.pdf", ("Sum",), "Total") == "Sum\nTotal"
+    assert meant("Jane Doe 7.md", (), "Total") == "Jane Doe 7\nTotal"

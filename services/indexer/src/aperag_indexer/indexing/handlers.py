@@ -82,7 +82,7 @@ class BuildVectors:
                 known = await self.index.reusable(conn, target.document_id, model)
             # A provider may offer something else under the same name since: vectors of two lengths never meet.
             vectors = {text_hash: row for text_hash, row in known.items() if row.size == embedder.dimensions}
-        fresh = list({c.text_hash: c.text for c in chunks if c.text_hash not in vectors}.items())
+        fresh = list({c.text_hash: c.meaning for c in chunks if c.text_hash not in vectors}.items())
         if fresh:
             embedded = await embedder.embed([text for _, text in fresh])
             vectors.update(zip((text_hash for text_hash, _ in fresh), embedded, strict=True))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text as sql
 
 from aperag_retrieval.chunking import text_hash
-from aperag_retrieval.context import contextual
+from aperag_retrieval.context import contextual, meant
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -25,15 +25,24 @@ _CHUNKS = sql(
 
 @dataclass(frozen=True, slots=True)
 class StoredChunk:
-    """A chunk to be indexed, as ``text`` with what it is found by beside its own; ``generation`` is the parse's."""
+    """A chunk to be indexed with its surroundings: ``text`` for words, ``meaning`` for an encoder, with its hash.
+
+    ``generation`` is the parse's.
+    """
 
     id: str
     text: str
+    meaning: str
     text_hash: str
     generation: int
 
 
 async def served_chunks(conn: AsyncConnection, document_id: str) -> list[StoredChunk]:
     rows = await conn.execute(_CHUNKS, {"document": document_id})
-    found = [(row, contextual(row.name, row.titles or (), row.text)) for row in rows]
-    return [StoredChunk(row.id, text, text_hash(text), row.generation) for row, text in found]
+    return [_stored(row) for row in rows]
+
+
+def _stored(row: Any) -> StoredChunk:
+    around = (row.name, row.titles or (), row.text)
+    meaning = meant(*around)
+    return StoredChunk(row.id, contextual(*around), meaning, text_hash(meaning), row.generation)
