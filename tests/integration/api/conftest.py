@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -256,6 +257,19 @@ class HandIndexer:
                     """
                 ),
                 {"id": document_id, "path": path},
+            )
+
+    async def warn(self, document_id: str, *warnings: dict[str, str]) -> None:
+        """As a parse records what it could not read."""
+        async with self.engine.begin() as conn:
+            await conn.execute(
+                text(
+                    """
+                    UPDATE document_index SET data = jsonb_build_object('warnings', CAST(:warnings AS jsonb))
+                    WHERE document_id = :id AND kind = 'parse'
+                    """
+                ),
+                {"id": document_id, "warnings": json.dumps(warnings)},
             )
 
     async def fail(self, document_id: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,6 +26,27 @@ async def test_statuses_follow_the_steps(alice: Person, indexer: Indexer) -> Non
     await indexer.settle(document["id"], "tea")
     whole = (await alice.http.get(path)).json()
     assert (whole["status"], whole["fulltext_index_status"]) == ("COMPLETE", "ACTIVE")
+
+
+async def test_a_document_says_what_could_not_be_read(alice: Person, indexer: Indexer) -> None:
+    collection = await alice.collection()
+    document = await alice.uploaded(collection, "a.txt", "tea")
+    path = f"/collections/{collection}/documents/{document['id']}"
+    assert (await alice.http.get(path)).json()["warnings"] == []
+    await indexer.settle(document["id"], "tea")
+    warning = {"kind": "not_recognised", "place": "page 2", "message": "a scan"}
+    await indexer.warn(document["id"], warning)
+    assert (await alice.http.get(path)).json()["warnings"] == [warning]
+    listed = (await alice.http.get(f"/collections/{collection}/documents")).json()["items"]
+    assert [item["warnings"] for item in listed] == [[warning]]
+
+
+async def test_a_name_is_found_however_its_letters_are_composed(alice: Person) -> None:
+    collection = await alice.collection()
+    await alice.uploaded(collection, "연차규정.txt", "x")
+    for written in ("연차규정", unicodedata.normalize("NFD", "연차규정")):
+        answer = await alice.http.get(f"/collections/{collection}/documents", params={"search": written})
+        assert [item["name"] for item in answer.json()["items"]] == ["연차규정.txt"]
 
 
 async def test_lists_are_paged_sorted_and_searched(alice: Person) -> None:
