@@ -22,7 +22,7 @@ from aperag_common.objects import LocalObjectStore
 from aperag_indexer.indexing.handlers import BuildFulltext, BuildVectors
 from aperag_indexer.parsing.handlers import Parse
 from aperag_indexer.removal.handlers import RemoveDocument, RemoveIndex
-from aperag_retrieval.chunking import ChunkDraft, ChunkPolicy, ParsedDocument, chunk_document
+from aperag_retrieval.chunking import ChunkDraft, ChunkPolicy, ParsedDocument, ReadWarning, chunk_document
 from aperag_retrieval.dense import PgVectorIndex
 from aperag_retrieval.embedding import LOCAL_MODEL, EmbeddersBesideLocal, NoEmbedders
 from aperag_retrieval.lexical import PgFulltextIndex
@@ -52,7 +52,7 @@ class CountingParser:
 
     async def parse(self, path: Path, *, name: str) -> ParsedDocument:
         self.reads += 1
-        return ParsedDocument(path.read_text(encoding="utf-8"))
+        return ParsedDocument(path.read_text(encoding="utf-8"), warnings=(ReadWarning("damaged_text", "", "torn"),))
 
 
 class FrozenParser:
@@ -173,6 +173,13 @@ async def test_the_parsed_markdown_is_kept_beside_the_original(indexer: Indexer)
     document_id = await indexer.upload()
     await indexer.run(document_id, "parse")
     assert await indexer.served_markdown() == BODY
+
+
+async def test_what_the_reader_could_not_read_is_kept_with_the_parse(indexer: Indexer) -> None:
+    document_id = await indexer.upload()
+    await indexer.run(document_id, "parse")
+    [warnings] = await indexer.column("SELECT data -> 'warnings' FROM document_index WHERE kind = 'parse'")
+    assert warnings == [{"kind": "damaged_text", "place": "", "message": "torn"}]
 
 
 async def test_a_newer_parse_replaces_the_markdown_and_leaves_no_other(indexer: Indexer) -> None:
