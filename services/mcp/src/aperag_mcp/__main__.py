@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aperag_common import logs
+from aperag_common.gateway import taker_of_spans
 from aperag_common.health import Health
 from aperag_common.http.server import HttpServer
 from aperag_common.metrics import Metrics
 from aperag_common.process import instance_of, run_process, until_stopped
-from aperag_common.telemetry import Gateway as SpanGateway
 from aperag_common.telemetry import Telemetry
 from aperag_mcp.app import make_app, make_server
-from aperag_mcp.gateway.client import connect, root_of
+from aperag_mcp.gateway.client import connect
 from aperag_mcp.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,9 +39,8 @@ class Parts:
 @asynccontextmanager
 async def assembled(settings: Settings) -> AsyncIterator[Parts]:
     logs.configure(settings.telemetry.log_level, json=settings.telemetry.log_json, service=SERVICE)
-    telemetry = Telemetry.start(
-        settings, service=SERVICE, instance=instance_of(settings), gateway=_taker_of_spans(settings)
-    )
+    taker = taker_of_spans(settings.api_url, settings.traces_token)
+    telemetry = Telemetry.start(settings, service=SERVICE, instance=instance_of(settings), gateway=taker)
     metrics, health = Metrics(SERVICE), Health()
     async with connect(settings) as gateway:
         health.add("gateway", gateway.check)
@@ -49,11 +48,6 @@ async def assembled(settings: Settings) -> AsyncIterator[Parts]:
             yield Parts(make_server(gateway, settings, telemetry, metrics), telemetry, health, metrics)
         finally:
             await telemetry.stop()
-
-
-def _taker_of_spans(settings: Settings) -> SpanGateway | None:
-    token = settings.traces_token
-    return SpanGateway(root_of(settings), token) if token is not None and token.get_secret_value() else None
 
 
 async def serve(settings: Settings) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import httpx
-from opentelemetry.instrumentation.utils import suppress_http_instrumentation
 
+from aperag_common import gateway
 from aperag_common.telemetry import propagate
 from aperag_console.gateway.failures import LOST, NO_ANSWER, GatewayFailure, failure_of
 
@@ -25,10 +24,7 @@ SECONDS = 30.0
 UPLOAD_SECONDS = 600.0
 SILENCE_SECONDS = 45.0
 """Longest pause of an event stream: the gateway sends a comment every 15 s."""
-CHECK_SECONDS = 2.0
-IDLE_SECONDS = 2.0
-"""Less than the gateway keeps an idle connection, so that it is seldom closed under a request."""
-PROBLEM = "application/json, application/problem+json"
+ACCEPT = "application/json, application/problem+json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +38,7 @@ class Gateway:
         return Api(self.http, credential, client)
 
     async def check(self) -> str | None:
-        """Whether it answers at all; what it in turn depends on is its own report."""
-        try:
-            with suppress_http_instrumentation():  # each probe would be a trace of its own
-                answer = await self.http.get("/livez", timeout=CHECK_SECONDS)
-        except httpx.HTTPError:
-            return "no answer"
-        return None if answer.is_success else f"answered {answer.status_code}"
+        return await gateway.check(self.http)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,19 +120,5 @@ def _json(answer: httpx.Response) -> Any:
 
 @asynccontextmanager
 async def connect(settings: Settings) -> AsyncIterator[Gateway]:
-    # People share the connections: a cookie that one of them was given would make the next one act as the first.
-    no_cookies = CookieJar(policy=DefaultCookiePolicy(allowed_domains=()))
-    async with httpx.AsyncClient(
-        base_url=root_of(settings),
-        headers={"Accept": PROBLEM},
-        limits=httpx.Limits(max_connections=settings.console_connections, keepalive_expiry=IDLE_SECONDS),
-        cookies=no_cookies,
-        trust_env=False,  # the gateway is a neighbour; a proxy would see every person's credential
-        follow_redirects=False,
-    ) as http:
+    async with gateway.connections(settings.api_url, accept=ACCEPT, most=settings.console_connections) as http:
         yield Gateway(http)
-
-
-def root_of(settings: Settings) -> str:
-    """The gateway's address, however it was written down."""
-    return settings.api_url.rstrip("/").removesuffix("/api/v1")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from aperag_common.gateway import refusal_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,8 +39,8 @@ class GatewayFailure(Exception):
 
 
 def failure_of(status: int, content: bytes, headers: Mapping[str, str]) -> GatewayFailure:
-    body = _object(content)
-    said = _told(body) or content.decode(errors="replace").strip()[:QUOTED_CHARACTERS] or HTTPStatus(status).phrase
+    body, told = refusal_in(content)
+    said = told or content.decode(errors="replace").strip()[:QUOTED_CHARACTERS] or HTTPStatus(status).phrase
     return GatewayFailure(
         said,
         status=status,
@@ -47,27 +48,3 @@ def failure_of(status: int, content: bytes, headers: Mapping[str, str]) -> Gatew
         trace_id=str(body.get("trace_id") or ""),
         retry_after=headers.get("retry-after", ""),
     )
-
-
-def _object(content: bytes) -> dict[str, Any]:
-    try:
-        body = json.loads(content)
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
-
-
-def _told(body: dict[str, Any]) -> str:
-    invalid = body.get("errors") or body.get("detail")
-    if isinstance(invalid, list):
-        parts = [part for part in invalid if isinstance(part, dict)]
-        return "; ".join(f"{_field(part.get('loc', ()))}: {part.get('msg', '')}" for part in parts)
-    if isinstance(invalid, dict):
-        return str(invalid.get("message") or "")
-    return str(body.get("message") or body.get("detail") or "")
-
-
-def _field(loc: Any) -> str:
-    """Without where in the request it stood: a form has one place only."""
-    place, *parts = [str(part) for part in loc] or [""]
-    return ".".join(parts if place in {"body", "query", "path"} else [place, *parts])

@@ -6,12 +6,11 @@ import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 
 import httpx
-from opentelemetry.instrumentation.utils import suppress_http_instrumentation
 
+from aperag_common import gateway
 from aperag_common.telemetry import propagate
 from aperag_mcp.gateway.credentials import Credentials
 from aperag_mcp.gateway.failures import NO_ANSWER, GatewayFailure, failure_of
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
 ACCEPT = "application/json, application/problem+json"
 CONNECT_SECONDS = 5.0
 SECONDS = 30.0
-CHECK_SECONDS = 2.0
-IDLE_SECONDS = 2.0
-"""Less than the gateway keeps an idle connection, so that it is seldom closed under a request."""
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -53,13 +49,7 @@ class Gateway:
         return await self._send("GET", path, SECONDS, params=params, headers=wanted)
 
     async def check(self) -> str | None:
-        """Whether it answers at all; what it in turn depends on is its own report."""
-        try:
-            with suppress_http_instrumentation():  # each probe would be a trace of its own
-                answer = await self.http.get("/livez", timeout=CHECK_SECONDS)
-        except httpx.HTTPError:
-            return "no answer"
-        return None if answer.is_success else f"answered {answer.status_code}"
+        return await gateway.check(self.http)
 
     async def _send(self, method: str, path: tuple[str, ...], seconds: float, **request: Any) -> httpx.Response:
         headers = {**self.credentials.headers(), **propagate.inject(), **request.pop("headers", {})}
@@ -100,23 +90,9 @@ def id_of(kind: str, value: str) -> str:
     raise GatewayFailure(f"{message} {remedy.get(kind, '')}".strip())
 
 
-def root_of(settings: Settings) -> str:
-    """The gateway's address, however it was written down."""
-    return settings.api_url.rstrip("/").removesuffix("/api/v1")
-
-
 @asynccontextmanager
 async def connect(settings: Settings) -> AsyncIterator[Gateway]:
-    # Callers share the connections: a cookie that one of them was given would make the next one act as the first.
-    no_cookies = CookieJar(policy=DefaultCookiePolicy(allowed_domains=()))
-    async with httpx.AsyncClient(
-        base_url=root_of(settings),
-        headers={"Accept": ACCEPT},
-        limits=httpx.Limits(max_connections=settings.mcp_connections, keepalive_expiry=IDLE_SECONDS),
-        cookies=no_cookies,
-        trust_env=False,  # the gateway is a neighbour; a proxy would see every caller's key
-        follow_redirects=False,
-    ) as http:
+    async with gateway.connections(settings.api_url, accept=ACCEPT, most=settings.mcp_connections) as http:
         yield Gateway(http, Credentials(settings.api_key))
 
 

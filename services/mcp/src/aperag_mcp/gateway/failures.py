@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastmcp.exceptions import FastMCPError
+
+from aperag_common.gateway import refusal_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,32 +98,10 @@ def _explain(answer: _Answer) -> str:
 
 
 def _read(status: int, content: bytes, headers: Mapping[str, str]) -> _Answer:
-    body = _object(content)
-    said = _told(body) or content.decode(errors="replace").strip()[:QUOTED_CHARACTERS] or "no reason given"
+    body, told = refusal_in(content)
+    said = told or content.decode(errors="replace").strip()[:QUOTED_CHARACTERS] or "no reason given"
     code = str(body.get("error_code") or "")
     if status == HTTPStatus.METHOD_NOT_ALLOWED or (status == HTTPStatus.NOT_FOUND and said == "Not Found"):
         code = _Answer.NO_ROUTE
     trace_id = body.get("trace_id")
     return _Answer(status, code, said, str(trace_id) if trace_id else None, headers.get("retry-after"))
-
-
-def _object(content: bytes) -> dict[str, Any]:
-    try:
-        body = json.loads(content)
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
-
-
-def _told(body: dict[str, Any]) -> str:
-    invalid = body.get("errors") or body.get("detail")
-    if isinstance(invalid, list):
-        parts = [part for part in invalid if isinstance(part, dict)]
-        return "; ".join(f"{_field(part.get('loc', ()))}: {part.get('msg', '')}" for part in parts)
-    return str(body.get("message") or body.get("detail") or "")
-
-
-def _field(loc: Any) -> str:
-    """Without where in the request it stood: a tool's arguments are no body."""
-    place, *parts = [str(part) for part in loc] or [""]
-    return ".".join(parts if place in {"body", "query", "path"} else [place, *parts]) or "arguments"
