@@ -202,6 +202,9 @@ async def test_a_document_is_uploaded_found_and_its_passage_opened(
     passage = re.search(rf'href="({document}\?chunk=[^"#]+)#', hits)
     assert passage, hits
     assert 'class="cited"' in await shown(person, passage[1])
+    sent = await person.get(f"{document}/download")
+    assert sent.content == TEA
+    assert sent.headers["content-disposition"].startswith("attachment")
     page = await shown(person, document)
     assert "waits" in page
     assert re.search(r'<rect class="works"', page)

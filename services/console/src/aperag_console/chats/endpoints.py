@@ -15,10 +15,10 @@ from aperag_console.chats.answer import Answer
 from aperag_console.chats.history import Turn, turns_of
 from aperag_console.collections.listing import every
 from aperag_console.gateway.failures import GatewayFailure
-from aperag_console.live.endpoints import STREAM, UNBUFFERED
 from aperag_console.models import choices, spec_of
 from aperag_console.web.forms import Form, form_of
 from aperag_console.web.page import api_of, open_page
+from aperag_console.web.streams import EVENTS, UNBUFFERED
 from aperag_console.web.texts import CHAT_LANGUAGES
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ async def follow(request: Request) -> Response:
     opened = AsyncExitStack()
     turn_id = request.path_params["turn_id"]
     source = await opened.enter_async_context(api_of(request).stream("turns", turn_id, "events"))
-    return StreamingResponse(_shown(opened, source), media_type=STREAM, headers=UNBUFFERED)
+    return StreamingResponse(_shown(opened, source), media_type=EVENTS, headers=UNBUFFERED)
 
 
 async def _shown(opened: AsyncExitStack, source: httpx.Response) -> AsyncIterator[bytes]:

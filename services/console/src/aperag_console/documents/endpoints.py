@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
-from starlette.background import BackgroundTask
 from starlette.responses import JSONResponse, RedirectResponse, StreamingResponse
 from starlette.routing import Route
 
@@ -13,6 +13,7 @@ from aperag_console.documents.timeline import waterfall_of
 from aperag_console.web.forms import form_of
 from aperag_console.web.page import open_page
 from aperag_console.web.paging import Slice, slice_of
+from aperag_console.web.streams import passed_on
 from aperag_console.web.waterfall import FULL
 
 if TYPE_CHECKING:
@@ -121,16 +122,11 @@ async def _rebuild(page: Page, path: tuple[str, ...], kinds: list[str]) -> Any:
 
 
 async def download(request: Request) -> Response:
-    page = await open_page(request)
-    stream = page.api.stream(*_path(request), "download")
-    answer = await stream.__aenter__()
+    page, opened = await open_page(request), AsyncExitStack()
+    answer = await opened.enter_async_context(page.api.stream(*_path(request), "download"))
     names = ("content-type", "content-length", "content-disposition")
     headers = {name: answer.headers[name] for name in names if name in answer.headers}
-
-    async def close() -> None:
-        await stream.__aexit__(None, None, None)
-
-    return StreamingResponse(answer.aiter_raw(), headers=headers, background=BackgroundTask(close))
+    return StreamingResponse(passed_on(opened, answer), headers=headers)
 
 
 def _path(request: Request) -> tuple[str, ...]:

@@ -84,9 +84,10 @@ class Api:
     ) -> AsyncIterator[httpx.Response]:
         """An answer that is read while it arrives, for as long as it says anything."""
         timeout = httpx.Timeout(SECONDS, connect=CONNECT_SECONDS, read=SILENCE_SECONDS)
+        sent = self._headers({"Accept-Encoding": "identity", **(headers or {})})  # it is passed on as it comes
         try:
             async with self.http.stream(
-                "GET", _url(path), params=params or {}, headers=self._headers(headers or {}), timeout=timeout
+                "GET", _url(path), params=params or {}, headers=sent, timeout=timeout
             ) as answer:
                 if not answer.is_success:
                     raise failure_of(answer.status_code, await answer.aread(), answer.headers)
