@@ -40,7 +40,7 @@ PATHS = (
     "/account",
 )
 UNNAMED = """[...document.querySelectorAll('input:not([type=hidden]), select, textarea, button, a')]
-    .filter((it) => it.checkVisibility() && !it.labels?.length && !it.ariaLabel && !it.title && !it.innerText?.trim())
+    .filter((it) => it.checkVisibility() && !it.ariaHidden && !it.labels?.length && !it.ariaLabel && !it.title && !it.innerText?.trim())
     .map((it) => it.outerHTML)"""
 """What a screen reader would have no name for."""
 
