@@ -33,7 +33,7 @@ from aperag_work.job import Job
 from aperag_work.rows import parse_message_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from aperag_common.bus.delivery import Delivery
     from aperag_common.bus.specs import ConsumerSpec
@@ -203,13 +203,9 @@ class Engine:
                 tasks.create_task(self._refuse(spec, handling, deliveries[it.token], it, found.get(it.id)))
 
     async def _run_delivery(self, spec: ConsumerSpec, handling: Handling, delivery: Delivery, lease: Lease) -> None:
-        current_delivery.set(delivery)
         job = Job(self, lease)
         structlog.contextvars.bind_contextvars(job_id=job.row.id, kind=job.row.kind, subject_id=job.row.subject_id)
-        with processing(spec, delivery) as span:
-            settlement = await guarded(delivery, self._run(job, handling))
-            ended(span, settlement)
-        delivery.settle(settlement)
+        await self._settled(spec, delivery, self._run(job, handling))
 
     async def _refuse(
         self,
@@ -219,9 +215,12 @@ class Engine:
         asked: leases.ClaimRequest,
         found: leases.Unclaimed | None,
     ) -> None:
+        await self._settled(spec, delivery, self._why_not(handling, asked, found))
+
+    async def _settled(self, spec: ConsumerSpec, delivery: Delivery, work: Awaitable[Settlement]) -> None:
         current_delivery.set(delivery)
         with processing(spec, delivery) as span:
-            settlement = await guarded(delivery, self._why_not(handling, asked, found))
+            settlement = await guarded(delivery, work)
             ended(span, settlement)
         delivery.settle(settlement)
 
@@ -262,21 +261,16 @@ class Engine:
             return Nak(min(timedelta(seconds=found.leased_for), self.policy.lease), outcome="leased")
         if found.attempt >= self.policy.of_work(handling.work.retry).max_attempts:
             return await handling.attempts.give_up_lost(found)
-        # Open, unleased, attempts left: the lease that stood in the way has ended since.
-        return Nak(SOON, outcome="leased")
+        return Nak(SOON, outcome="leased")  # open, unleased, attempts left: the lease in the way has ended since
 
     async def _invalid(self, spec: ConsumerSpec, worker: Worker, delivery: Delivery, err: Exception) -> None:
         """A command that its class refuses fails its job, which its id names; what is no command is kept as poison."""
-        current_delivery.set(delivery)
         named = parse_message_id(delivery.headers.get("Nats-Msg-Id", ""))
         handling = self._handlings.get(delivery.subject)
-        with processing(spec, delivery) as span:
-            if named is None or handling is None:
-                settlement = await worker.poisoned(delivery, err)
-            else:
-                settlement = await guarded(delivery, self._fail_invalid(handling, self.claims.asked(*named), err))
-            ended(span, settlement)
-        delivery.settle(settlement)
+        if named is None or handling is None:
+            await self._settled(spec, delivery, worker.poisoned(delivery, err))
+        else:
+            await self._settled(spec, delivery, self._fail_invalid(handling, self.claims.asked(*named), err))
 
     async def _fail_invalid(self, handling: Handling, asked: leases.ClaimRequest, err: Exception) -> Settlement:
         [lease] = await self.claims.claim(handling, [asked])
