@@ -69,7 +69,7 @@ REFUSED_NAMES: dict[str, bytes] = {
     "256 characters": named("a" * 252 + ".txt"),
     "300 characters": named("a" * 296 + ".txt"),
     "more than a header may hold": named("a" * 5000 + ".txt"),
-    "only the extended form": b"; filename*=UTF-8''a.txt",
+    "Latin-1": named(b"caf\xe9.txt"),
     "extended form with NUL": b"; filename*=UTF-8''a%00.txt",
     "extended form in pieces": b'; filename*0="a"; filename*1=".txt"',
     "header injection": named("a\r\nContent-Type: text/html\r\n\r\nb.txt"),
@@ -89,7 +89,7 @@ ACCEPTED_NAMES: dict[str, tuple[bytes, str]] = {
     "percent-encoded": (named("a%2Fb%00c.txt"), "a%2Fb%00c.txt"),
     "emoji": (named("👩\u200d🌾🍵.txt"), "👩\u200d🌾🍵.txt"),
     "right-to-left": (named("\u200fשלום.txt"), "\u200fשלום.txt"),
-    "Latin-1": (named(b"caf\xe9.txt"), "café.txt"),
+    "only the extended form": (b"; filename*=UTF-8''caf%C3%A9.txt", "café.txt"),
     "reserved by Windows": (named("CON.txt"), "CON.txt"),
     "255 characters": (named("b" * 251 + ".txt"), "b" * 251 + ".txt"),
     "300 bytes": (named("한" * 100 + ".txt"), "한" * 100 + ".txt"),
@@ -97,7 +97,7 @@ ACCEPTED_NAMES: dict[str, tuple[bytes, str]] = {
         named(unicodedata.normalize("NFD", "글" * 251) + ".txt"),
         "글" * 251 + ".txt",
     ),
-    "the plain name wins": (b"; filename=\"wins.txt\"; filename*=UTF-8''..%2Floses.exe", "wins.txt"),
+    "the extended form wins": (b"; filename=\"loses.exe\"; filename*=UTF-8''..%2Fwins.txt", "wins.txt"),
 }
 
 MALFORMED: dict[str, dict[str, Any]] = {

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel
 
 from aperag_common import subjects
-from aperag_common.bus import movement, topology
+from aperag_common.bus import liveness, topology
 from aperag_common.bus.declared import Declared
 from aperag_common.bus.worker import Worker
 from aperag_common.health import Health
@@ -117,8 +117,8 @@ async def test_a_worker_without_nats_is_not_ready_and_becomes_so_by_itself(
 async def test_a_worker_that_gets_nothing_of_what_waits_is_not_ready(
     bus: Bus, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(movement, "STALLED_SECONDS", 2.0)
-    monkeypatch.setattr(movement, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(liveness, "STALLED_SECONDS", 2.0)
+    monkeypatch.setattr(liveness, "LOOK_SECONDS", 0.1)
     handled = asyncio.Event()
 
     async def handle(_: Job) -> None:
@@ -137,8 +137,8 @@ async def test_a_worker_that_gets_nothing_of_what_waits_is_not_ready(
 async def test_a_worker_whose_slots_are_all_busy_is_ready_however_long_it_takes(
     bus: Bus, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(movement, "STALLED_SECONDS", 0.2)
-    monkeypatch.setattr(movement, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(liveness, "STALLED_SECONDS", 0.2)
+    monkeypatch.setattr(liveness, "LOOK_SECONDS", 0.05)
     started, free = asyncio.Event(), asyncio.Event()
 
     async def handle(_: Job) -> None:
@@ -150,7 +150,7 @@ async def test_a_worker_whose_slots_are_all_busy_is_ready_however_long_it_takes(
             await publish(bus)
         await started.wait()
         clock = asyncio.get_running_loop().time
-        over = clock() + 5 * movement.STALLED_SECONDS
+        over = clock() + 5 * liveness.STALLED_SECONDS
         while clock() < over:
             assert (await http.get("/readyz")).status_code == 200
         free.set()

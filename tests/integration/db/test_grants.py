@@ -42,7 +42,7 @@ def _of_work(*names: str) -> tuple[str, ...]:
 
 
 _ALL = _of_work("outbox", "heartbeat")
-_WORKERS = (*_ALL, *_of_work("dead_letters", "failures", "job", "leases", "settling"))
+_WORKERS = (*_ALL, *_of_work("dead_letters", "failures", "job", "leases", "transitions"))
 PACKAGES = {
     Service.AGENT: ("aperag_agent", "aperag_models.repository", *_WORKERS),
     Service.API: (
@@ -51,7 +51,7 @@ PACKAGES = {
         "aperag_retrieval.statistics",
         *_ALL,
         *_of_work("accepting", "backlog", "cancel", "changes", "documents", "opening", "requeue", "scheduler"),
-        *_of_work("settling", "summaries", "switching"),
+        *_of_work("transitions", "summaries", "switching"),
     ),
     Service.INDEXER: (
         "aperag_indexer",

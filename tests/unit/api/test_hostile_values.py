@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aperag_api.kernel.http.request_ids import named
-from aperag_api.kernel.paging import Paged
+from aperag_api.kernel.paging import Page, Paged
 from aperag_api.kernel.streaming.fanout import Position
 from aperag_api.kernel.validation import MAX_DEPTH, check, shown
 from aperag_api.knowledge.contents.ranges import RangeNotSatisfiable, content_disposition, parse_range
@@ -129,7 +129,7 @@ def test_a_request_id_can_be_logged_and_sent_back(given_id: str) -> None:
 
 @given(st.integers(0, 10**6), st.integers(1, 10**6), st.integers(1, 1000))
 def test_pages_hold_everything_once(total: int, page: int, page_size: int) -> None:
-    answer = Paged[int].of([], total=total, page=page, page_size=page_size)
+    answer = Paged[int].of([], total=total, page=Page(page, page_size))
     assert (answer.total_pages - 1) * page_size < max(total, 1) <= answer.total_pages * page_size
     assert answer.has_next == (page * page_size < total)
     assert answer.has_prev == (page > 1)

@@ -17,13 +17,13 @@ class Clock:
 
 def bound() -> tuple[Liveness, Clock]:
     clock = Clock()
-    movement = Liveness(clock=clock)
-    movement.answered(fetched=False)
-    return movement, clock
+    liveness = Liveness(clock=clock)
+    liveness.answered(fetched=False)
+    return liveness, clock
 
 
-def problem(movement: Liveness, *, free: int = 1) -> str | None:
-    return movement.problem("indexer-parse", free=free)
+def problem(liveness: Liveness, *, free: int = 1) -> str | None:
+    return liveness.problem("indexer-parse", free=free)
 
 
 def test_a_loop_that_was_never_bound_says_so() -> None:
@@ -32,53 +32,53 @@ def test_a_loop_that_was_never_bound_says_so() -> None:
 
 
 def test_a_consumer_that_answers_with_nothing_is_well() -> None:
-    movement, clock = bound()
+    liveness, clock = bound()
     clock.now += LONG
-    movement.answered(fetched=False)
-    assert problem(movement) is None
+    liveness.answered(fetched=False)
+    assert problem(liveness) is None
 
 
 def test_a_consumer_that_does_not_answer_is_stuck_only_while_slots_are_free() -> None:
-    movement, clock = bound()
+    liveness, clock = bound()
     clock.now += LONG
-    assert problem(movement) == "consumer indexer-parse has not answered for 31 s"
-    assert problem(movement, free=0) is None
+    assert problem(liveness) == "consumer indexer-parse has not answered for 31 s"
+    assert problem(liveness, free=0) is None
 
 
 def test_a_loop_that_was_busy_for_long_is_well_when_a_slot_comes_free() -> None:
-    movement, clock = bound()
+    liveness, clock = bound()
     clock.now += LONG
-    movement.fed()  # it was busy until now
-    assert problem(movement) is None
+    liveness.fed()  # it was busy until now
+    assert problem(liveness) is None
 
 
 def test_messages_that_wait_and_never_come_are_noticed() -> None:
-    movement, clock = bound()
-    assert movement.saw(3)
+    liveness, clock = bound()
+    assert liveness.saw(3)
     clock.now += LONG
-    movement.answered(fetched=False)
-    assert not movement.saw(3)
-    assert problem(movement) == "consumer indexer-parse does not move: messages wait, and none has come for 31 s"
-    movement.answered(fetched=True)
-    assert problem(movement) is None
+    liveness.answered(fetched=False)
+    assert not liveness.saw(3)
+    assert problem(liveness) == "consumer indexer-parse does not move: messages wait, and none has come for 31 s"
+    liveness.answered(fetched=True)
+    assert problem(liveness) is None
 
 
 def test_messages_that_waited_for_a_moment_are_nothing() -> None:
-    movement, clock = bound()
-    assert movement.saw(3)
+    liveness, clock = bound()
+    assert liveness.saw(3)
     clock.now += LONG
-    movement.answered(fetched=False)
-    assert movement.saw(0)
-    assert problem(movement) is None
-    assert movement.saw(1)
-    assert problem(movement) is None
+    liveness.answered(fetched=False)
+    assert liveness.saw(0)
+    assert problem(liveness) is None
+    assert liveness.saw(1)
+    assert problem(liveness) is None
 
 
 def test_it_looks_at_what_waits_now_and_then_and_not_after_every_answer() -> None:
-    movement, clock = bound()
-    assert movement.wants_look()
-    assert not movement.wants_look()
+    liveness, clock = bound()
+    assert liveness.wants_look()
+    assert not liveness.wants_look()
     clock.now += LOOK_SECONDS
-    assert movement.wants_look()
-    movement.fed()
-    assert not movement.wants_look()
+    assert liveness.wants_look()
+    liveness.fed()
+    assert not liveness.wants_look()

@@ -23,7 +23,7 @@ SEPARATOR = "__"
 SUFFIXES = frozenset(
     (
         *(".txt", ".text", ".md", ".markdown", ".html", ".htm", ".ipynb", ".csv", ".json", ".xml"),
-        *(".pdf", ".doc", ".docx", ".ppt", ".pptx", ".xls", ".xlsx", ".epub"),
+        *(".pdf", ".doc", ".docx", ".ppt", ".pptx", ".xls", ".xlsx", ".epub", ".eml", ".msg"),
         *(".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"),
         *(".mp3", ".mp4", ".mpeg", ".mpga", ".m4a", ".wav", ".webm", ".ogg", ".flac"),
         *(".zip", ".rar", ".r00", ".7z", ".tar", ".gz", ".xz", ".bz2"),
