@@ -65,7 +65,11 @@ class Renewal:
             return self._encrypt_again()
 
     def _knowing(self) -> list[list[str]]:
-        """The processes that know the secrets: gateways last, for what they write the others have to read, and whoever sends them spans with them."""
+        """The processes that know the secrets, in the order of their restart.
+
+        Gateways come last: the others must be able to read what a gateway writes. The services that send it spans
+        restart together with it, for both need the new token.
+        """
         found = state.read(self.home.state)
         names = [] if found is None else [unit.name for unit in found.units]
         return [[name for name in names if name.rstrip("-0123456789") in services] for services in KNOW]
