@@ -12,6 +12,10 @@ from aperag_api.models.prompts.builtin import BUILT_IN, PromptType
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    import httpx
+
+    from aperag_api.edge.gateway import Gateway
+
 Person = Any
 
 SUMMARY = "Summarise {{ content }} in {{ language }}."
@@ -137,3 +141,20 @@ async def test_a_template_is_validated_for_its_type(alice: Person) -> None:
     assert (await validated("Be kind.", "agent_system"))["valid"] is True
     unknown = await alice.http.post("/prompts/validate", json={"type": "nope", "template": "x"})
     assert unknown.status_code == 422
+
+
+async def test_a_question_with_the_built_in_prompts_never_waits_for_templates_of_users(
+    alice: Person, mallory: Person, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {"prompts": {"agent_query": "{{ query }}"}}
+    assert (await mallory.http.put("/prompts/user", json=own)).status_code == 200
+    monkeypatch.setattr(gateway.models.prompts.templates, "_most", 0)  # as many wait as may
+    asked = [await ask(person) for person in (alice, mallory)]
+    assert [answer.status_code for answer in asked] == [202, 503]
+
+
+async def ask(person: Person) -> httpx.Response:
+    bot = (await person.http.post("/bots", json={"title": "Tea"})).json()["id"]
+    chat = (await person.http.post(f"/bots/{bot}/chats", json={})).json()["id"]
+    answer: httpx.Response = await person.http.post(f"/bots/{bot}/chats/{chat}/turns", json={"query": "tea?"})
+    return answer

@@ -1,7 +1,7 @@
 """Templates that strangers write, compiled and rendered; runs in a process of the pool.
 
-Compiling counts too: it computes what is constant. So nothing of a template is touched outside of such a process, and
-there its computing time, memory and output are limited.
+Compiling counts too: it computes what is constant. So nothing of a stranger's template is touched outside of such a
+process, and there its computing time, memory and output are limited.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import resource
 import signal
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import FrameType
 
+    from jinja2 import Template
     from jinja2.runtime import Context
 
 CPU_SECONDS = 2.0
@@ -90,18 +92,31 @@ def examine(template: str) -> Examined:
 
 
 def render(template: str, variables: Mapping[str, Any]) -> Rendered:
-    environment = _Environment()
-    pieces: list[str] = []
-    left = MOST_OUTPUT
     try:
         with _bounded():
-            for piece in environment.from_string(template).generate(dict(variables)):
-                left -= len(piece)
-                if left < 0:
-                    return Rendered(None, f"it renders to more than {MOST_OUTPUT} characters")
-                pieces.append(piece)
+            return _joined(_Environment().from_string(template), variables)
     except Exception as err:  # noqa: BLE001  as above
         return Rendered(None, _reason(err))
+
+
+def render_built_in(template: str, variables: Mapping[str, Any]) -> Rendered:
+    """Of a template that came with the product: compiled once, in the caller's process, without a time limit."""
+    return _joined(_built_in(template), variables)
+
+
+@lru_cache(maxsize=16)
+def _built_in(template: str) -> Template:
+    return _Environment().from_string(template)
+
+
+def _joined(template: Template, variables: Mapping[str, Any]) -> Rendered:
+    pieces: list[str] = []
+    left = MOST_OUTPUT
+    for piece in template.generate(dict(variables)):
+        left -= len(piece)
+        if left < 0:
+            return Rendered(None, f"it renders to more than {MOST_OUTPUT} characters")
+        pieces.append(piece)
     return Rendered("".join(pieces), None)
 
 

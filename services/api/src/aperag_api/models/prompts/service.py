@@ -12,6 +12,7 @@ from aperag_api.models.prompts.decide import EMPTY, judged, prompt_of
 from aperag_api.models.prompts.schemas import (
     Previewed,
     PromptRemoved,
+    PromptSource,
     PromptsResetDone,
     PromptsUpdated,
     SystemPrompt,
@@ -19,6 +20,7 @@ from aperag_api.models.prompts.schemas import (
     Validated,
 )
 from aperag_common import errors, ids
+from aperag_common.templates.sandbox import render_built_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-    from aperag_api.models.prompts.schemas import Preview, PromptSource, Validation
+    from aperag_api.models.prompts.schemas import Preview, Validation
     from aperag_common.templates.rendering import Templates
 
 
@@ -59,8 +61,12 @@ class PromptService:
             own, installed = await _written(conn, user_id)
         told: list[str] = []
         for type_, bots in ((PromptType.AGENT_SYSTEM, system), (PromptType.AGENT_QUERY, query)):
-            template = bots or prompt_of(type_, own, installed)[0]
-            rendered = await self.templates.render(template, variables)
+            template, source = (bots, PromptSource.USER) if bots else prompt_of(type_, own, installed)
+            # Most users keep the built-in prompts: nobody else's templates may delay their questions.
+            built_in = source is PromptSource.BUILT_IN
+            rendered = (
+                render_built_in(template, variables) if built_in else await self.templates.render(template, variables)
+            )
             if rendered.text is None:
                 raise errors.InvalidParameter(f"The prompt {type_} cannot be rendered: {rendered.problem}")
             told.append(rendered.text)
