@@ -1,4 +1,4 @@
-"""One stack of real processes for all journeys, stopped before other tests begin, and a client of its gateway."""
+"""The shared stack of real processes, and a client of its gateway."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ import pytest
 import pytest_asyncio
 
 from aperag_testing.client import Client
-from aperag_testing.stack import Stack, rows_of, running
+from aperag_testing.stack import Stack, rows_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 
-@pytest.fixture(scope="package")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with running(tmp_path_factory.mktemp("e2e") / "home") as stack:
-        yield stack
+@pytest.fixture(scope="session")
+def stack(shared_stack: Stack) -> Stack:
+    return shared_stack
 
 
 @pytest_asyncio.fixture

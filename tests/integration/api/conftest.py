@@ -20,7 +20,6 @@ from aperag_api.identity.accounts.passwords import PasswordSettings
 from aperag_api.identity.apikeys.keys import KeyHasher
 from aperag_api.identity.apikeys.service import issue
 from aperag_common import ids, subjects
-from aperag_common.bus.declared import declared_for
 from aperag_common.bus.delivery import Ack
 from aperag_common.health import Health
 from aperag_common.http.server import HttpServer
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
 
     from aperag_api.edge.gateway import Gateway
     from aperag_common.bus.connection import Bus
+    from aperag_common.bus.declared import Declared
     from aperag_common.metrics import Metrics
     from aperag_work.database import Connection, Database
     from aperag_work.dispatcher import Dispatcher
@@ -84,9 +84,10 @@ def runtime(
     bus: Bus,
     dispatcher: Dispatcher,
     metrics: Metrics,
+    declared: Callable[[Service], Declared],
 ) -> Runtime:
-    telemetry, declared = Telemetry.start(settings, service="api"), declared_for(Service.API)
-    return Runtime("api", "tests", engine, job_database, bus, declared, dispatcher, metrics, Health(), telemetry)
+    sent, telemetry = declared(Service.API), Telemetry.start(settings, service="api")
+    return Runtime("api", "tests", engine, job_database, bus, sent, dispatcher, metrics, Health(), telemetry)
 
 
 async def know_stream(engine: AsyncEngine, bus: Bus) -> int:

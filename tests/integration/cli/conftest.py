@@ -17,10 +17,10 @@ import pytest
 from typer.testing import CliRunner
 
 from aperag_cli.app import app
-from aperag_testing.stack import Stack, running
+from aperag_testing.stack import Stack
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from typer.testing import Result
 
@@ -123,10 +123,9 @@ async def road(stack: Stack) -> AsyncIterator[Road]:
     await asyncio.gather(*carrying, return_exceptions=True)
 
 
-@pytest.fixture(scope="package")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with running(tmp_path_factory.mktemp("cli") / "home") as stack:
-        yield stack
+@pytest.fixture(scope="session")
+def stack(shared_stack: Stack) -> Stack:
+    return shared_stack
 
 
 @pytest.fixture

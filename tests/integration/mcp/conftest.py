@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import socket
 import uuid
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -33,10 +31,10 @@ from aperag_mcp.app import make_app, make_server
 from aperag_mcp.gateway.client import connect
 from aperag_mcp.settings import Settings
 from aperag_testing.site import open_site
-from aperag_testing.stack import Stack, running
+from aperag_testing.stack import Stack
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
     from opentelemetry.sdk.trace import ReadableSpan
@@ -46,15 +44,6 @@ if TYPE_CHECKING:
 GREEN = "# Tea\n\nGreen tea is not oxidised; it is steeped at seventy degrees.\n"
 
 
-@pytest.fixture(scope="package")
-def engine_port() -> Iterator[int]:
-    """Where the search engine of the tests will listen; held, so that nobody else is given it before."""
-    with socket.socket() as held:
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.bind(("127.0.0.1", 0))
-        yield held.getsockname()[1]
-
-
 @pytest_asyncio.fixture
 async def site(engine_port: int) -> AsyncIterator[Site]:
     """The web of the tests: its search engine is at ``/duckduckgo``, its pages are what a test says."""
@@ -62,16 +51,9 @@ async def site(engine_port: int) -> AsyncIterator[Site]:
         yield site
 
 
-@pytest.fixture(scope="package")
-def stack(tmp_path_factory: pytest.TempPathFactory, engine_port: int) -> Iterator[Stack]:
-    settings = {
-        # A key in the shell is the command line's: the service must not act with it.
-        "APERAG_API_KEY": "sk-" + "0" * 32,
-        "APERAG_WEB__DUCKDUCKGO_URL": f"http://127.0.0.1:{engine_port}/duckduckgo",
-        "APERAG_OUTBOUND__ALLOW": json.dumps(["127.0.0.1"]),
-    }
-    with running(tmp_path_factory.mktemp("mcp") / "home", settings=settings) as stack:
-        yield stack
+@pytest.fixture(scope="session")
+def stack(shared_stack: Stack) -> Stack:
+    return shared_stack
 
 
 @dataclass(slots=True)
