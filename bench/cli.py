@@ -38,7 +38,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 progress = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
-class Twin(StrEnum):
+class Baseline(StrEnum):
     """What the whole pipeline can be held against."""
 
     CELERY = "celery"
@@ -196,7 +196,9 @@ def dispatch(
 @app.command(epilog=_examples("just bench pipeline --vs celery", "just bench pipeline --documents 1000"))
 def pipeline(
     *,
-    vs: Annotated[Twin | None, typer.Option(help="The same work through Celery 5 with Redis, in the same run.")] = None,
+    vs: Annotated[
+        Baseline | None, typer.Option(help="The same work through Celery 5 with Redis, in the same run.")
+    ] = None,
     corpus: Annotated[str, typer.Option(help="As for ingest.")] = "scifact",
     documents: Annotated[int, typer.Option(help="Documents of the corpus.", min=2)] = 400,
     cap: Annotated[float, typer.Option(help="After a kill: seconds without progress that end the wait.", min=1)] = 90,
@@ -204,7 +206,7 @@ def pipeline(
     output: OutputOption = render.Output.TABLE,
 ) -> None:
     """Documents through our services and through Celery, which calls the same functions; and after kill -9."""
-    options = pipeline_run.Options(corpus, documents, vs is Twin.CELERY, cap, visibility)
+    options = pipeline_run.Options(corpus, documents, vs is Baseline.CELERY, cap, visibility)
     _run("pipeline", lambda: pipeline_run.run(options, tell=_tell), output)
 
 

@@ -21,8 +21,8 @@ from aperag_testing.chaos.settings import HASTE, HOUSEKEEPING
 from aperag_testing.client import Client
 from bench.chaos.evidence import save
 from bench.chaos.findings import Hurt, Pace, findings
-from bench.stand.database import database
-from bench.stand.stack import running_stack
+from bench.harness.database import database
+from bench.harness.stack import running_stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from bench.celery.app import BROKER, TRACED, make_app
+from bench.celery.redis import RedisServer
+from bench.celery.workers import Pool, Shape, await_ready, is_drained, worker_processes
 from bench.dispatch.lane import IN_FLIGHT, Course
 from bench.dispatch.task import SLOTS, Task
-from bench.stand.crew import running
-from bench.twin.app import BROKER, TRACED, make_app
-from bench.twin.redis import RedisServer
-from bench.twin.workers import Pool, Shape, await_ready, crew, is_drained
+from bench.harness.processes import running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -82,7 +82,9 @@ def celery_courses(folder: Path, processes: int) -> Iterator[list[Course]]:
             broker = redis.database(number)
             lane = CeleryLane(name, broker, tasks)
             stack.callback(lane.close)
-            workers = crew(f"celery-{number}", "bench.dispatch.celery_tasks", shape, folder, {BROKER: broker, **extra})
+            workers = worker_processes(
+                f"celery-{number}", "bench.dispatch.celery_tasks", shape, folder, {BROKER: broker, **extra}
+            )
             stack.enter_context(running([workers]))
             await_ready(lane.app, workers)
             courses.append(Course(lane, workers, {"broker": redis.pid}))

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import time
 
+from bench.celery.app import worker_app
 from bench.dispatch.task import WAIT_SECONDS, Task
-from bench.twin.app import worker_app
 
 app = worker_app()
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
     from typing import Any
 
-    from bench.stand.crew import Crew
+    from bench.harness.processes import Processes
 
 LOOK_SECONDS = 0.01
 SILENCE_SECONDS = 120.0
@@ -73,14 +73,14 @@ class Course:
     """A lane with the processes that work for it; ``servers`` maps names to pids."""
 
     lane: Lane
-    crew: Crew
+    processes: Processes
     servers: Mapping[str, int]
 
     async def measure(self, task: Task, sizes: Sizes) -> Measured:
         await in_flight(self.lane, task, WARM_UP)
         alone = [await self.lane.trip(task) for _ in range(sizes.trips)]
         together = await in_flight(self.lane, task, sizes.trips)
-        with self.crew.halted():
+        with self.processes.halted():
             before = self._cpu_seconds()
             begun = time.perf_counter()
             await self.lane.enqueue(task, sizes.tasks)
@@ -97,13 +97,13 @@ class Course:
         while not await self.lane.drained():
             if time.monotonic() > until:
                 message = f"{self.lane.name}: the tasks did not end within {SILENCE_SECONDS:.0f} s"
-                raise BenchError(message, hint=f"the workers' log ends with:\n{self.crew.log_tail()}")
+                raise BenchError(message, hint=f"the workers' log ends with:\n{self.processes.log_tail()}")
             await asyncio.sleep(LOOK_SECONDS)
 
     def _cpu_seconds(self) -> dict[str, float]:
         own = psutil.Process().cpu_times()
         servers = {name: tree_cpu_seconds(pid) for name, pid in self.servers.items()}
-        return {"workers": self.crew.cpu_seconds(), **servers, "caller": own.user + own.system}
+        return {"workers": self.processes.cpu_seconds(), **servers, "caller": own.user + own.system}
 
 
 async def many(work: Callable[[], Coroutine[Any, Any, object]], count: int, callers: int) -> None:

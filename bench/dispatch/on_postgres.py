@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from aperag_standalone.postgres import PostgresServer
 from aperag_standalone.process import Command
+from bench.celery.workers import ROOT
 from bench.errors import BenchError
-from bench.stand.crew import Crew
-from bench.twin.workers import ROOT
+from bench.harness.processes import Processes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -31,14 +31,14 @@ def own_server(folder: Path, name: str) -> Iterator[tuple[str, int]]:
         yield server.create_database(name).replace("+asyncpg", ""), server.pid
 
 
-def crew(name: str, arguments: Sequence[Sequence[str]], folder: Path) -> Crew:
+def worker_processes(name: str, arguments: Sequence[Sequence[str]], folder: Path) -> Processes:
     """A process for each list of arguments of ``bench.dispatch.NAME_worker``."""
     env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     module = (sys.executable, "-m", f"bench.dispatch.{name}_worker")
-    return Crew(name, [Command((*module, *own), env, ROOT) for own in arguments], folder)
+    return Processes(name, [Command((*module, *own), env, ROOT) for own in arguments], folder)
 
 
-async def await_ready(ready: Callable[[], Awaitable[bool]], workers: Crew) -> None:
+async def await_ready(ready: Callable[[], Awaitable[bool]], workers: Processes) -> None:
     """All of them listen."""
     deadline = time.monotonic() + READY_SECONDS
     while not await ready():

@@ -16,7 +16,7 @@ from pgqueuer.queries import Queries
 from bench.dispatch import on_postgres
 from bench.dispatch.lane import Course, many
 from bench.dispatch.task import Task
-from bench.stand.crew import running
+from bench.harness.processes import running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -76,7 +76,7 @@ async def pgqueuer_course(folder: Path, processes: int) -> AsyncIterator[Course]
             queries = Queries.from_asyncpg_pool(pool)
             await queries.install()
             files = [folder / f"{NAME}-ready-{number}" for number in range(processes)]
-            workers = on_postgres.crew(NAME, [(url, str(file)) for file in files], folder)
+            workers = on_postgres.worker_processes(NAME, [(url, str(file)) for file in files], folder)
 
             async def ready() -> bool:
                 return all(file.exists() for file in files)

@@ -14,7 +14,7 @@ from bench.dispatch import on_postgres
 from bench.dispatch.lane import Course, many
 from bench.dispatch.procrastinate_worker import make_app
 from bench.dispatch.task import Task
-from bench.stand.crew import running
+from bench.harness.processes import running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -60,7 +60,7 @@ async def procrastinate_course(folder: Path, processes: int) -> AsyncIterator[Co
     with on_postgres.own_server(folder, NAME) as (url, pid):
         async with make_app(url, connections=on_postgres.TRANSACTIONS).open_async() as app:
             await app.schema_manager.apply_schema_async()
-            workers = on_postgres.crew(NAME, [(url,)] * processes, folder)
+            workers = on_postgres.worker_processes(NAME, [(url,)] * processes, folder)
 
             async def ready() -> bool:
                 return bool((await app.connector.execute_query_one_async(WORKERS))["count"] == processes)

@@ -7,9 +7,9 @@ from enum import StrEnum
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from bench.celery import app as celery_app
 from bench.dispatch.celery_lane import celery_courses
 from bench.errors import BenchError
-from bench.twin import app as celery_app
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable

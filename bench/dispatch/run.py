@@ -21,12 +21,12 @@ from aperag_standalone.postgres import PostgresServer
 from aperag_standalone.process import Command
 from aperag_testing.factories import make_collection, make_user
 from aperag_testing.waiting import until
+from bench.celery.workers import ROOT
 from bench.dispatch.findings import findings
 from bench.dispatch.lane import Course, Measured, Sizes
 from bench.dispatch.ours import our_lanes
 from bench.dispatch.rivals import Rival, require, rival_courses
-from bench.stand.crew import Crew, running
-from bench.twin.workers import ROOT
+from bench.harness.processes import Processes, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -76,8 +76,10 @@ async def _measure(courses: list[Course], options: Options, tell: Callable[[str]
     for number in range(options.rounds):
         for course in courses:
             with ExitStack() as others:
-                for crew_ in {id(c.crew): c.crew for c in courses if c.crew is not course.crew}.values():
-                    others.enter_context(crew_.halted())
+                for processes_ in {
+                    id(c.processes): c.processes for c in courses if c.processes is not course.processes
+                }.values():
+                    others.enter_context(processes_.halted())
                 for task in course.lane.tasks:
                     tell(f"round {number + 1}: {course.lane.name}, {task}")
                     found.append(await course.measure(task, sizes))
@@ -118,8 +120,8 @@ async def _streams(url: str) -> None:
     await bus.close()
 
 
-def _workers(folder: Path, nats_url: str, postgres_url: str, ready_files: list[Path]) -> Crew:
+def _workers(folder: Path, nats_url: str, postgres_url: str, ready_files: list[Path]) -> Processes:
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     env = kept | {"APERAG_NATS__URL": nats_url, "APERAG_POSTGRES__URL": postgres_url}
     module = (sys.executable, "-m", "bench.dispatch.worker")
-    return Crew("ours", [Command((*module, str(file)), env, ROOT) for file in ready_files], folder)
+    return Processes("ours", [Command((*module, str(file)), env, ROOT) for file in ready_files], folder)

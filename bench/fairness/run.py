@@ -11,9 +11,9 @@ from bench.corpora.generated import page
 from bench.errors import BenchError
 from bench.fairness.findings import Measured, Trial, findings
 from bench.fairness.stages import backlog, stages
-from bench.stand.database import database
-from bench.stand.people import another_key
-from bench.stand.stack import running_stack
+from bench.harness.database import database
+from bench.harness.people import another_key
+from bench.harness.stack import running_stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aperag_testing.client import Client
+from bench.harness.stack import empty_stack, start
 from bench.ingest.idle import one_at_a_time
 from bench.measure.processes import StackProcesses, cpu_between
 from bench.report.figures import Findings, Row, Section, Target, at_most
-from bench.stand.stack import empty_stack, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

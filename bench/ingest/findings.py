@@ -12,9 +12,9 @@ from bench.report.figures import Findings, Row, Section, Target, at_least, at_mo
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bench.harness.upload import Uploaded
     from bench.ingest.idle import Singles
     from bench.ingest.pure import Pure
-    from bench.stand.upload import Uploaded
 
 MILLI = 1000.0
 MANY_CHUNKS = 20

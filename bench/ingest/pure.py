@@ -28,8 +28,8 @@ from aperag_retrieval.chunking import ChunkDraft, ChunkPolicy, ParsedDocument, c
 from aperag_retrieval.embedding import LARGEST_BATCH, LocalEmbedder, encode
 from aperag_retrieval.lexical import weigh
 from aperag_retrieval.ports import IndexTarget, Vector
+from bench.harness.rows import FIRST_GENERATION, Content, write
 from bench.measure.processes import POSTGRES, StackProcesses, cpu_between, own_cpu_seconds
-from bench.stand.rows import FIRST_GENERATION, Content, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -15,13 +15,13 @@ from bench.corpora.choose import corpus
 from bench.corpora.document import CorpusDocument
 from bench.corpora.generated import page
 from bench.errors import BenchError
+from bench.harness.database import chunks_of, database, owner_and_analyzer
+from bench.harness.stack import running_stack
+from bench.harness.upload import upload_all
 from bench.ingest.findings import Bulk, findings
 from bench.ingest.idle import one_at_a_time
 from bench.ingest.pure import Place, Pure, pure
 from bench.measure.processes import StackProcesses, cpu_between
-from bench.stand.database import chunks_of, database, owner_and_analyzer
-from bench.stand.stack import running_stack
-from bench.stand.upload import upload_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

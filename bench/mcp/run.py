@@ -14,11 +14,11 @@ from mcp.client.streamable_http import streamable_http_client
 
 from aperag_testing.client import Client
 from bench.errors import BenchError
+from bench.harness.database import database
+from bench.harness.stack import running_stack
 from bench.measure.samples import percentile
 from bench.report.figures import Findings, Row, Section, at_most
 from bench.search import fill, material
-from bench.stand.database import database
-from bench.stand.stack import running_stack
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator

@@ -1,4 +1,4 @@
-"""The twin's tasks, wired as the original's: parse, then a task that fans out, then a chord over the indexes.
+"""The baseline's tasks, wired as the original's: parse, then a task that fans out, then a chord over the indexes.
 
 Unlike the original's they pass ids, not the document's text, through Redis.
 """
@@ -22,9 +22,9 @@ from aperag_common.settings import PostgresSettings
 from aperag_indexer.adapters.warm import load
 from aperag_retrieval.dense import PgVectorIndex
 from aperag_retrieval.lexical import PgFulltextIndex
-from bench.pipeline.twin import OBJECTS, POSTGRES
-from bench.pipeline.twin_steps import TwinSteps
-from bench.twin.app import worker_app
+from bench.celery.app import worker_app
+from bench.pipeline.baseline import OBJECTS, POSTGRES
+from bench.pipeline.baseline_steps import BaselineSteps
 
 app = worker_app()
 app.conf.update(worker_proc_alive_timeout=60)  # each child loads the encoder before it takes work
@@ -35,16 +35,16 @@ class Child:
     """Of a worker's child: one loop, and what the steps work with."""
 
     loop: asyncio.AbstractEventLoop
-    steps: TwinSteps
+    steps: BaselineSteps
 
 
 @worker_process_init.connect
 def begin(**_: Any) -> None:
     load()
     Child.loop = asyncio.new_event_loop()
-    engine = make_engine(PostgresSettings(url=os.environ[POSTGRES], pool_size=1), name="twin")
+    engine = make_engine(PostgresSettings(url=os.environ[POSTGRES], pool_size=1), name="baseline")
     objects = LocalObjectStore(Path(os.environ[OBJECTS]))
-    Child.steps = TwinSteps(engine, objects, PgVectorIndex(), PgFulltextIndex())
+    Child.steps = BaselineSteps(engine, objects, PgVectorIndex(), PgFulltextIndex())
 
 
 @app.task(name="parse", **retried)

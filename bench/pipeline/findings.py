@@ -101,5 +101,5 @@ def _targets(pure: Pure, runs: Sequence[Ran]) -> list[Target]:
     """None where Celery did not run."""
     if len(runs) < 2:
         return []
-    ours, twin = (orchestration(ran, pure) for ran in runs)
-    return [at_most("orchestration, CPU per document, over Celery's", ours / twin, 0.5)]
+    ours, baseline = (orchestration(ran, pure) for ran in runs)
+    return [at_most("orchestration, CPU per document, over Celery's", ours / baseline, 0.5)]

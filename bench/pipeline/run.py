@@ -14,19 +14,19 @@ from sqlalchemy import text
 from aperag_indexer.settings import PoolSettings
 from aperag_standalone.ports import free_port
 from aperag_testing.client import Client
+from bench.celery.app import require
 from bench.corpora.choose import corpus
 from bench.corpora.document import CorpusDocument
 from bench.corpora.generated import page
+from bench.harness.database import database, owner_and_analyzer
+from bench.harness.stack import running_stack
 from bench.ingest.pure import Place, Pure, pure
 from bench.measure.processes import POSTGRES, StackProcesses, cpu_between, tree_cpu_seconds
 from bench.pipeline import watch
 from bench.pipeline.accept import Intake
+from bench.pipeline.baseline import running_baseline
 from bench.pipeline.findings import Ran, Recovery, findings
 from bench.pipeline.ours import our_side
-from bench.pipeline.twin import running_twin
-from bench.stand.database import database, owner_and_analyzer
-from bench.stand.stack import running_stack
-from bench.twin.app import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from bench.report.figures import Findings
 
 WARM_UP = 32
-OURS, TWIN = "ours", "celery"
+OURS, BASELINE = "ours", "celery"
 CALLER = "caller"
 
 
@@ -65,8 +65,8 @@ async def run(options: Options, *, tell: Callable[[str], None]) -> Findings:
             baseline = await bench.pure()
             runs, recoveries = await bench.ours(nats_port)
             if options.celery:
-                twin_runs, twin_recoveries = await bench.twin()
-                runs, recoveries = [*runs, *twin_runs], [*recoveries, *twin_recoveries]
+                baseline_runs, baseline_recoveries = await bench.baseline()
+                runs, recoveries = [*runs, *baseline_runs], [*recoveries, *baseline_recoveries]
     return findings(name, baseline, runs, recoveries)
 
 
@@ -97,27 +97,30 @@ class Pipeline:
             killed = await self._kill(OURS, side, lambda: self.stack.kill("indexer"), ran)
         return [ran], [killed]
 
-    async def twin(self) -> tuple[list[Ran], list[Recovery]]:
+    async def baseline(self) -> tuple[list[Ran], list[Recovery]]:
         runs: list[Ran] = []
         recoveries: list[Recovery] = []
         visibilities = (("an hour, the default", None), (f"{self.options.visibility:.0f} s", self.options.visibility))
         for number, (told, visibility) in enumerate(visibilities):
-            folder = self.folder / f"twin-{number}"
+            folder = self.folder / f"baseline-{number}"
             folder.mkdir()
             processes = PoolSettings().workers
-            with running_twin(
+            with running_baseline(
                 self.stack, self.engine, folder, processes=processes, visibility_seconds=visibility
-            ) as twin:
-                await self._warm(twin)
-                name = f"{TWIN}, visibility {told}"
+            ) as baseline:
+                await self._warm(baseline)
+                name = f"{BASELINE}, visibility {told}"
 
                 def cpu_seconds() -> dict[str, float]:
                     servers = {POSTGRES: StackProcesses(self.stack).cpu_seconds()[POSTGRES]}
-                    return servers | {"workers": twin.crew.cpu_seconds(), "redis": tree_cpu_seconds(twin.redis.pid)}
+                    return servers | {
+                        "workers": baseline.processes.cpu_seconds(),
+                        "redis": tree_cpu_seconds(baseline.redis.pid),
+                    }
 
                 if not runs:
-                    runs.append(await self._measure(TWIN, twin, cpu_seconds))
-                recoveries.append(await self._kill(name, twin, twin.crew.kill_one, runs[0]))
+                    runs.append(await self._measure(BASELINE, baseline, cpu_seconds))
+                recoveries.append(await self._kill(name, baseline, baseline.processes.kill_one, runs[0]))
         return runs, recoveries
 
     async def _warm(self, side: Side) -> None:

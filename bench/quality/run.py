@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from aperag_testing.client import Client
 from bench.corpora import beir
 from bench.errors import BenchError
+from bench.harness.arrivals import arrivals
+from bench.harness.stack import running_stack
 from bench.measure.ranking import ndcg, recall
 from bench.report.figures import Findings, Row, Section, Target, at_least
 from bench.search.load import Leg, search
-from bench.stand.arrivals import arrivals
-from bench.stand.stack import running_stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aperag_retrieval.embedding import LOCAL_MODEL
+from bench.harness.database import maintenance
+from bench.harness.rows import embed
 from bench.search.load import Leg, search
-from bench.stand.database import maintenance
-from bench.stand.rows import embed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

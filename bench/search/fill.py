@@ -12,9 +12,9 @@ from aperag_common.pool import ProcessPool
 from aperag_indexer.settings import PoolSettings
 from aperag_retrieval.ports import IndexTarget
 from aperag_testing.factories import make_upload
+from bench.harness.database import maintenance
+from bench.harness.rows import FIRST_GENERATION, Content, write
 from bench.search.material import CHUNKS_PER_DOCUMENT, Chunks, copy
-from bench.stand.database import maintenance
-from bench.stand.rows import FIRST_GENERATION, Content, write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

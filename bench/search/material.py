@@ -17,7 +17,7 @@ from aperag_retrieval.chunking import ChunkDraft, chunk_document, text_hash
 from aperag_retrieval.lexical import Weighed, weigh
 from bench.corpora import beir, generated
 from bench.corpora.choose import SCIFACT
-from bench.stand.rows import embed
+from bench.harness.rows import embed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

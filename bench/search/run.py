@@ -7,13 +7,13 @@ from itertools import cycle, islice
 from typing import TYPE_CHECKING
 
 from aperag_testing.client import Client
+from bench.harness.database import chunks_of, database
+from bench.harness.stack import running_stack
 from bench.measure.samples import percentile
 from bench.report.figures import Findings, Row, Section, Target, at_least, at_most
 from bench.search import fill, material
 from bench.search.exact import recalls
 from bench.search.load import Leg, Load, load
-from bench.stand.database import chunks_of, database
-from bench.stand.stack import running_stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.celery.redis import RedisServer
+from bench.harness.database import database
+from bench.harness.stack import running_stack
 from bench.report.figures import Findings, Row, Section, Target, at_most
-from bench.stand.database import database
-from bench.stand.stack import running_stack
 from bench.stream.load import Load
 from bench.stream.ways import Channels, Queues, Subjects, attempt, server
-from bench.twin.redis import RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence

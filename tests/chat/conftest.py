@@ -8,9 +8,9 @@ import pytest
 import pytest_asyncio
 
 from aperag_testing.client import Client
+from aperag_testing.conversation import MODEL, Talk, offer
 from aperag_testing.provider import Provider, providing
 from aperag_testing.stack import Stack, rows_of, running
-from aperag_testing.talk import MODEL, Talk, offer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

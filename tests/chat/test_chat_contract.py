@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from aperag_testing.client import Client
+    from aperag_testing.conversation import Talk
     from aperag_testing.provider import Provider
     from aperag_testing.stack import Stack
-    from aperag_testing.talk import Talk
 
 pytestmark = pytest.mark.timeout(180)
 

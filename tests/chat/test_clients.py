@@ -14,8 +14,8 @@ from httpx_sse import aconnect_sse
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from aperag_testing.conversation import MODEL, Talk
 from aperag_testing.provider import Reply
-from aperag_testing.talk import MODEL, Talk
 from aperag_testing.waiting import until
 
 if TYPE_CHECKING:

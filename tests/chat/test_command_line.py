@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from aperag_testing.conversation import MODEL, offer
 from aperag_testing.provider import Reply, providing
-from aperag_testing.talk import MODEL, offer
 
 if TYPE_CHECKING:
     from aperag_testing.client import Client

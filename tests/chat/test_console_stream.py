@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from playwright.async_api import Page
 
+    from aperag_testing.conversation import Talk
     from aperag_testing.provider import Provider
     from aperag_testing.stack import Stack
-    from aperag_testing.talk import Talk
 
 pytestmark = [
     pytest.mark.long,

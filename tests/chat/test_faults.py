@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import text
 
+from aperag_testing.conversation import Reading, Talk, followed, frames
 from aperag_testing.provider import Call, Reply
-from aperag_testing.talk import Reading, Talk, followed, frames
 from aperag_testing.waiting import until
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aperag_testing.client import Client
+from aperag_testing.conversation import Talk, offer
 from aperag_testing.provider import Call, Reply
-from aperag_testing.talk import Talk, offer
 
 if TYPE_CHECKING:
     from aperag_testing.provider import Asked, Provider

@@ -16,9 +16,9 @@ from aperag_testing.provider import Call, Reply
 if TYPE_CHECKING:
     from aperag_api.conversation.live.stored import StoredTurn
     from aperag_common.live.queue import AgentMessageQueue, Message
+    from aperag_testing.conversation import Talk
     from aperag_testing.provider import Provider
     from aperag_testing.stack import Stack
-    from aperag_testing.talk import Talk
 
 pytestmark = pytest.mark.timeout(180)
 

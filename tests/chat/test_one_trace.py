@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aperag_testing.talk import Talk
+from aperag_testing.conversation import Talk
 from aperag_testing.waiting import until
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from aperag_testing.conversation import Reading, Talk, followed, frames, offer
 from aperag_testing.provider import KEY, Call, Reply
-from aperag_testing.talk import Reading, Talk, followed, frames, offer
 
 if TYPE_CHECKING:
     from aperag_testing.client import Client

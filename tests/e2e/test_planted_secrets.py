@@ -18,10 +18,10 @@ from aperag_common.db.session import make_engine
 from aperag_common.settings import NatsSettings, PostgresSettings
 from aperag_common.subjects import ALL_SPANS, SPANS
 from aperag_testing.client import Client
+from aperag_testing.conversation import Talk, offer
 from aperag_testing.planted import Secrets
 from aperag_testing.provider import Reply, providing
 from aperag_testing.stack import Stack, running
-from aperag_testing.talk import Talk, offer
 from aperag_testing.waiting import until
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from aperag_common.telemetry import Telemetry
 from aperag_retrieval.analysis import DEFAULT_ANALYZER, analyzer_for, term_id
 from aperag_retrieval.lexical import PgFulltextIndex
 from aperag_retrieval.ports import IndexTarget, TermRow
-from aperag_testing.hand_agent import HandAgent
+from aperag_testing.fake_agent import FakeAgent
 from aperag_testing.refusals import changes, snapshot
 from aperag_testing.steps import Steps, play
 from aperag_work.engine import Engine
@@ -231,7 +231,7 @@ _CHUNK = """
 
 
 @dataclass(slots=True)
-class HandIndexer:
+class FakeIndexer:
     """Claims and completes jobs of documents as the indexer does, when a test says so."""
 
     engine: AsyncEngine
@@ -322,14 +322,14 @@ def make_worker(job_database: Database, dispatcher: Dispatcher, metrics: Metrics
 
 
 @pytest.fixture
-def indexer(engine: AsyncEngine, make_worker: Callable[[str], Engine]) -> HandIndexer:
-    return HandIndexer(engine, make_worker("tests"))
+def indexer(engine: AsyncEngine, make_worker: Callable[[str], Engine]) -> FakeIndexer:
+    return FakeIndexer(engine, make_worker("tests"))
 
 
 @pytest.fixture
-def agent(engine: AsyncEngine, job_database: Database, dispatcher: Dispatcher, metrics: Metrics, bus: Bus) -> HandAgent:
+def agent(engine: AsyncEngine, job_database: Database, dispatcher: Dispatcher, metrics: Metrics, bus: Bus) -> FakeAgent:
     worker = Engine(job_database, dispatcher, WorkPolicy(), metrics, "tests", source="tests")
-    return HandAgent(engine, worker, bus)
+    return FakeAgent(engine, worker, bus)
 
 
 @dataclass(slots=True)
@@ -354,7 +354,7 @@ class Victim:
 
 
 @pytest_asyncio.fixture
-async def victim(alice: Person, indexer: HandIndexer) -> Victim:
+async def victim(alice: Person, indexer: FakeIndexer) -> Victim:
     collection = await alice.collection()
     document = await alice.uploaded(collection, "original.txt", "0123456789")
     await indexer.settle(document["id"], "0123456789")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_testing.hand_agent import HandAgent
+    from aperag_testing.fake_agent import FakeAgent
 
 
 Person = Any
@@ -84,7 +84,7 @@ async def test_reads_and_questions_leave_no_trace(alice: Person, victim: Any, en
 
 
 async def test_a_question_of_openais_clients_is_on_record_as_its_turn(
-    alice: Person, engine: AsyncEngine, agent: HandAgent, logged_calls: Any
+    alice: Person, engine: AsyncEngine, agent: FakeAgent, logged_calls: Any
 ) -> None:
     async def begun() -> str:
         async with engine.connect() as conn:

@@ -13,14 +13,14 @@ from aperag_agent.live.publisher import TurnPublisher
 from aperag_agent.live.sender import Sender
 from aperag_api.conversation.live.relays import TurnRelays
 from aperag_common.live.queue import AgentMessageQueue, Message
-from aperag_testing.hand_agent import REFERENCE
+from aperag_testing.fake_agent import REFERENCE
 from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from aperag_common.bus.connection import Bus
-    from aperag_testing.hand_agent import HandAgent
+    from aperag_testing.fake_agent import FakeAgent
 
 Person = Any
 OPENAI = "http://gateway/v1/chat/completions"
@@ -103,7 +103,7 @@ async def test_server_sent_events_are_the_messages_of_the_queue(alice: Person, p
 
 
 async def test_a_snapshot_is_what_the_queue_has_given_so_far(
-    alice: Person, played: type[Played], agent: HandAgent
+    alice: Person, played: type[Played], agent: FakeAgent
 ) -> None:
     turn = await asked(alice, await bot_of(alice))
     async with agent.holding(turn):

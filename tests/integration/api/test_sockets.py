@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from aperag_api.edge.gateway import Gateway
-    from aperag_testing.hand_agent import HandAgent
+    from aperag_testing.fake_agent import FakeAgent
 
 Person = Any
 
@@ -88,7 +88,7 @@ async def test_it_opens_to_the_owner_of_the_chat_and_to_nobody_else(
 
 
 async def test_questions_are_answered_in_their_order_and_what_runs_is_resumed_unless_refused(
-    served: httpx.AsyncClient, path: str, alice: Person, agent: HandAgent
+    served: httpx.AsyncClient, path: str, alice: Person, agent: FakeAgent
 ) -> None:
     running = (await alice.http.post(f"{path}/turns", json={"query": "before", "message_id": "m0"})).json()["id"]
     async with opened(served, path) as socket, opened(served, path, "?resume=false") as other:
@@ -107,7 +107,7 @@ async def test_questions_are_answered_in_their_order_and_what_runs_is_resumed_un
 
 
 async def test_a_question_that_is_sent_again_after_a_reconnect_is_told_once(
-    served: httpx.AsyncClient, path: str, alice: Person, agent: HandAgent
+    served: httpx.AsyncClient, path: str, alice: Person, agent: FakeAgent
 ) -> None:
     question = json.dumps({"query": "How long?", "message_id": "m1", "collections": []})
     async with opened(served, path) as socket:

@@ -18,7 +18,7 @@ from aperag_common.bus.delivery import Settled
 from aperag_common.http.server import HttpServer
 from aperag_common.live.events import TurnEventKind
 from aperag_common.settings import HttpSettings
-from aperag_testing.hand_agent import BROKEN, REFERENCE, HandAgent
+from aperag_testing.fake_agent import BROKEN, REFERENCE, FakeAgent
 from aperag_testing.waiting import until
 from aperag_work.completion import Completion
 
@@ -127,7 +127,7 @@ class Reader:
 
 
 async def test_an_answer_arrives_word_by_word_and_ends_once(
-    app: FastAPI, alice: Person, chat: Chat, agent: HandAgent
+    app: FastAPI, alice: Person, chat: Chat, agent: FakeAgent
 ) -> None:
     turn = await chat.asked(message_id="m1")
     async with serving(app, alice) as client:
@@ -158,7 +158,7 @@ async def test_an_answer_arrives_word_by_word_and_ends_once(
 
 
 async def test_who_comes_late_or_after_the_end_is_told_all_of_it(
-    app: FastAPI, alice: Person, chat: Chat, agent: HandAgent
+    app: FastAPI, alice: Person, chat: Chat, agent: FakeAgent
 ) -> None:
     turn = await chat.asked()
     async with serving(app, alice) as client:
@@ -175,7 +175,7 @@ async def test_who_comes_late_or_after_the_end_is_told_all_of_it(
 
 
 async def test_a_reader_that_comes_back_goes_on_where_it_was(
-    app: FastAPI, alice: Person, chat: Chat, agent: HandAgent, make_replica: Callable[..., Awaitable[FastAPI]]
+    app: FastAPI, alice: Person, chat: Chat, agent: FakeAgent, make_replica: Callable[..., Awaitable[FastAPI]]
 ) -> None:
     turn = await chat.asked()
     async with serving(app, alice) as client, serving(await make_replica(), alice) as elsewhere:
@@ -200,7 +200,7 @@ async def test_a_reader_that_comes_back_goes_on_where_it_was(
 
 
 async def test_when_an_agent_dies_the_next_run_begins_the_text_anew(
-    app: FastAPI, alice: Person, chat: Chat, agent: HandAgent, engine: AsyncEngine
+    app: FastAPI, alice: Person, chat: Chat, agent: FakeAgent, engine: AsyncEngine
 ) -> None:
     turn = await chat.asked()
     async with serving(app, alice) as client:
@@ -223,7 +223,7 @@ async def test_when_an_agent_dies_the_next_run_begins_the_text_anew(
 
 
 async def test_a_turn_that_ended_unheard_is_told_from_its_row(
-    app: FastAPI, alice: Person, chat: Chat, agent: HandAgent, engine: AsyncEngine
+    app: FastAPI, alice: Person, chat: Chat, agent: FakeAgent, engine: AsyncEngine
 ) -> None:
     turn = await chat.asked()
     async with serving(app, alice) as client:
@@ -238,7 +238,7 @@ async def test_a_turn_that_ended_unheard_is_told_from_its_row(
     assert (reader.text, reader.kinds) == ("Three minutes.", ["start", "message", "message", "stop"])
 
 
-async def test_a_turn_that_fails_says_why(app: FastAPI, alice: Person, chat: Chat, agent: HandAgent) -> None:
+async def test_a_turn_that_fails_says_why(app: FastAPI, alice: Person, chat: Chat, agent: FakeAgent) -> None:
     turn = await chat.asked()
     async with serving(app, alice) as client:
         reader = Reader(client, turn).begin()
@@ -255,7 +255,7 @@ async def test_a_turn_that_fails_says_why(app: FastAPI, alice: Person, chat: Cha
 
 
 async def test_a_turn_in_the_queue_is_cancelled_at_once(
-    app: FastAPI, alice: Person, chat: Chat, agent: HandAgent
+    app: FastAPI, alice: Person, chat: Chat, agent: FakeAgent
 ) -> None:
     turn = await chat.asked()
     async with serving(app, alice) as client:
@@ -272,7 +272,7 @@ async def test_a_turn_in_the_queue_is_cancelled_at_once(
 
 
 async def test_a_turn_whose_agent_is_lost_is_cancelled_at_once_and_the_lost_one_writes_nothing(
-    alice: Person, chat: Chat, agent: HandAgent, engine: AsyncEngine
+    alice: Person, chat: Chat, agent: FakeAgent, engine: AsyncEngine
 ) -> None:
     turn = await chat.asked()
     with pytest.raises(Settled):
@@ -289,7 +289,7 @@ async def test_a_turn_whose_agent_is_lost_is_cancelled_at_once_and_the_lost_one_
 
 
 async def test_a_running_turn_is_ended_by_its_agent_with_what_there_is(
-    app: FastAPI, alice: Person, chat: Chat, agent: HandAgent, bus: Bus
+    app: FastAPI, alice: Person, chat: Chat, agent: FakeAgent, bus: Bus
 ) -> None:
     turn = await chat.asked()
     told: asyncio.Queue[bytes] = asyncio.Queue()
@@ -312,7 +312,7 @@ async def test_a_running_turn_is_ended_by_its_agent_with_what_there_is(
     assert (ended["state"], ended["answer"]) == ("cancelled", "Three ")
 
 
-async def test_a_snapshot_tells_what_has_happened_so_far(alice: Person, chat: Chat, agent: HandAgent) -> None:
+async def test_a_snapshot_tells_what_has_happened_so_far(alice: Person, chat: Chat, agent: FakeAgent) -> None:
     turn = await chat.asked()
     waiting = (await alice.http.get(f"/turns/{turn}/snapshot")).json()
     assert (waiting["state"], waiting["parts"]) == ("queued", [])
@@ -333,7 +333,7 @@ async def test_the_same_message_is_the_same_turn(chat: Chat) -> None:
 
 
 @pytest.mark.parametrize("settings", [{"turns": {"max_open": 2}}], indirect=True)
-async def test_one_person_has_a_share_of_the_agents(chat: Chat, mallory: Person, agent: HandAgent) -> None:
+async def test_one_person_has_a_share_of_the_agents(chat: Chat, mallory: Person, agent: FakeAgent) -> None:
     first, _ = await chat.asked(), await chat.asked()
     refused = await chat.ask()
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
@@ -342,7 +342,7 @@ async def test_one_person_has_a_share_of_the_agents(chat: Chat, mallory: Person,
     await chat.asked()
 
 
-async def test_the_history_is_made_of_the_turns_and_has_pages(alice: Person, chat: Chat, agent: HandAgent) -> None:
+async def test_the_history_is_made_of_the_turns_and_has_pages(alice: Person, chat: Chat, agent: FakeAgent) -> None:
     for number in range(3):
         await agent.answer(await chat.asked(f"question {number}", message_id=f"m{number}"), f"answer {number}")
     whole = (await alice.http.get(chat.path)).json()
@@ -359,7 +359,7 @@ async def test_the_history_is_made_of_the_turns_and_has_pages(alice: Person, cha
 
 
 async def test_an_agent_reads_with_the_credential_of_its_turn_while_it_holds_it_and_nothing_more(
-    alice: Person, mallory: Person, agent: HandAgent, engine: AsyncEngine
+    alice: Person, mallory: Person, agent: FakeAgent, engine: AsyncEngine
 ) -> None:
     chosen, other = await alice.collection(), await alice.collection()
     foreign = await mallory.collection()
@@ -415,7 +415,7 @@ async def test_another_owners_chats_and_turns_are_not_there(alice: Person, mallo
 
 
 async def test_a_chat_that_is_deleted_ends_for_its_readers_and_its_agent(
-    app: FastAPI, alice: Person, chat: Chat, agent: HandAgent
+    app: FastAPI, alice: Person, chat: Chat, agent: FakeAgent
 ) -> None:
     turn = await chat.asked()
     async with serving(app, alice) as client:
@@ -432,7 +432,7 @@ async def test_a_chat_that_is_deleted_ends_for_its_readers_and_its_agent(
 
 
 async def test_a_stream_that_nobody_reads_any_more_leaves_nothing(
-    app: FastAPI, gateway: Any, alice: Person, chat: Chat, agent: HandAgent
+    app: FastAPI, gateway: Any, alice: Person, chat: Chat, agent: FakeAgent
 ) -> None:
     turn = await chat.asked()
     async with serving(app, alice) as client:

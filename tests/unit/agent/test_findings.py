@@ -64,7 +64,7 @@ def test_pages_of_the_web_are_references_too_and_all_are_bounded() -> None:
     ],
 )
 def test_people_read_one_line_of_each_call(tool: str, arguments: dict[str, str], result: object, said: str) -> None:
-    assert Findings().told(tool, arguments, result) == said
+    assert Findings().describe(tool, arguments, result) == said
 
 
 @pytest.mark.parametrize(

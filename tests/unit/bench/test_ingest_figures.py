@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from bench.harness.upload import Uploaded
 from bench.ingest.findings import Bulk, findings
 from bench.ingest.idle import Singles
 from bench.ingest.pure import Pure
 from bench.measure.processes import cpu_between
 from bench.report.figures import Findings
-from bench.stand.upload import Uploaded
 
 SINGLES = Singles([10.0, 20.0, 30.0], [100.0, 120.0, 140.0])
 PURE = Pure(seconds=6.0, chunks=6, cpu_seconds={"main": 0.02, "pool": 0.5, "postgres": 0.01})

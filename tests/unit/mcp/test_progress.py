@@ -1,4 +1,4 @@
-"""Telling that a long call is still at work."""
+"""EventPublisher that a long call is still at work."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class _End:
     failure: TurnFailed | None = None
 
     @property
-    def told(self) -> Message:
+    def message(self) -> Message:
         if self.failure is not None:
             return {"type": TurnEventKind.ERROR, "data": self.failure.data}
         return {"type": TurnEventKind.STOP, "data": {"outcome": self.outcome.value, "usage": self.usage}}
@@ -60,7 +60,7 @@ NOTHING: Mapping[str, Any] = {"requests": 0, "input_tokens": 0, "output_tokens":
 
 @dataclass(slots=True)
 class TurnRuns:
-    """Runs turns; ``cancel`` stops one that runs here. A turn that was given up by its holder is told of by its row."""
+    """Runs turns; ``cancel`` stops one that runs here. A turn whose agent died ends by its row."""
 
     engine: AsyncEngine
     metrics: Metrics
@@ -82,10 +82,10 @@ class TurnRuns:
             turn = await repository.begin(conn, job.row.subject_id)
         if turn is None:
             raise job.superseded()
-        told = await job.stack.enter_async_context(TurnPublisher(self.sender, turn.id, turn.run))
-        return await self._completion(told, await self._run(turn, told))
+        publisher = await job.stack.enter_async_context(TurnPublisher(self.sender, turn.id, turn.run))
+        return await self._completion(publisher, await self._run(turn, publisher))
 
-    async def _run(self, turn: TurnRow, told: AgentMessageQueue) -> _End:
+    async def _run(self, turn: TurnRow, queue: AgentMessageQueue) -> _End:
         if turn.cancelled:
             return _End(TurnOutcome.CANCELLED, NOTHING)
         if turn.run == 1 and turn.waited > self.limits.wait.total_seconds():
@@ -96,64 +96,64 @@ class TurnRuns:
         def first_word() -> None:
             self.metrics.turn_first_word_seconds.observe(turn.age + time.monotonic() - began)
 
-        conversation = self._conversation(turn, credential, told, first_word)
+        conversation = self._conversation(turn, credential, queue, first_word)
         cancelled = self._running[turn.id] = asyncio.Event()
         watching = asyncio.create_task(self._watch(turn.id, cancelled))
-        talking = asyncio.create_task(self._talk(conversation))
+        answering = asyncio.create_task(self._answer(conversation))
         try:
             stop = asyncio.create_task(cancelled.wait())
             seconds = self.limits.time.total_seconds()
-            await asyncio.wait({talking, stop}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({answering, stop}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             stop.cancel()
-            return await self._ended(conversation, talking, cancelled=cancelled.is_set())
+            return await self._ended(conversation, answering, cancelled=cancelled.is_set())
         finally:
             del self._running[turn.id]
             watching.cancel()
-            await _cancel(talking)
+            await _cancel(answering)
 
     def _conversation(
-        self, turn: TurnRow, credential: str, told: AgentMessageQueue, first_word: Callable[[], None]
+        self, turn: TurnRow, credential: str, queue: AgentMessageQueue, first_word: Callable[[], None]
     ) -> Conversation | FlowConversation:
         if "flow" in turn.request:
             return FlowConversation(
-                turn, credential, told, self.gateway, self.templates, self.limits, self.completions, first_word
+                turn, credential, queue, self.gateway, self.templates, self.limits, self.completions, first_word
             )
-        return Conversation(turn, credential, told, self.mcp_url, self.limits, self.completions, first_word)
+        return Conversation(turn, credential, queue, self.mcp_url, self.limits, self.completions, first_word)
 
-    async def _talk(self, conversation: Conversation | FlowConversation) -> None:
+    async def _answer(self, conversation: Conversation | FlowConversation) -> None:
         turn = conversation.turn
         earlier = await repository.earlier(self.engine, turn.chat_id, before=turn.ordinal, limit=self.limits.history)
         await conversation.hold(earlier)
 
     async def _ended(
-        self, conversation: Conversation | FlowConversation, talking: asyncio.Task[None], *, cancelled: bool
+        self, conversation: Conversation | FlowConversation, answering: asyncio.Task[None], *, cancelled: bool
     ) -> _End:
         """An answer that was whole when it was cancelled counts as answered."""
-        if not talking.done():
-            await _cancel(talking)
+        if not answering.done():
+            await _cancel(answering)
             if cancelled:
                 return _End(TurnOutcome.CANCELLED, conversation.spent())
             return _failed(failures.too_slow(self.limits.time.total_seconds()), conversation.spent())
         try:
-            talking.result()
+            answering.result()
         except TurnFailed as failure:
             log.info("turn.failed", turn_id=conversation.turn.id, code=failure.code, causes=failures.named(failure))
             return _failed(failure, conversation.spent())
         return _End(TurnOutcome.ANSWERED, conversation.spent())
 
-    async def _completion(self, told: TurnPublisher, end: _End) -> Completion:
+    async def _completion(self, publisher: TurnPublisher, end: _End) -> Completion:
         """The row first: who hears of the end finds it whole."""
-        parts = list(await told.settled())
+        parts = list(await publisher.settled())
         answer = "\n\n".join(part["data"]["text"] for part in parts if part["type"] == TurnEventKind.MESSAGE)
         if end.failure is not None:
-            parts.append(told.part(TurnEventKind.ERROR, end.failure.data))
+            parts.append(publisher.part(TurnEventKind.ERROR, end.failure.data))
 
-        async def tell() -> None:
-            await told.put(end.told)
+        async def publish() -> None:
+            await publisher.put(end.message)
 
         trace_id = propagate.trace_id_of(propagate.current_traceparent())
         kept = TurnEnd(answer, parts, end.usage, end.outcome.value, trace_id)
-        return Completion(kept, after=tell, outcome=end.outcome.value)
+        return Completion(kept, after=publish, outcome=end.outcome.value)
 
     async def _watch(self, turn_id: str, cancelled: asyncio.Event) -> None:
         """The message that cancels may get lost; the row does not."""

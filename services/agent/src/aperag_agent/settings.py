@@ -18,7 +18,7 @@ class LimitSettings(Block):
     time: timedelta = Field(timedelta(seconds=300), description="a turn that takes longer ends with what there is")
     answer: PositiveInt = Field(200_000, description="longest answer, in characters")
     wait: timedelta = Field(timedelta(minutes=10), description="a question that waited longer is not answered any more")
-    history: int = Field(4, ge=0, description="earlier turns of the chat that the model is told")
+    history: int = Field(4, ge=0, description="earlier turns of the chat that the model sees")
     passages: PositiveInt = Field(48_000, description="most characters of passages that a flow's model is given")
 
 

@@ -1,4 +1,4 @@
-"""Telling a client that asked for it that a long call is still at work."""
+"""EventPublisher a client that asked for it that a long call is still at work."""
 
 from __future__ import annotations
 

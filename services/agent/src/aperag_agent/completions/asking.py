@@ -1,4 +1,4 @@
-"""One conversation with a model, told as it comes; what it fails of is said in words for people."""
+"""One conversation with a model: its events are passed on as they come, its failures become messages for people."""
 
 from __future__ import annotations
 

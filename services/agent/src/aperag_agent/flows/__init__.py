@@ -1,1 +1,1 @@
-"""Flows, run: node after node as their owner drew them, told as they go."""
+"""Runs flows node by node and publishes their progress."""

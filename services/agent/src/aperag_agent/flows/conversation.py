@@ -14,7 +14,7 @@ from aperag_agent.flows.runners import Runners
 from aperag_agent.flows.values import Values, invalid
 from aperag_agent.gateway.searches import Searches
 from aperag_agent.local.answers import language_of
-from aperag_agent.telling import Telling
+from aperag_agent.publishing import EventPublisher
 from aperag_agent.tools.findings import Findings
 from aperag_agent.tools.framing import Framing
 from aperag_agent.turns.conversation import history_of, spent
@@ -58,7 +58,7 @@ class FlowConversation:
             searches=Searches(self.http, self.credential),
             completions=self.completions,
             limits=self.limits,
-            telling=Telling(self.queue, findings, self.limits.answer, self.first_word),
+            publisher=EventPublisher(self.queue, findings, self.limits.answer, self.first_word),
             findings=findings,
             framing=Framing(),
             usage=self.usage,

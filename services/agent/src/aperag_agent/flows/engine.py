@@ -59,7 +59,7 @@ class FlowRun:
         answer = ends[0]
         for level in levels(self.flow):
             await self._level([node for node in level if node.id != answer.id])
-        # Nothing comes after it, and what else is told would stand in the middle of its text.
+        # Nothing comes after it: another event would end up in the middle of its text.
         await self._node(answer, answers=True)
 
     async def _level(self, nodes: Iterable[Node]) -> None:

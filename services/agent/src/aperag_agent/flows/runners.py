@@ -14,7 +14,7 @@ from aperag_agent.failures import silent
 from aperag_agent.flows.prompts import prompt
 from aperag_agent.gateway.searches import Found
 from aperag_agent.local.model import extractive
-from aperag_agent.telling import sound
+from aperag_agent.publishing import sound
 from aperag_agent.tools.findings import Findings
 from aperag_common import errors
 from aperag_common.flows.nodes import LLM, MERGE, RERANK, SEARCHES, START
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
     from aperag_agent.completions.resolve import Completions
     from aperag_agent.gateway.searches import Searches
+    from aperag_agent.publishing import EventPublisher
     from aperag_agent.settings import LimitSettings
-    from aperag_agent.telling import Telling
     from aperag_agent.tools.framing import Framing
     from aperag_agent.turns.repository import TurnRow
     from aperag_common.flows.nodes import LlmInputs, MergeInputs, Passage, RerankInputs, SearchInputs
 
 Given = tuple[dict[str, Any], dict[str, Any]]
-"""Outputs, and what else is worth telling."""
+"""Outputs, and what else is worth publisher."""
 
 OF_CHATS = frozenset({"vector_search", "fulltext_search"})
 QUERY_CHARACTERS = 10_000
@@ -44,13 +44,13 @@ BY_MEANING = frozenset({"vector_search", "summary_search", "vision_search"})
 
 @dataclass(slots=True)
 class Runners:
-    """Of one run. ``telling`` tells the answer; ``searching``: the flow has a search of its own."""
+    """Of one run. ``publisher`` publishes the answer; ``searching``: the flow has a search of its own."""
 
     turn: TurnRow
     searches: Searches
     completions: Completions
     limits: LimitSettings
-    telling: Telling
+    publisher: EventPublisher
     findings: Findings
     framing: Framing
     usage: RunUsage
@@ -59,8 +59,8 @@ class Runners:
 
     @property
     def written(self) -> int:
-        """Characters of the answer that readers were told."""
-        return self.telling.written
+        """Characters of the answer that were published."""
+        return self.publisher.written
 
     async def run(self, type_: str, inputs: Any, *, answers: bool) -> Given:
         """Raises ``TurnFailed`` and ``ApeRAGError``."""
@@ -136,7 +136,7 @@ class Runners:
         async def sink(event: Any) -> None:
             text.event(event)
             if answers:
-                await self.telling.event(event)
+                await self.publisher.event(event)
 
         await ask(chosen, asking, self.usage, limits, sink)
         if not text.pieces:

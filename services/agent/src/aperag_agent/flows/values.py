@@ -76,7 +76,7 @@ def _shown(value: Any) -> Any:
 
 
 def summary(value: Any) -> Any:
-    """Of an input or output, as it is told to readers: passages short, and few."""
+    """Of an input or output, as readers see it: a few short passages."""
     if isinstance(value, list) and value and isinstance(value[0], Passage):
         return [_short(passage) for passage in value[:TOLD_PASSAGES]]
     return value[:TOLD_CHARACTERS] if isinstance(value, str) else value

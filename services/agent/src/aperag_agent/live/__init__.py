@@ -1,1 +1,1 @@
-"""What is told of a turn while it runs: said once, on its way to whoever follows."""
+"""The live events of a turn: published once, for every reader that follows it."""

@@ -60,14 +60,14 @@ class TurnPublisher(AgentMessageQueue):
         self._flusher: asyncio.Task[None] | None = None
         self._beating: asyncio.Task[None] | None = None
         self._asked: Subscription | None = None
-        self._told = time.monotonic()
+        self._published_at = time.monotonic()
         self._closed = False
 
     async def __aenter__(self) -> Self:
         # Before START: whoever hears of the run may ask for it at once.
         with suppress(NatsError, OSError):
             self._asked = await self._sender.nc.subscribe(subjects.turn_snapshot(self._turn_id), cb=self._answer)
-        self._tell(TurnEventKind.START, {})
+        self._publish(TurnEventKind.START, {})
         self._beating = asyncio.create_task(self._beat_on())
         return self
 
@@ -83,7 +83,7 @@ class TurnPublisher(AgentMessageQueue):
             self._grow(kind, data["text"])
         else:
             self._flush()
-            self._tell(kind, data)
+            self._publish(kind, data)
 
     async def close(self) -> None:
         """Tells what is pending; no reader's question is answered any more."""
@@ -100,7 +100,7 @@ class TurnPublisher(AgentMessageQueue):
         return self._closed or self._log.ended
 
     def part(self, kind: TurnEventKind, data: Mapping[str, Any]) -> dict[str, Any]:
-        """As the row keeps what is told last: before it is told."""
+        """A part as the row stores it, before it is published."""
         return part_of(self._next(kind, data).message)
 
     async def settled(self) -> Sequence[Mapping[str, Any]]:
@@ -117,7 +117,7 @@ class TurnPublisher(AgentMessageQueue):
         self._pending.append(delta)
         if self._flusher is not None:
             return
-        wait = self._told + self._coalesce - time.monotonic()
+        wait = self._published_at + self._coalesce - time.monotonic()
         if wait <= 0:
             self._flush()
         else:
@@ -134,11 +134,11 @@ class TurnPublisher(AgentMessageQueue):
             self._flusher = None
         whole, self._pending = "".join(self._pending), []
         pieces = [whole[start : start + PIECE_CHARACTERS] for start in range(0, len(whole), PIECE_CHARACTERS)]
-        # All are noted before the first is sent: what is told meanwhile comes after them.
+        # All are noted before the first is sent: what is published meanwhile comes after them.
         for event in [self._noted(self._pending_kind, {"text": piece}) for piece in pieces]:
             self._send(event)
 
-    def _tell(self, kind: TurnEventKind, data: Mapping[str, Any]) -> None:
+    def _publish(self, kind: TurnEventKind, data: Mapping[str, Any]) -> None:
         self._send(self._noted(kind, data))
 
     def _noted(self, kind: TurnEventKind, data: Mapping[str, Any]) -> TurnEvent:
@@ -150,12 +150,12 @@ class TurnPublisher(AgentMessageQueue):
         return TurnEvent(self._log.run, self._log.last + 1, kind, data, time.time())
 
     def _send(self, event: TurnEvent) -> None:
-        self._told = time.monotonic()
+        self._published_at = time.monotonic()
         self._sender.send(self._subject, event.encode())
 
     async def _beat_on(self) -> None:
         while not self._log.ended:
-            quiet = time.monotonic() - self._told
+            quiet = time.monotonic() - self._published_at
             if quiet < self._beat:
                 await asyncio.sleep(self._beat - quiet)
                 continue

@@ -1,4 +1,4 @@
-"""What the tools of a turn found: passages to cite, and what people are told of each call; pure."""
+"""What the tools of a turn found: passages to cite, and a line for people per call; pure."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Findings:
                 cited.append({"text": text, "score": None, "metadata": metadata})
         return cited[:MOST_REFERENCES]
 
-    def told(self, tool: str, arguments: Mapping[str, Any], result: Any) -> str:
+    def describe(self, tool: str, arguments: Mapping[str, Any], result: Any) -> str:
         """What a person reads of a call, in one line."""
         say, found = phrases(self.language), _object(result)
         if tool == "list_collections":

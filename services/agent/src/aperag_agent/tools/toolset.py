@@ -33,14 +33,14 @@ def toolset(
     framing: Framing,
     shown: Callable[[str, str], None],
 ) -> AbstractToolset[Any]:
-    """``shown`` is given each finished call's id and what people are told of it; failures go to the model as they are."""
+    """``shown`` gets the id of each finished call and a line about it for people; failures go to the model as they are."""
 
     async def call(ctx: RunContext[Any], call_tool: CallToolFunc, name: str, arguments: dict[str, Any]) -> Any:
         with asking(f"execute_tool {name}", **{"gen_ai.tool.name": name}):
             # The headers below are those of the whole turn: a call's own context travels in its message.
             result = await call_tool(name, arguments, metadata=dict(propagate.inject()) or None)
         findings.add(name, arguments, result)
-        shown(ctx.tool_call_id or "", findings.told(name, arguments, result))
+        shown(ctx.tool_call_id or "", findings.describe(name, arguments, result))
         return framing.frame(result)
 
     tools = MCPToolset[Any](

@@ -1,1 +1,1 @@
-"""Turns: claimed, run, told while they run, and ended in one fenced update."""
+"""Turns: claimed, run, published while they run, and ended in one fenced update."""

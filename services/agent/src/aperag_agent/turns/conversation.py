@@ -1,4 +1,4 @@
-"""One run of a turn: the model, its tools, and what is told of them while they work."""
+"""One run of a turn: the model, its tools, and the live events about their work."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic_ai.usage import RunUsage, UsageLimits
 from aperag_agent.completions.asking import Asking, ask, of_messages, of_turns
 from aperag_agent.failures import TurnFailed, of_tools, silent
 from aperag_agent.local.answers import language_of
-from aperag_agent.telling import Telling
+from aperag_agent.publishing import EventPublisher
 from aperag_agent.tools.allowed import allowed
 from aperag_agent.tools.findings import Findings
 from aperag_agent.tools.framing import Framing
@@ -46,9 +46,9 @@ class Conversation:
         request = self.turn.request
         findings = Findings(language_of(self.turn.question, str(request.get("language") or "en-US")))
         framing = Framing()
-        telling = Telling(self.queue, findings, self.limits.answer, self.first_word)
+        publisher = EventPublisher(self.queue, findings, self.limits.answer, self.first_word)
         chosen = await self.completions.of_turn(self.turn, findings)
-        tools = toolset(self.mcp_url, self.credential, allowed(request), findings, framing, telling.shown.__setitem__)
+        tools = toolset(self.mcp_url, self.credential, allowed(request), findings, framing, publisher.shown.__setitem__)
         asking = Asking(
             str(request.get("prompt") or self.turn.question),
             [str(request.get("system_prompt") or ""), framing.rule],
@@ -57,14 +57,14 @@ class Conversation:
         )
         limits = UsageLimits(request_limit=self.limits.steps, total_tokens_limit=self.limits.tokens)
         try:
-            await ask(chosen, asking, self.usage, limits, telling.event)
+            await ask(chosen, asking, self.usage, limits, publisher.event)
         except TurnFailed:
             raise
         except Exception as err:
             if (unreachable := of_tools(err)) is not None:
                 raise unreachable from err
             raise
-        if not telling.written:
+        if not publisher.written:
             raise silent()
         if references := findings.references():
             await self.queue.put({"type": TurnEventKind.REFERENCES, "data": {"items": references}})

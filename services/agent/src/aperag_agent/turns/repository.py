@@ -48,7 +48,7 @@ class EarlierTurn:
     answer: str
 
 
-# Runs are counted apart from attempts: an attempt that was given back is not counted, and what it told must be older.
+# Runs are counted apart from attempts: an attempt that was given back is not counted, and its events must count as older.
 _BEGIN = Statement(
     "begin a turn",
     """

@@ -18,7 +18,7 @@ from pydantic_ai.messages import (
     ToolReturnPart,
 )
 
-from aperag_agent.telling import Telling, sound
+from aperag_agent.publishing import EventPublisher, sound
 from aperag_agent.tools.findings import Findings
 from aperag_common.live.queue import AgentMessageQueue, Message
 
@@ -48,8 +48,8 @@ class Heard(AgentMessageQueue):
 
 async def test_whatever_the_model_does_is_put_into_the_queue() -> None:
     queue, words = Heard(), iter([None])
-    telling = Telling(queue, Findings("en"), 100, lambda: next(words))
-    telling.shown["c"] = "Read 1"
+    publisher = EventPublisher(queue, Findings("en"), 100, lambda: next(words))
+    publisher.shown["c"] = "Read 1"
     for event in (
         PartStartEvent(index=0, part=ThinkingPart("Hm")),
         PartDeltaEvent(index=0, delta=ThinkingPartDelta(content_delta=".")),
@@ -58,7 +58,7 @@ async def test_whatever_the_model_does_is_put_into_the_queue() -> None:
         PartStartEvent(index=1, part=TextPart("Green ")),
         PartDeltaEvent(index=1, delta=TextPartDelta("tea")),
     ):
-        await telling.event(event)
+        await publisher.event(event)
     assert queue.messages == [
         {"type": "thinking", "data": {"text": "Hm"}},
         {"type": "thinking", "data": {"text": "."}},

@@ -1,13 +1,13 @@
-"""What the tasks of the Celery twin write, without Celery: the rows of our engine, which our reconciler leaves alone."""
+"""What the tasks of the Celery baseline write, without Celery: the rows of our engine, which our reconciler leaves alone."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
-from bench.pipeline import twin_rows
+from bench.pipeline import baseline_rows
 from bench.pipeline.accept import once
-from bench.pipeline.twin_steps import TwinSteps
+from bench.pipeline.baseline_steps import BaselineSteps
 from sqlalchemy import text
 
 from aperag_common.jobs.declared import BUILT
@@ -35,20 +35,20 @@ OPENS_NO_WORKFLOW = {"every document has one workflow, which succeeded"}
 
 
 @pytest.fixture
-def steps(engine: AsyncEngine, tmp_path: Path) -> TwinSteps:
-    return TwinSteps(engine, LocalObjectStore(tmp_path), PgVectorIndex(), PgFulltextIndex())
+def steps(engine: AsyncEngine, tmp_path: Path) -> BaselineSteps:
+    return BaselineSteps(engine, LocalObjectStore(tmp_path), PgVectorIndex(), PgFulltextIndex())
 
 
-async def accept(steps: TwinSteps) -> NewDocument:
+async def accept(steps: BaselineSteps) -> NewDocument:
     async with steps.engine.begin() as conn:
         owner = await make_user(conn)
         document = new_document(await make_collection(conn, owner=owner), owner, name="tides.md", body=BODY)
         await steps.objects.put(document.object_path, once(BODY))
-        await twin_rows.add(conn, document)
+        await baseline_rows.add(conn, document)
     return document
 
 
-async def test_each_task_delivered_twice_leaves_the_rows_of_our_engine_once(steps: TwinSteps) -> None:
+async def test_each_task_delivered_twice_leaves_the_rows_of_our_engine_once(steps: BaselineSteps) -> None:
     document = await accept(steps)
     for _ in range(2):
         await steps.parse(document.id)
@@ -63,8 +63,8 @@ async def test_each_task_delivered_twice_leaves_the_rows_of_our_engine_once(step
         assert [tuple(row) for row in served] == [("fulltext", "1"), ("parse", "1"), ("vector", "1")]
 
 
-async def test_the_reconciler_leaves_the_twins_jobs_alone(
-    steps: TwinSteps, job_database: Database, dispatcher: Dispatcher
+async def test_the_reconciler_leaves_the_baselines_jobs_alone(
+    steps: BaselineSteps, job_database: Database, dispatcher: Dispatcher
 ) -> None:
     redrive = Redrive(job_database, dispatcher, WorkPolicy())
     release = FairRelease(job_database, dispatcher, WorkPolicy(), 16)
@@ -74,11 +74,11 @@ async def test_the_reconciler_leaves_the_twins_jobs_alone(
     assert (await redrive.run(), await release.run()) == (0, 0)
 
 
-async def test_a_task_whose_document_was_changed_meanwhile_serves_nothing(steps: TwinSteps) -> None:
+async def test_a_task_whose_document_was_changed_meanwhile_serves_nothing(steps: BaselineSteps) -> None:
     document = await accept(steps)
     async with steps.engine.begin() as conn:
-        claimed = await twin_rows.claim(conn, document.id, StepKind.PARSE)
+        claimed = await baseline_rows.claim(conn, document.id, StepKind.PARSE)
         assert claimed is not None
         await conn.execute(text("UPDATE job SET generation = generation + 1"))
-        assert not await twin_rows.settle(conn, claimed.row, {})
+        assert not await baseline_rows.settle(conn, claimed.row, {})
         assert (await conn.execute(text("SELECT count(*) FROM document_index"))).scalar_one() == 0

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 LOG_TAIL = 2_000
 
 
-class Crew:
+class Processes:
     """Each process leads a group of its own, in which its children live and end."""
 
     def __init__(self, name: str, commands: Sequence[process.Command], folder: Path) -> None:
@@ -68,12 +68,12 @@ class Crew:
 
 
 @contextmanager
-def running(crews: Sequence[Crew]) -> Iterator[None]:
+def running(groups: Sequence[Processes]) -> Iterator[None]:
     """Whatever runs at the end is stopped."""
     try:
-        for crew in crews:
-            crew.start()
+        for processes in groups:
+            processes.start()
         yield
     finally:
-        for crew in crews:
-            crew.stop()
+        for processes in groups:
+            processes.stop()

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.stand.arrivals import arrivals
+from bench.harness.arrivals import arrivals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

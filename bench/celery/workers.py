@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aperag_standalone.process import Command
+from bench.celery import app as celery_app
 from bench.errors import BenchError
-from bench.stand.crew import Crew
-from bench.twin import app as celery_app
+from bench.harness.processes import Processes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +48,7 @@ class Shape:
         return self.slots if self.pool is Pool.THREADS else self.processes
 
 
-def crew(name: str, module: str, shape: Shape, folder: Path, environment: Mapping[str, str]) -> Crew:
+def worker_processes(name: str, module: str, shape: Shape, folder: Path, environment: Mapping[str, str]) -> Processes:
     """``module`` holds the tasks and is imported by each worker."""
     env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"} | dict(environment)
     options = (f"--pool={shape.pool}", f"--concurrency={shape.concurrency}", *QUIET)
@@ -56,10 +56,10 @@ def crew(name: str, module: str, shape: Shape, folder: Path, environment: Mappin
         Command((sys.executable, "-m", "celery", "-A", module, "worker", *options, "-n", f"{name}-{n}"), env, ROOT)
         for n in range(shape.workers)
     ]
-    return Crew(name, commands, folder)
+    return Processes(name, commands, folder)
 
 
-def await_ready(app: Any, workers: Crew) -> None:
+def await_ready(app: Any, workers: Processes) -> None:
     """All of them answer."""
     deadline = time.monotonic() + READY_SECONDS
     while len(app.control.ping(timeout=0.5) or ()) < workers.size:

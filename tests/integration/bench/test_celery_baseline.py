@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench.twin.app import installed
+from bench.celery.app import installed
 
 ROOT = Path(__file__).parents[3]
 DISPATCH = "dispatch --tasks 20 --trips 8 --processes 1 --rounds 1 -o json"
@@ -83,7 +83,7 @@ def test_dispatch_measures_the_queues_on_postgresql_in_the_same_run() -> None:
 
 @WITH_CELERY
 @pytest.mark.timeout(400)
-def test_the_twin_indexes_every_document() -> None:
+def test_the_baseline_indexes_every_document() -> None:
     report = bench(f"{PIPELINE} --vs celery --cap 1")
     _, celery = rows(report, "documents")
     assert (celery["documents"], celery["indexed"]) == (6, 6)

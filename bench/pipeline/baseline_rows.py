@@ -1,4 +1,4 @@
-"""The twin's statements: the rows that our engine writes, with the status checks that the original makes around its tasks."""
+"""The baseline's statements: the rows that our engine writes, with the status checks that the original makes around its tasks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from aperag_work.changes import NewDocument
 
-# The reconciler publishes jobs that are due, and builds that are PENDING although their parse is ACTIVE. The twin's are
+# The reconciler publishes jobs that are due, and builds that are PENDING although their parse is ACTIVE. The baseline's are
 # neither: nobody but its own tasks may work on them.
 _ADD_JOBS = text(
     """

@@ -1,4 +1,4 @@
-"""From what the agent library reports to what the turn's readers are told."""
+"""The agent library's events, translated into the turn's live events."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ MESSAGE_CHARACTERS = 2_000
 
 
 @dataclass(slots=True)
-class Telling:
-    """``shown`` are the lines for people, by call; the tools' results themselves are not told to readers.
+class EventPublisher:
+    """``shown`` holds a line for people per tool call; readers do not get the tools' results themselves.
 
-    ``first_word`` is called once, before the answer's first piece is told.
+    ``first_word`` is called once, before the answer's first piece is published.
     """
 
     queue: AgentMessageQueue

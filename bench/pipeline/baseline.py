@@ -1,4 +1,4 @@
-"""The twin's side: its rows, its chain, its workers."""
+"""The baseline's side: its rows, its chain, its workers."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.pipeline import twin_rows
-from bench.stand.crew import running
-from bench.twin.app import BROKER, VISIBILITY, make_app
-from bench.twin.redis import RedisServer
-from bench.twin.workers import Pool, Shape, await_ready, crew
+from bench.celery.app import BROKER, VISIBILITY, make_app
+from bench.celery.redis import RedisServer
+from bench.celery.workers import Pool, Shape, await_ready, worker_processes
+from bench.harness.processes import running
+from bench.pipeline import baseline_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from aperag_testing.stack import Stack
     from aperag_work.changes import NewDocument
-    from bench.stand.crew import Crew
+    from bench.harness.processes import Processes
 
 MODULE = "bench.pipeline.celery_tasks"
 OBJECTS = "BENCH_OBJECTS"
@@ -29,17 +29,17 @@ POSTGRES = "BENCH_POSTGRES"
 
 
 @dataclass(frozen=True, slots=True)
-class Twin:
+class Baseline:
     """Celery's workers on a Redis of their own."""
 
     engine: AsyncEngine
     app: Any
-    crew: Crew
+    processes: Processes
     redis: RedisServer
 
     async def accept(self, document: NewDocument) -> None:
         async with self.engine.begin() as conn:
-            await twin_rows.add(conn, document)
+            await baseline_rows.add(conn, document)
         await asyncio.to_thread(self._send, document.id)
 
     def _send(self, document_id: str) -> None:
@@ -47,9 +47,9 @@ class Twin:
 
 
 @contextmanager
-def running_twin(
+def running_baseline(
     stack: Stack, engine: AsyncEngine, folder: Path, *, processes: int, visibility_seconds: float | None = None
-) -> Iterator[Twin]:
+) -> Iterator[Baseline]:
     """One worker with as many children as the indexer's pool has; each does the work of its task itself."""
     with RedisServer(folder / "redis") as redis:
         broker = redis.database(0)
@@ -58,10 +58,10 @@ def running_twin(
         if visibility_seconds is not None:
             environment |= {VISIBILITY: str(visibility_seconds)}
         app = make_app(broker, visibility_seconds=visibility_seconds)
-        workers = crew("twin", MODULE, Shape(Pool.PREFORK, processes, 1), folder, environment)
+        workers = worker_processes("baseline", MODULE, Shape(Pool.PREFORK, processes, 1), folder, environment)
         try:
             with running([workers]):
                 await_ready(app, workers)
-                yield Twin(engine, app, workers, redis)
+                yield Baseline(engine, app, workers, redis)
         finally:
             app.close()

@@ -1,4 +1,4 @@
-"""The Redis-compatible server of the twin: Valkey from its wheel, else the redis-server that the system has."""
+"""The Redis-compatible server of the baseline: Valkey from its wheel, else the redis-server that the system has."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class HeldTurn:
 
 
 @dataclass(slots=True)
-class HandAgent:
+class FakeAgent:
     """Claims and runs turns as the agent service does, when a test says so; ``worker`` does nothing else."""
 
     engine: AsyncEngine

@@ -1,4 +1,4 @@
-"""What the twin's tasks do: our functions, in the task's own process, and the rows that our jobs write."""
+"""What the baseline's tasks do: our functions, in the task's own process, and the rows that our jobs write."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from aperag_retrieval.embedding import LOCAL_MODEL
 from aperag_retrieval.lexical import PgFulltextIndex
 from aperag_retrieval.ports import IndexTarget, VectorRow
 from aperag_work.database import driver
-from bench.pipeline import twin_rows
+from bench.harness.rows import embed
+from bench.pipeline import baseline_rows
 from bench.pipeline.accept import once
-from bench.stand.rows import embed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from aperag_common.objects import LocalObjectStore
-    from bench.pipeline.twin_rows import Claimed
+    from bench.pipeline.baseline_rows import Claimed
 
-PARSER = "twin"
+PARSER = "baseline"
 
 
 class Superseded(Exception):
@@ -39,7 +39,7 @@ class Superseded(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class TwinSteps:
+class BaselineSteps:
     """Of one process, which does one of them at a time."""
 
     engine: AsyncEngine
@@ -75,7 +75,7 @@ class TwinSteps:
 
     async def finish(self, document_id: str) -> None:
         async with autocommit(self.engine) as conn:
-            await twin_rows.complete(conn, document_id)
+            await baseline_rows.complete(conn, document_id)
 
     async def _build_vectors(self, claimed: Claimed, target: IndexTarget) -> None:
         async with autocommit(self.engine) as conn:
@@ -97,9 +97,9 @@ class TwinSteps:
 
     async def _claim(self, document_id: str, kind: StepKind) -> Claimed | None:
         async with autocommit(self.engine) as conn:
-            return await twin_rows.claim(conn, document_id, kind)
+            return await baseline_rows.claim(conn, document_id, kind)
 
 
 async def _settle(conn: AsyncConnection, claimed: Claimed, data: Mapping[str, Any]) -> None:
-    if not await twin_rows.settle(conn, claimed.row, data):
+    if not await baseline_rows.settle(conn, claimed.row, data):
         raise Superseded
