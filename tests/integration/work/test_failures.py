@@ -11,6 +11,9 @@ from structlog.testing import capture_logs
 
 from aperag_common import errors
 from aperag_common.bus.delivery import Ack, Nak
+from aperag_common.jobs.declared import PARSE
+from aperag_common.jobs.kind import Wanted
+from aperag_testing.jobs import order
 from aperag_testing.steps import Gate, until_blocked
 from aperag_work.document_rows import lock_all
 from aperag_work.policy import WorkPolicy
@@ -137,6 +140,20 @@ async def test_a_final_failure_leaves_one_dead_letter_and_its_event(
     assert await steps.column(told) == [str(letter.id)]
     assert metrics.registry.get_sample_value("aperag_dead_letters_total", {"code": code}) == 1
     assert await steps.work(ordered.message) == Ack(outcome="settled")
+
+
+async def test_what_the_documents_owner_must_settle_leaves_no_dead_letter(
+    steps: Steps, metrics: Metrics, engine: AsyncEngine
+) -> None:
+    async with engine.begin() as conn:
+        ordered = await order(conn, PARSE, Wanted.PRESENT)
+    missing = errors.OcrMissing("install tesseract")
+    assert await steps.work(ordered.message, during=fails(missing)) == Ack(outcome="failed")
+    after: Any = await steps.job(ordered.row.id)
+    assert (after.status, after.error_code) == ("FAILED", "OCR_MISSING")
+    assert await steps.rows("SELECT * FROM dead_letter") == []
+    assert await steps.rows("SELECT * FROM outbox WHERE payload->>'type' = 'step.dead_lettered'") == []
+    assert metrics.registry.get_sample_value("aperag_dead_letters_total", {"code": "OCR_MISSING"}) is None
 
 
 async def test_workers_that_die_use_the_job_up_and_those_who_see_it_at_once_leave_one_letter(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
-from aperag_cli.stack import doctor
+import pytest
+
+from aperag_cli.stack import doctor, recognition
 from aperag_standalone import ports
 from aperag_standalone.home import Home
 
@@ -31,3 +33,27 @@ def test_a_taken_port_and_an_unusable_directory_come_with_a_remedy(tmp_path: Pat
         found = findings(tmp_path / "file" / "home", port=listener.getsockname()[1])
     assert "--port" in found["API port"].remedy
     assert "APERAG_HOME" in found["data directory"].remedy
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("echo 'List of available languages (3):'; echo eng; echo kor; echo osd", "tesseract with eng, kor"),
+        ("exit 1", "tesseract does not answer: scans and pictures will fail with OCR_MISSING"),
+    ],
+)
+def test_the_languages_of_text_recognition_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, said: str
+) -> None:
+    fake = tmp_path / "tesseract"
+    fake.write_text(f"#!/bin/sh\n{program}\n", encoding="utf-8")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert recognition.describe() == said
+
+
+def test_without_text_recognition_the_package_to_install_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "apt-get install tesseract-ocr" in recognition.describe()

@@ -19,6 +19,8 @@ class ApeRAGError(Exception):
     """Base of every expected failure; ``code`` is stable and machine readable."""
 
     code: ClassVar[str] = "UNKNOWN_ERROR"
+    dead_letter: ClassVar[bool] = True
+    """Whether an operator is to look at a job that was given up for it."""
 
     def __init__(self, message: str, *, code: str | None = None, details: dict[str, Any] | None = None) -> None:
         super().__init__(message)
@@ -88,9 +90,10 @@ class EmptyDocument(Terminal):
 
 
 class OcrMissing(Terminal):
-    """The file is a scan or a picture, and no text recognition is installed."""
+    """The file is a scan or a picture, and no text recognition is installed: the document's owner reads how to go on."""
 
     code = "OCR_MISSING"
+    dead_letter = False
 
 
 class PasswordProtected(Terminal):

@@ -176,7 +176,8 @@ class Attempts:
             return SUPERSEDED
         failure = failing.failure
         if change.events:
-            self._engine.metrics.dead_letters.labels(failure.error_code).inc()
+            if failure.dead_letter:
+                self._engine.metrics.dead_letters.labels(failure.error_code).inc()
             log.warning("job.failed", job_id=failing.row.id, code=failure.error_code, error=failure.message)
         else:  # no dead letter: it was wanted again meanwhile, and begins anew
             log.warning("job.retried", job_id=failing.row.id, failures=failing.failures, error=failure.message)
@@ -278,6 +279,8 @@ class Attempts:
             change, worker = _change(ended, Change(), source), ended.worker
             if ended.again:
                 return change
+        if not failing.failure.dead_letter:
+            return change
         letter = dead_letters.letter_of(
             failing.failure,
             delivery=failing.delivery,

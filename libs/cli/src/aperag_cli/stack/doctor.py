@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -27,7 +26,7 @@ from aperag_cli.environment import API_KEY, home
 from aperag_cli.errors import CliError
 from aperag_cli.exits import Exit
 from aperag_cli.output import Output, OutputOption, Printer
-from aperag_cli.stack import status
+from aperag_cli.stack import recognition, status
 from aperag_cli.stack.up import Port
 from aperag_standalone import control, nats, ports, postgres, unprivileged
 from aperag_standalone.errors import REINSTALL, StandaloneError
@@ -118,12 +117,8 @@ def _bytecode(env: Mapping[str, str]) -> Finding:
 
 
 def _recognition() -> Finding:
-    """Nothing to mend: only scans and pictures need it."""
-    program = shutil.which("tesseract")
-    if program is None:
-        return Finding("text recognition", "tesseract is not installed: scans and pictures end OCR_MISSING")
-    asked = subprocess.run([program, "--list-langs"], capture_output=True, text=True, timeout=10, check=False)
-    return Finding("text recognition", f"tesseract, {', '.join(asked.stdout.split()[-20:]) or 'no languages'}")
+    """Nothing to repair: most documents do not need it."""
+    return Finding("text recognition", recognition.describe())
 
 
 def _wheels() -> Iterator[Finding]:
