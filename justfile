@@ -75,13 +75,18 @@ browser:
 
 # Format, lint, layers, types, dead code, what a security linter finds
 [group('work')]
-check:
+[parallel]
+check: _lint _types
+
+_lint:
     ruff format --check {{ members }}
     ruff check {{ members }}
     lint-imports
-    mypy {{ packages }}
     python scripts/dead_code.py
     bandit --quiet --severity-level medium --confidence-level medium --recursive {{ packages }}
+
+_types:
+    mypy {{ packages }}
 
 # Put code into the one format, and mend what ruff can
 [group('work')]
