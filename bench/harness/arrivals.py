@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import httpx
 from httpx_sse import SSEError, aconnect_sse
 
+from aperag_common.events import facts
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from aperag_testing.client import Client
 
+ENDS = frozenset(fact.type_name for fact in facts.ENDS)
 AGAIN_SECONDS = 0.1
 CONNECT_SECONDS = 60.0
 SILENCE_SECONDS = 180.0
@@ -67,7 +69,7 @@ class Arrivals:
     def _take(self, id_: str, type_: str, data: str) -> None:
         self._last_id = id_ or self._last_id
         self._connected.set()
-        if type_ != "document.indexed":
+        if type_ not in ENDS:
             return
         fact = json.loads(data)["data"]
         task = fact["workflow_id"]

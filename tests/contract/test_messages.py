@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aperag_common.events import commands, facts
+from aperag_common.events import commands, fact, facts
 from aperag_common.events.envelope import Message
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -41,10 +41,22 @@ DATA = {
     commands.UserPurgeData: {"row_id": "user0011223344556677", "generation": 1, "user_id": "user0011223344556677"},
     commands.SummaryData: {"row_id": "col0011223344556677", "generation": 3, "collection_id": "col0011223344556677"},
     commands.TurnData: {"row_id": "turn0011223344556677", "generation": 1},
-    facts.DocumentData: DOCUMENT,
-    facts.CollectionData: {"collection_id": "col0011223344556677"},
-    facts.SummarizedData: {"collection_id": "col0011223344556677", "generation": 3, "documents": 12},
-    facts.DeadLetterData: {
+    fact.DocumentData: DOCUMENT,
+    fact.CollectionData: {"collection_id": "col0011223344556677"},
+    fact.CollectionStateData: {"collection_id": "col0011223344556677", "title": "茶"},
+    fact.TurnStartedData: {"turn_id": "turn0011223344556677", "chat_id": "chat0011223344556677", "run": 2},
+    fact.TurnEndedData: {
+        "turn_id": "turn0011223344556677",
+        "chat_id": "chat0011223344556677",
+        "outcome": "failed",
+        "error_code": "ANSWER_TOO_LONG",
+        "error_message": "The answer grew too long.",
+    },
+    fact.UserData: {"user_id": "user0011223344556677"},
+    fact.UserChangeData: {"user_id": "user0011223344556677", "changed": "quotas"},
+    fact.KeyData: {"key_id": "key0011223344556677"},
+    fact.SummarizedData: {"collection_id": "col0011223344556677", "generation": 3, "documents": 12},
+    fact.DeadLetterData: {
         "dead_letter_id": "11111111-2222-3333-4444-555555555555",
         "consumer": "indexer-vector",
         "row_id": "step0011223344556677",

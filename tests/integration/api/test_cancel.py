@@ -38,7 +38,7 @@ async def column(engine: AsyncEngine, sql: str, **parameters: Any) -> list[Any]:
 
 async def outcomes(engine: AsyncEngine) -> dict[str, str]:
     """How tasks ended, as events tell it; a task that ended twice fails the test."""
-    query = "SELECT payload->'data' FROM outbox WHERE payload->>'type' = 'document.indexed'"
+    query = "SELECT payload->'data' FROM outbox WHERE payload->'data' ? 'outcome' AND payload->'data'->>'outcome' IS NOT NULL"
     told = [(data["workflow_id"], data["outcome"]) for data in await column(engine, query)]
     assert len(dict(told)) == len(told)
     return dict(told)

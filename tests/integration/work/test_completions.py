@@ -14,6 +14,7 @@ from aperag_common import errors
 from aperag_common.bus.delivery import Ack, Nak
 from aperag_common.db.models.base import is_open
 from aperag_common.events import facts
+from aperag_common.events.fact import CollectionData
 from aperag_common.jobs.declared import PARSE, TURN, USER_PURGE
 from aperag_common.jobs.kind import REMOVED_AT_ONCE, Wanted
 from aperag_testing.factories import make_collection, make_upload
@@ -221,7 +222,7 @@ async def test_events_and_jobs_that_follow_are_of_the_completions_transaction_an
     async with engine.begin() as conn:
         ordered = await order(conn, USER_PURGE, Wanted.ABSENT)
     row, seen = ordered.row, []
-    data = facts.CollectionData(collection_id=row.subject_id)
+    data = CollectionData(collection_id=row.subject_id)
     event = facts.CollectionDeleted(
         source="tests", type=facts.CollectionDeleted.type_name, subject=row.subject_id, owner=row.owner, data=data
     )

@@ -51,8 +51,8 @@ def test_the_reason_of_a_failed_index_stands_at_the_end(tracks: Tracks) -> None:
 
 
 def test_the_end_of_a_failed_change_is_a_failure_even_without_an_earlier_event(tracks: Tracks) -> None:
-    tracks.apply(event("document.indexed", outcome="FAILED"))
-    assert [track.failure for track in tracks.failures] == ["FAILED"]
+    tracks.apply(event("document.failed", outcome="FAILED", error_code="WORKER_LOST", error_message="died"))
+    assert [track.failure for track in tracks.failures] == ["WORKER_LOST: died"]
 
 
 def test_events_of_other_documents_change_nothing(tracks: Tracks) -> None:
@@ -71,7 +71,7 @@ def test_the_listed_state_stands_in_for_missed_events(tracks: Tracks) -> None:
 
 
 def test_the_end_of_a_change_that_a_newer_one_replaced_settles_nothing(tracks: Tracks) -> None:
-    assert tracks.apply(event("document.indexed", outcome="SUPERSEDED", status="PENDING")) is None
+    assert tracks.apply(event("document.superseded", outcome="SUPERSEDED", status="PENDING")) is None
     assert not tracks.all_settled
 
 

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 from httpx_sse import SSEError, aconnect_sse
 
+from aperag_common.events import facts
 from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
+ENDS = frozenset(fact.type_name for fact in facts.ENDS)
 TIMEOUT = httpx.Timeout(30.0)
 PATIENCE = 60.0
 AGAIN_SECONDS = 0.1
@@ -62,7 +64,7 @@ class EventLog:
 
     def outcomes(self) -> dict[str, str]:
         """How each task ended that has."""
-        ends = (event.data for event in self.events if event.type == "document.indexed")
+        ends = (event.data for event in self.events if event.type in ENDS)
         return {data["workflow_id"]: data["outcome"] for data in ends}
 
     def types_of(self, document_id: str) -> list[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sqlalchemy import text
 
 from aperag_common.bus.delivery import Ack
+from aperag_common.events import facts
 from aperag_common.jobs.kind import Wanted, kinds
 from aperag_testing.factories import ADMISSION, KINDS, make_upload
 from aperag_testing.waiting import until
@@ -200,8 +201,8 @@ class Steps:
 
     async def told(self) -> dict[str, list[str]]:
         """By workflow, the ends of it that events tell: more than one is a broken promise."""
-        query = "SELECT payload->'data' AS data FROM outbox WHERE payload->>'type' = 'document.indexed'"
+        query = "SELECT payload->'data' AS data FROM outbox WHERE payload->>'type' = ANY(:ends)"
         ends: dict[str, list[str]] = defaultdict(list)
-        for row in await self.rows(query):
+        for row in await self.rows(query, ends=[fact.type_name for fact in facts.ENDS]):
             ends[row.data["workflow_id"]].append(row.data["outcome"])
         return dict(ends)

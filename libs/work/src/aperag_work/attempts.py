@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from aperag_common.jobs.kind import JobKind
     from aperag_work.aggregate import Aggregate
-    from aperag_work.completion import Completion, Lock, Write
+    from aperag_work.completion import Completion, Hooks
     from aperag_work.database import Connection
     from aperag_work.engine import Engine
     from aperag_work.job import Job
@@ -55,14 +55,11 @@ class _Asked:
 class Attempts:
     """Of one direction of a kind, in one process."""
 
-    def __init__(
-        self, engine: Engine, kind: JobKind, aggregate: Aggregate | None, *, write: Write | None, lock: Lock | None
-    ) -> None:
+    def __init__(self, engine: Engine, kind: JobKind, aggregate: Aggregate | None, hooks: Hooks) -> None:
         self._engine = engine
         self._kind = kind
         self._aggregate = aggregate
-        self._write = write
-        self._lock = lock
+        self._hooks = hooks
         self._completing: Batcher[_Asked, Change | None] = Batcher(
             self._complete_all, weight=lambda it: it.completion.rows, heaviest=MOST_ROWS, unreachable=AWAY
         )
@@ -188,8 +185,8 @@ class Attempts:
         async with self._engine.database.durable.transaction() as conn:
             if self._aggregate is not None:
                 return await self._complete_of_aggregate(conn, self._aggregate, asked)
-            if self._lock is not None:
-                await self._lock(conn, [it.ending.row for it in asked])
+            if self._hooks.lock is not None:
+                await self._hooks.lock(conn, [it.ending.row for it in asked])
             first_due = self._engine.policy.first_due
             ended = await transitions.complete(conn, self._kind, [it.ending for it in asked], first_due=first_due)
             fenced = [it for it, found in zip(asked, ended, strict=True) if found is not None]
@@ -216,8 +213,8 @@ class Attempts:
 
     async def _extra(self, conn: Connection, fenced: Sequence[_Asked]) -> Mapping[str, Change]:
         """What the completions themselves write, by token: rows of the kind, events, jobs that follow."""
-        if fenced and self._write is not None:
-            await self._write(conn, [Completed(it.ending.row, it.completion.result) for it in fenced])
+        if fenced and self._hooks.write is not None:
+            await self._hooks.write(conn, [Completed(it.ending.row, it.completion.result) for it in fenced])
         extra: dict[str, Change] = {}
         for it in fenced:
             events = tuple(outbox.event(message, it.ending.traceparent) for message in it.completion.events)
@@ -279,6 +276,9 @@ class Attempts:
             change, worker = _change(ended, Change(), source), ended.worker
             if ended.again:
                 return change
+            if self._hooks.gave_up is not None:
+                told = await outbox.tell(conn, *await self._hooks.gave_up(conn, failing))
+                change = change.joined(Change((), told))
         if not failing.failure.dead_letter:
             return change
         letter = dead_letters.letter_of(
@@ -290,8 +290,8 @@ class Attempts:
             row=failing.row,
             traceparent=failing.traceparent,
         )
-        told = await dead_letters.add_and_tell(conn, letter, source=source)
-        return change.joined(Change((), (told,)))
+        lettered = await dead_letters.add_and_tell(conn, letter, source=source)
+        return change.joined(Change((), (lettered,)))
 
 
 def _change(ended: transitions.Ended, extra: Change, source: str) -> Change:

@@ -10,6 +10,7 @@ from aperag_common import errors
 from aperag_common.db.models.base import JobStatus
 from aperag_common.db.models.workflow import Outcome, WorkflowKind, WorkflowStatus
 from aperag_common.jobs.declared import PARSE
+from aperag_work import derive
 from aperag_work.change import Change
 from aperag_work.database import Statement, driver
 from aperag_work.document_rows import lock, lock_all, step_of
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from aperag_work.effects import Applied
 
 SOURCE = "api"
-CODE = "CANCELLED"
+CODE = derive.CANCELLED
 MESSAGE = "The task was cancelled."
 
 _WORKFLOW = Statement("read a workflow", "SELECT document_id, kind, status FROM workflow WHERE id = $1 AND owner = $2")

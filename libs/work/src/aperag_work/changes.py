@@ -18,6 +18,7 @@ from aperag_common.db.models.collection import CollectionStatus
 from aperag_common.db.models.document import DocumentStatus
 from aperag_common.db.models.workflow import WorkflowKind
 from aperag_common.events import facts
+from aperag_common.events.fact import CollectionData
 from aperag_common.jobs.declared import BUILT, COLLECTION_PURGE, USER_PURGE
 from aperag_common.jobs.kind import Wanted
 from aperag_common.jobs.steps import StepKind
@@ -178,16 +179,10 @@ async def purge_collection(
         raise errors.CollectionNotFound(message)
     wish = Wish(COLLECTION_PURGE.name, collection_id, owner, collection_id)
     made = await transitions.want(raw, COLLECTION_PURGE, [wish], wanted=Wanted.ABSENT, first_due=first_due)
-    deleted = facts.CollectionDeleted(
-        source=source,
-        type=facts.CollectionDeleted.type_name,
-        subject=collection_id,
-        owner=owner,
-        data=facts.CollectionData(collection_id=collection_id),
-    )
-    event = outbox.event(deleted, propagate.current_traceparent())
-    await outbox.add(raw, [event])
-    return Change(tuple(Dispatch(row, source) for row, _ in made), (event,))
+    data = CollectionData(collection_id=collection_id)
+    deleted = facts.CollectionDeleted.of(data, source=source, subject=collection_id, owner=owner)
+    told = await outbox.tell(raw, deleted)
+    return Change(tuple(Dispatch(row, source) for row, _ in made), told)
 
 
 async def purge_user(conn: AsyncConnection | Connection, user_id: str, *, first_due: timedelta) -> Change:

@@ -11,6 +11,7 @@ from aperag_work.aggregate import Served
 if TYPE_CHECKING:
     from aperag_common.events.envelope import Message
     from aperag_common.jobs.kind import JobKind
+    from aperag_work.aggregate import FailedAttempt
     from aperag_work.database import Connection
     from aperag_work.rows import JobRow
     from aperag_work.transitions import Wish
@@ -27,7 +28,23 @@ class Completed:
 Write = Callable[["Connection", Sequence[Completed]], Awaitable[None]]
 """Puts the results of jobs that are completed together into their transaction."""
 
+GaveUp = Callable[["Connection", "FailedAttempt"], Awaitable[Sequence["Message"]]]
+"""The events that tell of a job that is given up, in the transaction that gives it up."""
+
 Lock = Callable[["Connection", Sequence["JobRow"]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What a kind adds to the transactions that end its jobs.
+
+    ``write`` puts results of many completions into their transaction; ``lock`` takes before the jobs' rows what others
+    lock before them; ``gave_up`` tells of a job that is given up, where the kind has no aggregate that does.
+    """
+
+    write: Write | None = None
+    lock: Lock | None = None
+    gave_up: GaveUp | None = None
 
 
 @dataclass(frozen=True, slots=True)

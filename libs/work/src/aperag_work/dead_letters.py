@@ -7,6 +7,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from aperag_common.events import facts
+from aperag_common.events.fact import DeadLetterData
 from aperag_common.jobs.declared import DOCUMENT
 from aperag_common.telemetry import propagate
 from aperag_work import outbox
@@ -90,18 +91,18 @@ async def add_and_tell(conn: Connection, letter: Mapping[str, Any], *, source: s
 
 def _lettered(letter: Mapping[str, Any], source: str) -> facts.StepDeadLettered:
     document_id = letter.get("document_id")
-    return facts.StepDeadLettered(
+    data = DeadLetterData(
+        dead_letter_id=str(letter["id"]),
+        consumer=letter["consumer"],
+        row_id=letter["row_id"],
+        document_id=document_id,
+        code=letter["code"],
+        message=letter["message"],
+    )
+    return facts.StepDeadLettered.of(
+        data,
         source=source,
-        type=facts.StepDeadLettered.type_name,
         subject=document_id or letter["row_id"],
         owner=letter["owner"],
         cause_id=letter.get("workflow_id"),
-        data=facts.DeadLetterData(
-            dead_letter_id=str(letter["id"]),
-            consumer=letter["consumer"],
-            row_id=letter["row_id"],
-            document_id=document_id,
-            code=letter["code"],
-            message=letter["message"],
-        ),
     )

@@ -13,6 +13,9 @@ from aperag_common.jobs.steps import StepKind
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+CANCELLED = "CANCELLED"
+"""The error code of a job that was cancelled before it ever served."""
+
 
 @dataclass(frozen=True, slots=True)
 class JobState:
@@ -22,6 +25,8 @@ class JobState:
     status: str
     generation: int
     observed_generation: int
+    error_code: str | None = None
+    error_message: str | None = None
 
 
 def document_status(jobs: Iterable[JobState]) -> DocumentStatus:
@@ -36,6 +41,12 @@ def document_status(jobs: Iterable[JobState]) -> DocumentStatus:
         return DocumentStatus.COMPLETE
     parsed = any(s.kind == StepKind.PARSE.job and s.observed_generation == s.generation for s in states)
     return DocumentStatus.RUNNING if parsed else DocumentStatus.PENDING
+
+
+def failure(jobs: Iterable[JobState]) -> JobState | None:
+    """The failed job that says best why a task ended badly: what was cancelled with it says least."""
+    failed = [job for job in jobs if job.status == JobStatus.FAILED and job.error_code]
+    return min(failed, key=lambda job: (job.error_code == CANCELLED, job.kind != StepKind.PARSE.job), default=None)
 
 
 def workflow_status(outcomes: Mapping[str, str]) -> WorkflowStatus:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
+    from aperag_common.events.fact import DocumentFact
     from aperag_work.aggregate import CompletedAttempt, FailedAttempt
     from aperag_work.database import Connection, Record
 
@@ -221,7 +222,7 @@ class Documents:
         return change, ended.worker
 
 
-def _fact_of(row: JobRow) -> type[facts.DocumentFact]:
+def _fact_of(row: JobRow) -> type[DocumentFact]:
     if row.removing:
         return facts.IndexRemoved
     return facts.DocumentParsed if row.kind == StepKind.PARSE.job else facts.IndexActivated

@@ -1,7 +1,7 @@
 """What follows from the jobs of a document: its state, its workflows' ends, the events that tell of both.
 
 Whoever ends a job holds its document's lock, which makes "the last open job" well defined: the workflow is closed, and
-``document.indexed`` published, exactly once.
+its end published, exactly once.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aperag_common.db.models.document import DocumentStatus
 from aperag_common.db.models.workflow import Outcome, WorkflowStatus
 from aperag_common.events import facts
+from aperag_common.events.fact import DocumentData
 from aperag_common.jobs.steps import StepKind
 from aperag_common.telemetry import propagate
 from aperag_work import derive, outbox
@@ -26,10 +27,12 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from aperag_common.events.envelope import Message
+    from aperag_common.events.fact import DocumentFact
     from aperag_work.database import Connection
 
 JOBS_OF = """(SELECT coalesce(jsonb_agg(jsonb_build_array(
-        j.subject_id, j.kind, j.status, j.generation, j.observed_generation)), '[]') FROM job j WHERE {of})"""
+        j.subject_id, j.kind, j.status, j.generation, j.observed_generation, j.error_code, j.error_message)), '[]')
+        FROM job j WHERE {of})"""
 OUTCOMES_OF = f"""(SELECT coalesce(jsonb_agg(jsonb_build_array(s.workflow_id, s.kind, s.outcome)), '[]')
         FROM workflow_step s JOIN workflow w ON w.id = s.workflow_id
         WHERE {unindexed("w.status = 'RUNNING'")} AND {{of}})"""
@@ -70,6 +73,16 @@ _WRITE = Statement(
 )
 
 
+_END_OF: Mapping[WorkflowStatus, type[DocumentFact]] = {
+    WorkflowStatus.SUCCESS: facts.DocumentIndexed,
+    WorkflowStatus.PARTIAL: facts.DocumentIndexed,
+    WorkflowStatus.FAILED: facts.DocumentFailed,
+    WorkflowStatus.CANCELLED: facts.DocumentCancelled,
+    WorkflowStatus.SUPERSEDED: facts.DocumentSuperseded,
+}
+_UNWELL = frozenset({WorkflowStatus.PARTIAL, WorkflowStatus.FAILED})
+
+
 @dataclass(frozen=True, slots=True)
 class StepEnd:
     """One step of a workflow that ends with this transaction."""
@@ -83,7 +96,7 @@ class StepEnd:
 class Draft:
     """An event that waits for the document's new status and revision; ``details`` are ``DocumentData``'s own fields."""
 
-    fact: type[facts.DocumentFact]
+    fact: type[DocumentFact]
     details: dict[str, Any]
 
 
@@ -114,7 +127,7 @@ def failed_draft(row: JobRow, *, code: str, message: str) -> Draft:
 
 def message_of(draft: Draft, document: LockedDocument, source: str) -> Message:
     """``document`` as it is after the change."""
-    data = facts.DocumentData(
+    data = DocumentData(
         document_id=document.id,
         collection_id=document.collection_id,
         revision=document.revision,
@@ -122,14 +135,7 @@ def message_of(draft: Draft, document: LockedDocument, source: str) -> Message:
         name=document.name,
         **draft.details,
     )
-    return draft.fact(
-        source=source,
-        type=draft.fact.type_name,
-        subject=document.id,
-        owner=document.owner,
-        cause_id=data.workflow_id,
-        data=data,
-    )
+    return draft.fact.of(data, source=source, subject=document.id, owner=document.owner, cause_id=data.workflow_id)
 
 
 async def apply_effects(conn: AsyncConnection | Connection, *conclusions: Effects, source: str) -> list[Applied]:
@@ -164,9 +170,13 @@ async def write(
     """Where the steps are closed already. ``jobs`` are all jobs of each document as they are now; ``outcomes`` are the
     steps of the running workflows (workflow, kind, outcome) as they were before the closings.
     """
-    after = [_after(c.document, jobs.get(c.document.id, ())) for c in conclusions]
+    of_document = [jobs.get(c.document.id, ()) for c in conclusions]
+    after = [_after(c.document, its) for c, its in zip(conclusions, of_document, strict=True)]
     ended = [_ended(outcomes, c.closings) for c in conclusions]
-    events = [_events(c, a, e, source) for c, a, e in zip(conclusions, after, ended, strict=True)]
+    events = [
+        _events(c, a, e, derive.failure(j), source)
+        for c, a, e, j in zip(conclusions, after, ended, of_document, strict=True)
+    ]
     written = await _write(conn, after, ended, [it for of_document in events for it in of_document])
     return [
         Applied(told, bool(over), tuple(seconds for document_id, seconds in written if document_id == document.id))
@@ -201,11 +211,25 @@ def _after(document: LockedDocument, jobs: Sequence[derive.JobState]) -> LockedD
 
 
 def _events(
-    conclusion: Effects, after: LockedDocument, ended: dict[str, WorkflowStatus], source: str
+    conclusion: Effects,
+    after: LockedDocument,
+    ended: dict[str, WorkflowStatus],
+    failure: derive.JobState | None,
+    source: str,
 ) -> tuple[outbox.OutboxEvent, ...]:
-    ends = (Draft(facts.DocumentIndexed, {"workflow_id": w, "outcome": o.value}) for w, o in ended.items())
+    ends = (_end(workflow_id, outcome, after, failure) for workflow_id, outcome in ended.items())
     traceparent = conclusion.traceparent or propagate.current_traceparent()
     return tuple(outbox.event(message_of(draft, after, source), traceparent) for draft in (*conclusion.drafts, *ends))
+
+
+def _end(workflow_id: str, outcome: WorkflowStatus, document: LockedDocument, failure: derive.JobState | None) -> Draft:
+    details: dict[str, Any] = {"workflow_id": workflow_id, "outcome": outcome.value}
+    if failure is not None and outcome in _UNWELL:
+        details |= {"error_code": failure.error_code, "error_message": failure.error_message}
+    fact = _END_OF[outcome]
+    if document.deleted and fact is facts.DocumentIndexed:
+        fact = facts.DocumentRemoved if outcome is WorkflowStatus.SUCCESS else facts.DocumentFailed
+    return Draft(fact, details)
 
 
 def _ended(outcomes: Sequence[Sequence[str]], closings: Sequence[StepEnd]) -> dict[str, WorkflowStatus]:

@@ -27,6 +27,7 @@ from aperag_common.tasks import end_tasks
 from aperag_work import leases
 from aperag_work.attempts import SUPERSEDED, Attempts
 from aperag_work.claiming import Claims
+from aperag_work.completion import Hooks
 from aperag_work.database import FAILURES
 from aperag_work.handling import AGGREGATES, Handling
 from aperag_work.job import Job
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from aperag_common.events.commands import JobCommand
     from aperag_common.jobs.kind import JobKind
     from aperag_common.metrics import Metrics
-    from aperag_work.completion import Lock, Write
+    from aperag_work.completion import GaveUp, Lock, Write
     from aperag_work.database import Database
     from aperag_work.dispatcher import Dispatcher
     from aperag_work.handling import Run
@@ -90,15 +91,13 @@ class Engine:
         wanted: Wanted = Wanted.PRESENT,
         write: Write | None = None,
         lock: Lock | None = None,
+        gave_up: GaveUp | None = None,
         slots: int | None = None,
     ) -> Handling:
-        """``write`` puts results of many completions into their transaction; ``lock`` takes before the jobs' rows what
-        others lock before them.
-        """
+        """``write``, ``lock`` and ``gave_up`` are those of ``Hooks``."""
         work = kind.work(wanted)
-        attempts = Attempts(self, kind, AGGREGATES.get(kind.aggregate), write=write, lock=lock)
-        handling = Handling(kind, work, run, attempts, slots or work.slots)
-        self._handlings[work.subject] = handling
+        attempts = Attempts(self, kind, AGGREGATES.get(kind.aggregate), Hooks(write, lock, gave_up))
+        self._handlings[work.subject] = handling = Handling(kind, work, run, attempts, slots or work.slots)
         return handling
 
     def subscribe(self, worker: Worker) -> None:

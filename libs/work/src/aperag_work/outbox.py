@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from aperag_common import subjects
 from aperag_common.events.facts import FACTS
+from aperag_common.telemetry import propagate
 from aperag_work.database import Statement, columns, driver
 
 if TYPE_CHECKING:
@@ -89,6 +90,13 @@ async def add(conn: AsyncConnection | Connection, events: Sequence[OutboxEvent])
     """Insert into the caller's transaction."""
     if events:
         await _INSERT.fetch(await driver(conn), *arguments(events))
+
+
+async def tell(conn: AsyncConnection | Connection, *messages: Message) -> tuple[OutboxEvent, ...]:
+    """Write them into the caller's transaction; they are to be delivered after it."""
+    events = tuple(event(message, propagate.current_traceparent()) for message in messages)
+    await add(conn, events)
+    return events
 
 
 async def mark_relayed(conn: Connection, ids: Sequence[str], epoch: int) -> None:

@@ -8,6 +8,7 @@ from aperag_agent.completions.resolve import Completions
 from aperag_agent.gateway.searches import connect
 from aperag_agent.handlers import TurnRuns
 from aperag_agent.live.sender import Sender
+from aperag_agent.turns.events import gave_up
 from aperag_agent.turns.repository import lock, write_ends
 from aperag_common import subjects
 from aperag_common.http.server import HealthServer
@@ -51,7 +52,7 @@ async def serve(settings: Settings) -> None:
         gateway, templates = connect(settings.api_url), Templates(most_waiting=None, processes=2)
         runs = make_runs(runtime, settings, models, sender, gateway, templates)
         engine = runtime.job_engine(settings)
-        engine.handle(TURN, runs.run, write=write_ends, lock=lock, slots=settings.turns_at_once)
+        engine.handle(TURN, runs.run, write=write_ends, lock=lock, gave_up=gave_up, slots=settings.turns_at_once)
         worker = runtime.worker(engine)
 
         async def on_cancel(message: Msg) -> None:

@@ -15,12 +15,14 @@ from aperag_agent import failures
 from aperag_agent.failures import TurnFailed
 from aperag_agent.flows.conversation import FlowConversation
 from aperag_agent.live.publisher import TurnPublisher
-from aperag_agent.turns import repository
+from aperag_agent.turns import events, repository
 from aperag_agent.turns.conversation import Conversation
 from aperag_agent.turns.repository import TurnEnd
 from aperag_common.db.models.turn import TurnOutcome
 from aperag_common.live.events import TurnEventKind
 from aperag_common.telemetry import propagate
+from aperag_work import outbox
+from aperag_work.change import Change
 from aperag_work.completion import Completion
 
 if TYPE_CHECKING:
@@ -80,10 +82,12 @@ class TurnRuns:
     async def run(self, job: Job) -> Completion:
         async with job.transaction() as conn:
             turn = await repository.begin(conn, job.row.subject_id)
+            begun = () if turn is None else await outbox.tell(conn, events.started(turn))
         if turn is None:
             raise job.superseded()
+        job.engine.dispatcher.deliver(Change((), begun))
         publisher = await job.stack.enter_async_context(TurnPublisher(self.sender, turn.id, turn.run))
-        return await self._completion(publisher, await self._run(turn, publisher))
+        return await self._completion(turn, publisher, await self._run(turn, publisher))
 
     async def _run(self, turn: TurnRow, queue: AgentMessageQueue) -> _End:
         if turn.cancelled:
@@ -141,7 +145,7 @@ class TurnRuns:
             return _failed(failure, conversation.spent())
         return _End(TurnOutcome.ANSWERED, conversation.spent())
 
-    async def _completion(self, publisher: TurnPublisher, end: _End) -> Completion:
+    async def _completion(self, turn: TurnRow, publisher: TurnPublisher, end: _End) -> Completion:
         """The row first: who hears of the end finds it whole."""
         parts = list(await publisher.settled())
         answer = "\n\n".join(part["data"]["text"] for part in parts if part["type"] == TurnEventKind.MESSAGE)
@@ -153,7 +157,8 @@ class TurnRuns:
 
         trace_id = propagate.trace_id_of(propagate.current_traceparent())
         kept = TurnEnd(answer, parts, end.usage, end.outcome.value, trace_id)
-        return Completion(kept, after=publish, outcome=end.outcome.value)
+        fact = events.ended(turn, end.outcome, end.failure)
+        return Completion(kept, events=(fact,), after=publish, outcome=end.outcome.value)
 
     async def _watch(self, turn_id: str, cancelled: asyncio.Event) -> None:
         """The message that cancels may get lost; the row does not."""

@@ -16,6 +16,7 @@ from aperag_api.edge.identity import EVERYBODY_HAS
 from aperag_api.edge.settings import Settings
 from aperag_api.identity.accounts import repository as users
 from aperag_api.identity.accounts.admission import FIRST_KEY, Admission, Newcomer
+from aperag_api.identity.accounts.events import tell_key, tell_user
 from aperag_api.identity.accounts.names import name_key
 from aperag_api.identity.accounts.passwords import Passwords
 from aperag_api.identity.apikeys import repository
@@ -25,6 +26,7 @@ from aperag_api.identity.sessions.repository import revoke_all
 from aperag_api.kernel.auth import Role
 from aperag_common.auth.installation import InstallationSecret
 from aperag_common.db.session import make_engine
+from aperag_common.events import accounts
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -50,6 +52,7 @@ async def bootstrap(settings: Settings, username: str, key_file: Path, password_
     engine = make_engine(settings.postgres, name="aperag-bootstrap")
     try:
         async with engine.begin() as conn:
+            # Events are left to the reconciler: this process has no connection to NATS.
             key = await _provide(conn, admission, username, _read_secret(key_file), password)
             # Before the commit: a file with a secret that does not work is replaced by the next run, but one that
             # works and stands nowhere could be used and revoked by nobody.
@@ -75,9 +78,12 @@ async def _provide(
     if encoded is not None:
         await users.set_password(conn, user.id, old=user.password_hash, new=encoded)
         await revoke_all(conn, user.id)
+        await tell_user(conn, accounts.UserPasswordChanged, user.id)
     if await _works(conn, admission.hasher, key):
         return None
-    return (await issue(conn, admission.hasher, user.id, FIRST_KEY)).key
+    made = await issue(conn, admission.hasher, user.id, FIRST_KEY)
+    await tell_key(conn, accounts.KeyCreated, user.id, made.id)
+    return made.key
 
 
 async def _new_password(settings: Settings) -> _NewPassword:

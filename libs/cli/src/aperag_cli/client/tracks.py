@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
     from aperag_cli.client.events import Event
 
-OPEN = frozenset(("PENDING", "RUNNING"))
 GONE = "it was deleted"
 
 
@@ -77,11 +76,11 @@ class Tracks:
                 track.reached |= {Stage.PARSE, Stage(event.data["kind"])}
             case "document.parse_failed" | "index.failed":
                 track.failure = track.failure or _reason(event.data) or event.type
-            case "document.indexed" if event.data.get("status") in OPEN:
-                return None  # the end of a change that a newer one took the place of
+            case "document.superseded":
+                return None  # a newer change took its place, and its end is to come
             case "document.deleted":
                 _settle(track, failure=GONE)
-            case "document.indexed":
+            case "document.indexed" | "document.failed" | "document.cancelled":
                 success = event.data.get("outcome") == "SUCCESS"
                 _settle(track, failure=None if success else track.failure or _reason(event.data) or event.type)
             case _:
@@ -98,5 +97,5 @@ def _settle(track: Track, *, failure: str | None = None) -> None:
 
 def _reason(told: Mapping[str, Any]) -> str:
     """Of an event or a document; empty where it names none."""
-    parts = (told.get("error_code"), told.get("error_message"), told.get("outcome"))
-    return ": ".join(str(part) for part in parts if part)
+    parts = [str(part) for part in (told.get("error_code"), told.get("error_message")) if part]
+    return ": ".join(parts) or str(told.get("outcome") or "")

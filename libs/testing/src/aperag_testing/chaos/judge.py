@@ -24,7 +24,7 @@ COMPLETE, FAILED = "COMPLETE", "FAILED"
 ACTIVE, DELETED = "ACTIVE", "DELETED"
 RUNNING, CANCELLED = "RUNNING", "CANCELLED"
 UPLOAD = "upload"
-ENDED = "document.indexed"
+ENDS = frozenset(f"document.{it}" for it in ("indexed", "failed", "cancelled", "superseded", "removed"))
 
 # Statuses that the judge knows are written out: it must not change with the code that it judges.
 
@@ -116,7 +116,7 @@ def _tasks(seen: Observation, accepted: Iterable[Accepted]) -> Iterator[Finding]
         for task in mine:
             if task.id in document.cancelled and task.status != CANCELLED:
                 yield Finding(Wrong.DUPLICATED, f"cancelled, and then {task.status}", task.id)
-    told = Counter(fact.task_id for fact in seen.facts if fact.type == ENDED)
+    told = Counter(fact.task_id for fact in seen.facts if fact.type in ENDS)
     for task in seen.tasks:
         yield from _end(task, told[task.id])
 

@@ -60,6 +60,7 @@ _BEGIN = Statement(
     """,
 )
 _LOCK = Statement("lock turns", "SELECT id FROM turn WHERE id = ANY($1::text[]) ORDER BY id FOR UPDATE")
+_CHAT = Statement("read a turn's chat", "SELECT chat_id FROM turn WHERE id = $1")
 _EARLIER = text(
     """
     SELECT question, answer FROM turn
@@ -98,6 +99,11 @@ async def begin(conn: Connection, turn_id: str) -> TurnRow | None:
     """In the job's fenced transaction; None where the turn is gone."""
     row = await _BEGIN.row(conn, turn_id)
     return None if row is None else TurnRow(**dict(row))
+
+
+async def chat_of(conn: Connection, turn_id: str) -> str | None:
+    found: str | None = await _CHAT.value(conn, turn_id)
+    return found
 
 
 async def earlier(engine: AsyncEngine, chat_id: str, *, before: int, limit: int) -> Sequence[EarlierTurn]:

@@ -57,6 +57,7 @@ def open_identity(runtime: Runtime, settings: Settings, secret: InstallationSecr
         invitations=InvitationService(engine, Vault.of(secret.current, secret.previous), settings.invitation_lifetime),
         oauth=OAuthService(
             engine,
+            runtime.dispatcher,
             OutboundClient(settings.outbound, user_agent=USER_AGENT),
             FlowSeal.of(secret.current, secret.previous),
             providers,
@@ -65,7 +66,7 @@ def open_identity(runtime: Runtime, settings: Settings, secret: InstallationSecr
             landing_url=settings.oauth.landing_url,
         ),
         config=ConfigService(engine, settings, providers),
-        api_keys=ApiKeyService(engine, hasher),
-        quotas=QuotaService(engine),
+        api_keys=ApiKeyService(engine, runtime.dispatcher, hasher),
+        quotas=QuotaService(engine, runtime.dispatcher),
         audit=AuditService(engine, AuditTrail(engine)),
     )

@@ -62,7 +62,7 @@ def open_knowledge(
         documents=documents,
         marketplace=MarketplaceService(engine),
         searches=searches,
-        sharing=SharingService(engine),
+        sharing=SharingService(engine, dispatcher),
         summaries=SummaryService(engine, dispatcher, first_due),
         uploads=uploads,
         web=web,

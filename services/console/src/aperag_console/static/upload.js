@@ -136,7 +136,7 @@ document.addEventListener("told", ({ detail: { event, data } }) => {
   const job = rows.get(about.document_id);
   if (!job) return;
   job.reason = about.error_message || job.reason; // of the stage that failed; the last event only says that one did
-  if (event === "document.indexed") {
+  if (about.outcome && event !== "document.superseded") {
     if (about.outcome === "SUCCESS") say(job, "good", job.zone.dataset.searchable);
     else fail(job, job.reason || job.zone.dataset.failed);
     rows.delete(about.document_id);

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aperag_common.events import facts
+from aperag_common.events.fact import SummarizedData
 from aperag_indexer.summarizing import repository
 from aperag_indexer.summarizing.ports import CollectionExcerpt, Summarizer
 from aperag_indexer.summarizing.repository import Summary
@@ -45,11 +46,5 @@ class Summarize:
             await repository.write(conn, it.result)
 
     def _summarized(self, row: JobRow, documents: int) -> facts.CollectionSummarized:
-        data = facts.SummarizedData(collection_id=row.subject_id, generation=row.generation, documents=documents)
-        return facts.CollectionSummarized(
-            source=self.source,
-            type=facts.CollectionSummarized.type_name,
-            subject=row.subject_id,
-            owner=row.owner,
-            data=data,
-        )
+        data = SummarizedData(collection_id=row.subject_id, generation=row.generation, documents=documents)
+        return facts.CollectionSummarized.of(data, source=self.source, subject=row.subject_id, owner=row.owner)

@@ -5,19 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from aperag_common import errors
+from aperag_common.events import facts
+from aperag_common.events.fact import DocumentData
 from aperag_common.jobs.kind import transient
 from aperag_common.objects import layout
 from aperag_reconciler.gc import repository
+from aperag_work import outbox
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from sqlalchemy import Row
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from aperag_common.objects.port import ObjectStore
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+SOURCE = "reconciler"
 BATCH = 200
 FORGET_BATCH = 5000
 
@@ -64,8 +69,10 @@ class Collect:
         while True:
             async with self.engine.begin() as conn:
                 expired = await repository.expire_uploads(conn, self.retention.uploaded, limit=BATCH)
-            total += expired
-            if expired < BATCH:
+                # Left to the sweep of the outbox: nobody waits for what took a day to become true.
+                await outbox.tell(conn, *[_expired(row) for row in expired])
+            total += len(expired)
+            if len(expired) < BATCH:
                 return total
 
     async def _forget(self) -> int:
@@ -141,6 +148,17 @@ class Collect:
     async def _untouched_since(self, prefix: str, oldest: datetime) -> bool:
         changed = await self.objects.last_change(prefix)
         return changed is not None and changed <= oldest
+
+
+def _expired(row: Row[Any]) -> facts.DocumentExpired:
+    data = DocumentData(
+        document_id=row.id,
+        collection_id=row.collection_id,
+        revision=row.revision,
+        status=row.status,
+        name=row.name,
+    )
+    return facts.DocumentExpired.of(data, source=SOURCE, subject=row.id, owner=row.owner)
 
 
 def _raise_first(failures: list[Exception]) -> None:

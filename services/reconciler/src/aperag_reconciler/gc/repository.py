@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
-    from sqlalchemy import TextClause
+    from sqlalchemy import Row, TextClause
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from aperag_reconciler.settings import RetentionSettings
@@ -28,6 +28,7 @@ _EXPIRE = text(
     )
     UPDATE document SET status = 'EXPIRED', revision = revision + 1, updated = clock_timestamp()
     FROM old WHERE document.id = old.id
+    RETURNING document.id, collection_id, owner, name, status, revision
     """
 )
 
@@ -145,8 +146,9 @@ def forgettable(retention: RetentionSettings) -> dict[Forgettable, timedelta]:
     return {rows: age for rows, age in ages.items() if age is not None}
 
 
-async def expire_uploads(conn: AsyncConnection, age: timedelta, *, limit: int) -> int:
-    return (await conn.execute(_EXPIRE, {"age": age, "limit": limit})).rowcount
+async def expire_uploads(conn: AsyncConnection, age: timedelta, *, limit: int) -> Sequence[Row[Any]]:
+    """The documents as they are from now on."""
+    return (await conn.execute(_EXPIRE, {"age": age, "limit": limit})).all()
 
 
 async def tombstones(conn: AsyncConnection, age: timedelta, *, after: str, limit: int) -> list[tuple[str, str, str]]:

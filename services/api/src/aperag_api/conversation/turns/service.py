@@ -17,8 +17,12 @@ from aperag_api.conversation.turns.stream import batch, batches, frames
 from aperag_api.kernel.http.failures import TooManyRequests
 from aperag_api.kernel.reading import reading
 from aperag_common import errors, ids, subjects
+from aperag_common.db.models.turn import TurnOutcome
+from aperag_common.events import turns
+from aperag_common.events.fact import TurnEndedData
 from aperag_common.live.events import Cursor, TurnEventKind
 from aperag_common.live.log import parts_of
+from aperag_work import outbox
 from aperag_work.change import Change
 from aperag_work.rows import Dispatch
 
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
     from aperag_common.bus.connection import Bus
     from aperag_common.live.queue import Message
     from aperag_work.dispatcher import Dispatcher
+    from aperag_work.outbox import OutboxEvent
 
 SOURCE = "api"
 PLAIN = Terms()
@@ -106,6 +111,8 @@ class TurnService:
         """Raises 409 with how it ended where it has ended."""
         async with self.engine.begin() as conn:
             row = await repository.cancel(conn, owner, turn_id)
+            told = () if row is None else await _tell_end(conn, owner, row)
+        self.dispatcher.deliver(Change((), told))
         if row is None:
             ended = await self._known(owner, turn_id)
             message = f"The turn is over: {view(ended).state}"
@@ -188,6 +195,14 @@ def view(row: TurnRow) -> TurnOut:
         ended_at=row.settled_at,
         events=f"/api/v1/turns/{row.id}/events",
     )
+
+
+async def _tell_end(conn: AsyncConnection, owner: str, row: TurnRow) -> tuple[OutboxEvent, ...]:
+    """Nothing of a turn that its agent still has to end."""
+    if row.outcome != TurnOutcome.CANCELLED:
+        return ()
+    data = TurnEndedData(turn_id=row.id, chat_id=row.chat_id, outcome=row.outcome)
+    return await outbox.tell(conn, turns.TurnFinished.of(data, source=SOURCE, subject=row.id, owner=owner))
 
 
 def _same(before: TurnRow, asked: NewTurn) -> TurnOut:

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 from starlette.exceptions import HTTPException
 
 from aperag_api.identity.accounts import repository
+from aperag_api.identity.accounts.events import tell_key, tell_user
 from aperag_api.identity.accounts.names import name_key
 from aperag_api.identity.apikeys.service import issue
 from aperag_api.kernel.auth import Role
 from aperag_common import ids
+from aperag_common.events import accounts
+from aperag_work.change import Change
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -47,10 +50,11 @@ class Newcomer:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """``api_key`` is whole here and nowhere else."""
+    """``api_key`` is whole here and nowhere else; ``change`` is to be delivered after the transaction."""
 
     user: UserRow
     api_key: str
+    change: Change
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +83,10 @@ class Admission:
         if user is None:
             raise await refusal(conn, newcomer.username, newcomer.email)
         await self.provide(conn, user.id)
+        told = await tell_user(conn, accounts.UserCreated, user.id)
         made = await issue(conn, self.hasher, user.id, FIRST_KEY)
-        return Admitted(user, made.key)
+        key_told = await tell_key(conn, accounts.KeyCreated, user.id, made.id)
+        return Admitted(user, made.key, Change((), (*told, *key_told)))
 
     async def provide(self, conn: AsyncConnection, user_id: str) -> None:
         for give in self.provided:

@@ -6,17 +6,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aperag_api.access.service import require_readable
+from aperag_api.identity.accounts.events import tell_key
 from aperag_api.identity.apikeys import repository
 from aperag_api.identity.apikeys.keys import KeyHasher, mask, new_api_key
 from aperag_api.identity.apikeys.repository import KeyGrant
 from aperag_api.identity.apikeys.schemas import ApiKeyList, ApiKeyView
 from aperag_api.kernel.reading import reading
 from aperag_common import errors, ids
+from aperag_common.events import accounts
+from aperag_work.change import Change
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from aperag_api.identity.apikeys.schemas import ApiKeyCreate
+    from aperag_work.dispatcher import Dispatcher
 
 WHOLE = KeyGrant()
 
@@ -24,6 +28,7 @@ WHOLE = KeyGrant()
 @dataclass(frozen=True, slots=True)
 class ApiKeyService:
     engine: AsyncEngine
+    dispatcher: Dispatcher
     hasher: KeyHasher
 
     async def create(self, owner: str, body: ApiKeyCreate) -> ApiKeyView:
@@ -35,7 +40,10 @@ class ApiKeyService:
             if body.expires_at is not None and not await repository.lies_ahead(conn, body.expires_at):
                 raise errors.InvalidParameter("expires_at has passed already: name a time that is still to come")
             grant = KeyGrant(body.scope.value, wanted, body.expires_at)
-            return await issue(conn, self.hasher, owner, body.description, grant)
+            made = await issue(conn, self.hasher, owner, body.description, grant)
+            told = await tell_key(conn, accounts.KeyCreated, owner, made.id)
+        self.dispatcher.deliver(Change((), told))
+        return made
 
     async def list(self, owner: str) -> ApiKeyList:
         async with reading(self.engine) as conn:
@@ -45,8 +53,10 @@ class ApiKeyService:
     async def update(self, owner: str, key_id: str, description: str | None) -> ApiKeyView:
         async with self.engine.begin() as conn:
             row = await repository.update(conn, key_id=key_id, owner=owner, description=description)
-        if row is None:
-            raise errors.ApiKeyNotFound("API key not found")
+            if row is None:
+                raise errors.ApiKeyNotFound("API key not found")
+            told = await tell_key(conn, accounts.KeyUpdated, owner, key_id)
+        self.dispatcher.deliver(Change((), told))
         return row
 
     async def delete(self, owner: str, key_id: str) -> bool | None:
@@ -58,7 +68,7 @@ class ApiKeyService:
 async def issue(
     conn: AsyncConnection, hasher: KeyHasher, owner: str, description: str | None, grant: KeyGrant = WHOLE
 ) -> ApiKeyView:
-    """A new key, whole: the only moment at which it is known."""
+    """A new key, whole: the only moment at which it is known. The caller tells of it."""
     key = new_api_key()
     row = await repository.insert(
         conn,

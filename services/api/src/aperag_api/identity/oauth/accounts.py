@@ -10,11 +10,13 @@ from starlette.exceptions import HTTPException
 
 from aperag_api.identity.accounts import repository as users
 from aperag_api.identity.accounts.admission import Admission, Newcomer, RegisterMode
+from aperag_api.identity.accounts.events import SIGN_IN, tell_user_changed
 from aperag_api.identity.accounts.names import LONGEST_NAME, name_key, name_of
 from aperag_api.identity.invitations.service import redeem_for
 from aperag_api.identity.oauth import repository
 from aperag_api.kernel.auth import Role
 from aperag_common import ids
+from aperag_work.change import Change
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -34,13 +36,15 @@ class Accounts:
     admission: Admission
     mode: RegisterMode
 
-    async def user_of(self, conn: AsyncConnection, provider: str, identity: Identity) -> UserRow:
-        """In the caller's transaction; two sign-ins of one person at once find the same user."""
+    async def user_of(self, conn: AsyncConnection, provider: str, identity: Identity) -> tuple[UserRow, Change]:
+        """In the caller's transaction, after which the change is to be delivered; two sign-ins of one person at once find
+        the same user.
+        """
         await repository.lock(conn, f"aperag.oauth:{provider}:{identity.subject}")
         known = await repository.user_of(conn, provider, identity.subject)
         if known is not None:
-            return _active(await users.by_id(conn, known))
-        user = await self._linked(conn, provider, identity)
+            return _active(await users.by_id(conn, known)), Change()
+        user, change = await self._linked(conn, provider, identity)
         await repository.insert(
             conn,
             account_id=ids.new_oauth_account_id(),
@@ -49,9 +53,9 @@ class Accounts:
             subject=identity.subject,
             email=identity.email,
         )
-        return user
+        return user, change
 
-    async def _linked(self, conn: AsyncConnection, provider: str, identity: Identity) -> UserRow:
+    async def _linked(self, conn: AsyncConnection, provider: str, identity: Identity) -> tuple[UserRow, Change]:
         """``identity.email`` is one that the provider has verified: its owner is the user who has it here.
 
         Unless nobody has verified it here: whoever registered with another person's address would share their account.
@@ -62,12 +66,14 @@ class Accounts:
             if found is not None and not found.email_verified:
                 raise HTTPException(403, UNVERIFIED)
             if found is not None:
-                return _active(found)
+                user = _active(found)
+                return user, Change((), await tell_user_changed(conn, user.id, SIGN_IN))
         role = await self._role(conn, identity)
         username = await _free_name(conn, identity.name)
         verified = identity.email is not None
         newcomer = Newcomer(username, role, identity.email, source=provider, email_verified=verified)
-        return (await self.admission.admit(conn, newcomer)).user
+        made = await self.admission.admit(conn, newcomer)
+        return made.user, made.change
 
     async def _role(self, conn: AsyncConnection, identity: Identity) -> Role:
         if await users.is_first(conn):

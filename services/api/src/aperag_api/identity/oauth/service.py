@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from aperag_api.identity.oauth.providers import Provider
     from aperag_api.identity.sessions.service import SessionService, Visitor
     from aperag_common.outbound.client import OutboundClient
+    from aperag_work.dispatcher import Dispatcher
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +49,7 @@ class OAuthService:
     def __init__(
         self,
         engine: AsyncEngine,
+        dispatcher: Dispatcher,
         client: OutboundClient,
         seal: FlowSeal,
         providers: Mapping[str, Provider],
@@ -59,6 +61,7 @@ class OAuthService:
         self.providers = providers
         self.landing_url = landing_url
         self._engine = engine
+        self._dispatcher = dispatcher
         self._client = client
         self._seal = seal
         self._accounts = accounts
@@ -88,8 +91,9 @@ class OAuthService:
             log.warning("oauth.refused", provider=name, reason=err.reason)
             raise
         async with self._engine.begin() as conn:
-            user = await self._accounts.user_of(conn, name, identity)
+            user, change = await self._accounts.user_of(conn, name, identity)
             token = await self._sessions.open(conn, user, visitor)
+        self._dispatcher.deliver(change)
         if token is None:
             raise HTTPException(403, "This user is no longer active: ask an administrator")
         return token

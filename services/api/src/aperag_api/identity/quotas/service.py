@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from aperag_api.access.quotas import repository
 from aperag_api.access.quotas.allowance import hold
 from aperag_api.access.quotas.decide import Use, limits
+from aperag_api.identity.accounts.events import QUOTAS, tell_user_changed
 from aperag_api.identity.quotas.schemas import (
     DefaultQuotas,
     DefaultQuotasOut,
@@ -23,6 +24,7 @@ from aperag_api.kernel.auth import Role
 from aperag_api.kernel.reading import reading
 from aperag_common import errors
 from aperag_common.db.models import QuotaType
+from aperag_work.change import Change
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from aperag_api.access.quotas.repository import Person
     from aperag_api.identity.quotas.schemas import Limits
     from aperag_api.kernel.auth import Caller
+    from aperag_work.dispatcher import Dispatcher
 
 UPDATED = "The limits hold from now on; what is above them already stays, and nothing is added to it."
 COUNTED = "Usage is always counted from what there is, so nothing had to be corrected."
@@ -40,6 +43,7 @@ COUNTED = "Usage is always counted from what there is, so nothing had to be corr
 @dataclass(frozen=True, slots=True)
 class QuotaService:
     engine: AsyncEngine
+    dispatcher: Dispatcher
 
     async def keep_initial(self, initial: Mapping[QuotaType, int]) -> None:
         """What the environment says, as defaults until an administrator sets others; at a gateway's start."""
@@ -67,6 +71,8 @@ class QuotaService:
             held = await repository.hold(conn, user_id, sorted(named))
             for quota_type, limit in named.items():
                 await repository.set_limit(conn, user_id, quota_type, limit)
+            told = await tell_user_changed(conn, user_id, QUOTAS)
+        self.dispatcher.deliver(Change((), told))
         before = limits(held.own, held.defaults)
         after = limits(dict(held.own) | named, held.defaults)
         updated = [UpdatedQuota(quota_type=it, old_limit=before[it], new_limit=after[it]) for it in named]

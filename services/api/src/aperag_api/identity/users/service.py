@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 
 from aperag_api.identity.accounts import repository
 from aperag_api.identity.accounts.admission import Admission, Newcomer, RegisterMode
+from aperag_api.identity.accounts.events import tell_user
 from aperag_api.identity.accounts.names import name_key
 from aperag_api.identity.accounts.schemas import UserOut
 from aperag_api.identity.invitations.service import redeem
@@ -16,6 +17,8 @@ from aperag_api.identity.sessions import repository as sessions
 from aperag_api.identity.users.schemas import Registered, UserDeleted, UserList
 from aperag_api.kernel.auth import CredentialKind, Role
 from aperag_api.kernel.reading import reading
+from aperag_common.events import accounts
+from aperag_work.change import Change
 from aperag_work.changes import purge_user
 
 if TYPE_CHECKING:
@@ -54,7 +57,8 @@ class UserService:
             if username is None:
                 raise HTTPException(400, "Username is required")
             newcomer = Newcomer(username, role, body.email, encoded, email_verified=invited)
-            return _registered(await self.admission.admit(conn, newcomer))
+            made = await self.admission.admit(conn, newcomer)
+        return self._registered(made)
 
     async def register_admin(self, body: Registration) -> Registered:
         """For development only."""
@@ -64,7 +68,7 @@ class UserService:
         encoded = await self.passwords.hash(body.password or "")
         async with self.engine.begin() as conn:
             made = await self.admission.admit(conn, Newcomer(body.username, Role.ADMIN, body.email, encoded))
-        return _registered(made)
+        return self._registered(made)
 
     async def get(self, user_id: str) -> UserOut:
         return UserOut.model_validate(await self._user(user_id))
@@ -94,6 +98,8 @@ class UserService:
             if not await repository.set_password(conn, user.id, old=user.password_hash, new=encoded):
                 raise HTTPException(400, "The current password is wrong")
             await sessions.revoke_all(conn, user.id, but=kept)
+            told = await tell_user(conn, accounts.UserPasswordChanged, user.id)
+        self.dispatcher.deliver(Change((), told))
         return UserOut.model_validate(user)
 
     async def delete(self, caller: Caller, user_id: str) -> UserDeleted:
@@ -106,8 +112,9 @@ class UserService:
             if not await repository.mark_deleted(conn, user_id):
                 raise HTTPException(404, "User not found")
             await sessions.revoke_all(conn, user_id)
+            told = await tell_user(conn, accounts.UserDeleted, user_id)
             change = await purge_user(conn, user_id, first_due=self.first_due)
-        self.dispatcher.deliver(change)
+        self.dispatcher.deliver(change.joined(Change((), told)))
         return UserDeleted(message="The user is deleted; what they own is being removed")
 
     async def _role(self, conn: AsyncConnection, body: Registration) -> tuple[Role, str | None, bool]:
@@ -137,6 +144,6 @@ class UserService:
             limits = self.passwords.settings
             raise HTTPException(400, f"A password has {limits.shortest} to {limits.longest} characters")
 
-
-def _registered(made: Admitted) -> Registered:
-    return Registered(**UserOut.model_validate(made.user).model_dump(), api_key=made.api_key)
+    def _registered(self, made: Admitted) -> Registered:
+        self.dispatcher.deliver(made.change)
+        return Registered(**UserOut.model_validate(made.user).model_dump(), api_key=made.api_key)

@@ -12,6 +12,7 @@ from aperag_api.kernel.paging import LegacyList, Page, PageResult
 from aperag_api.kernel.reading import reading
 from aperag_api.knowledge.collections import credentials, repository
 from aperag_api.knowledge.collections.embedding import chosen
+from aperag_api.knowledge.collections.events import SOURCE, tell
 from aperag_api.knowledge.collections.schemas import (
     CollectionConfig,
     CollectionOut,
@@ -21,6 +22,7 @@ from aperag_api.knowledge.collections.schemas import (
 )
 from aperag_common import errors, ids
 from aperag_common.db.models import CollectionStatus, QuotaType
+from aperag_common.events import facts
 from aperag_common.jobs.steps import StepKind
 from aperag_retrieval.analysis import DEFAULT_ANALYZER
 from aperag_work import changes, summaries, switching
@@ -42,7 +44,6 @@ if TYPE_CHECKING:
 
 DOCUMENT_TYPE = "document"
 SYSTEM_SOURCE = "system"
-SOURCE = "api"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,8 @@ class CollectionService:
                 active_model=model,
             )
             commands = await summaries.follow(conn, row.id, first_due=self.first_due, source=SOURCE)
-        self.dispatcher.deliver(Change(commands))
+            told = await tell(conn, facts.CollectionCreated, row)
+        self.dispatcher.deliver(Change(commands, told))
         return _owned(row)
 
     async def list(self, caller: Caller, *, subscribed: bool, page: Page) -> LegacyList[CollectionView]:
@@ -119,7 +121,8 @@ class CollectionService:
                 raise _not_found(collection_id)
             commands = await summaries.follow(conn, collection_id, first_due=self.first_due, source=SOURCE)
             progress = await switching.progress(conn, collection_id)
-        self.dispatcher.deliver(Change(commands))
+            told = await tell(conn, facts.CollectionUpdated, row)
+        self.dispatcher.deliver(Change(commands, told))
         return _owned(row, progress)
 
     async def delete(self, owner: str, collection_id: str) -> CollectionOut:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aperag_api.access.service import living
+from aperag_api.knowledge.collections.events import SOURCE
 from aperag_api.knowledge.collections.schemas import CollectionConfig
-from aperag_api.knowledge.collections.service import SOURCE
 from aperag_api.knowledge.summaries.schemas import SummaryRequested
 from aperag_work import summaries
 from aperag_work.change import Change

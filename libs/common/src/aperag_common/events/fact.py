@@ -1,0 +1,115 @@
+"""What a fact is: its data, and the services that make it true."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from aperag_common.events.envelope import Data, Message
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from aperag_common.services import Service
+
+
+class DocumentData(Data):
+    """A document after the fact: ``status`` is PENDING, RUNNING, COMPLETE, FAILED, EXPIRED or DELETED, and ``revision``
+    rises with each fact of one document. ``kind`` is the index, ``generation`` which build of it. ``workflow_id`` is the
+    task. ``error_code`` and ``error_message`` are set where something failed.
+    """
+
+    document_id: str
+    collection_id: str
+    revision: int
+    status: str
+    name: str | None = None
+    kind: str | None = None
+    generation: int | None = None
+    workflow_id: str | None = None
+    outcome: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+class DeadLetterData(Data):
+    """``code`` and ``message`` say why the job was given up; ``dead_letter_id`` is what an operator requeues."""
+
+    dead_letter_id: str
+    consumer: str
+    row_id: str | None
+    document_id: str | None
+    code: str
+    message: str
+
+
+class CollectionData(Data):
+    """Which collection it is."""
+
+    collection_id: str
+
+
+class CollectionStateData(CollectionData):
+    """A collection after the fact; what else there is of it is read from the API."""
+
+    title: str
+
+
+class SummarizedData(Data):
+    """``documents`` is how many the summary of this ``generation`` was made of; its text is read from the API."""
+
+    collection_id: str
+    generation: int
+    documents: int
+
+
+class TurnStartedData(Data):
+    """``run`` is 1, and higher where an agent began the turn anew."""
+
+    turn_id: str
+    chat_id: str
+    run: int
+
+
+class TurnEndedData(Data):
+    """``outcome`` is ``answered``, ``cancelled`` or ``failed``; the answer is read from the API."""
+
+    turn_id: str
+    chat_id: str
+    outcome: str
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+class UserData(Data):
+    """Which user it is; the event's owner is the same user."""
+
+    user_id: str
+
+
+class UserChangeData(UserData):
+    """``changed`` is ``quotas`` or ``sign_in`` (a provider's account was linked)."""
+
+    changed: str
+
+
+class KeyData(Data):
+    """Which API key it is; the key itself is in no event."""
+
+    key_id: str
+
+
+class Fact(Message):
+    makers: ClassVar[frozenset[Service]]
+
+    @classmethod
+    def of(cls, data: Data, *, source: str, subject: str, owner: str, cause_id: str | None = None) -> Self:
+        """``source`` is the service that makes it true, ``subject`` the id of what it is about."""
+        return cls(source=source, type=cls.type_name, subject=subject, owner=owner, cause_id=cause_id, data=data)
+
+
+class DocumentFact(Fact):
+    data: DocumentData
+
+
+class CollectionFact(Fact):
+    data: CollectionStateData
