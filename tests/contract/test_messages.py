@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -100,6 +101,16 @@ def test_a_field_added_by_a_newer_publisher_is_ignored(kind: type[Message]) -> N
     golden["added_later"] = 1
     golden["data"]["added_later"] = {"x": 1}
     assert kind.model_validate(golden) == sample(kind)
+
+
+@pytest.mark.parametrize("kind", facts.FACTS, ids=lambda k: k.__name__)
+def test_a_fact_is_a_cloudevent(kind: type[Message]) -> None:
+    """Names of attributes are lower-case letters and digits, required ones are texts, and ``data`` is JSON."""
+    told = json.loads(sample(kind).encode())
+    assert [name for name in told if not re.fullmatch("[a-z0-9]{1,20}", name)] == []
+    assert told["specversion"] == "1.0"
+    assert all(isinstance(told[name], str) and told[name] for name in ("id", "source", "type"))
+    assert datetime.fromisoformat(told["time"]).tzinfo is not None
 
 
 def test_every_golden_file_has_its_class() -> None:

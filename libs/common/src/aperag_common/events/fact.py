@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
 
 from aperag_common.events.envelope import Data, Message
 
@@ -99,7 +101,15 @@ class KeyData(Data):
 
 
 class Fact(Message):
+    """A CloudEvent in its JSON form. Of its attributes ``owner`` and ``causeid`` are extensions of ours: whose it is, and
+    the task or message that led to it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", validate_by_name=True, serialize_by_alias=True)
     makers: ClassVar[frozenset[Service]]
+
+    specversion: Literal["1.0"] = "1.0"
+    cause_id: str | None = Field(default=None, alias="causeid")
 
     @classmethod
     def of(cls, data: Data, *, source: str, subject: str, owner: str, cause_id: str | None = None) -> Self:
