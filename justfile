@@ -110,6 +110,11 @@ check-cases *folder:
 mcp-conformance:
     python -m tests.conformance.run
 
+# The AsyncAPI document against the parser of the AsyncAPI Initiative (needs npm)
+[group('work')]
+asyncapi:
+    python -m tests.asyncapi.run
+
 # The gateway against its own OpenAPI description: requests made by chance, for nine minutes (--help: the options)
 [group('work')]
 fuzz *options:
@@ -147,4 +152,5 @@ compose-check:
 docs *options:
     python scripts/settings_table.py {{ options }}
     python scripts/messages.py {{ options }}
+    python scripts/events_table.py {{ options }}
     python scripts/third_party.py {{ options }}

@@ -17,7 +17,7 @@ from aperag_mcp.settings import Settings as McpSettings
 from aperag_reconciler.settings import Settings as ReconcilerSettings
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = ("settings_table.py", "messages.py", "third_party.py")
+SCRIPTS = ("settings_table.py", "messages.py", "events_table.py", "third_party.py")
 CLASSES = {
     "agent": AgentSettings,
     "api": ApiSettings,

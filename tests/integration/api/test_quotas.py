@@ -219,7 +219,7 @@ async def test_an_upload_that_expires_never_counted(alice: Person, limit: Any, e
     document = await stage(alice, collection, "a.txt")
     async with engine.begin() as conn:
         await conn.execute(text("UPDATE document SET created = created - interval '2 days'"))
-        assert await gc.expire_uploads(conn, timedelta(days=1), limit=10) == 1
+        assert len(await gc.expire_uploads(conn, timedelta(days=1), limit=10)) == 1
     path = f"/collections/{collection}/documents/confirm"
     late = await alice.http.post(path, json={"document_ids": [document]})
     assert late.json()["failed_documents"][0]["error"] == "DOCUMENT_EXPIRED"

@@ -15,7 +15,7 @@ class Data(BaseModel):
     Unknown fields are ignored, so a newer publisher may add some; a breaking change is a new type.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", json_schema_serialization_defaults_required=True)
 
 
 class Message(BaseModel):

@@ -105,7 +105,13 @@ class Fact(Message):
     the task or message that led to it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", validate_by_name=True, serialize_by_alias=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        validate_by_name=True,
+        serialize_by_alias=True,
+        json_schema_serialization_defaults_required=True,
+    )
     makers: ClassVar[frozenset[Service]]
 
     specversion: Literal["1.0"] = "1.0"

@@ -17,6 +17,7 @@ from aperag_api.conversation.sockets import endpoints as sockets
 from aperag_api.conversation.titles import endpoints as titles
 from aperag_api.conversation.turns import endpoints as turns
 from aperag_api.edge.mcp import endpoints as mcp
+from aperag_api.edge.messages import endpoints as messages
 from aperag_api.identity.apikeys import endpoints as api_keys
 from aperag_api.identity.audit import endpoints as audit
 from aperag_api.identity.audit.middleware import intended
@@ -110,4 +111,5 @@ def routes_of(deployment_mode: str) -> list[BaseRoute]:
     every.include_router(traces.intake)
     every.include_router(sockets.router)
     every.include_router(mcp.router)
+    every.include_router(messages.router, dependencies=[Depends(within_rate)])
     return every.routes

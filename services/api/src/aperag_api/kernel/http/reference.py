@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from functools import cache
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from fastapi.responses import HTMLResponse
-from jinja2 import Environment, StrictUndefined
+from aperag_api.kernel.http.pages import answered, rendered
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
-
-STYLE = "body{font:16px/1.5 system-ui;max-width:60rem;margin:2rem auto;padding:0 1rem}td,th{padding:0 1rem 0 0}"
-_DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-POLICY = (
-    f"default-src 'none'; style-src 'sha256-{_DIGEST}'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-)
+    from fastapi.responses import HTMLResponse
 
 
 def install(app: FastAPI) -> None:
@@ -27,18 +18,17 @@ def install(app: FastAPI) -> None:
 
 
 async def _reference(request: Request) -> HTMLResponse:
-    return HTMLResponse(_page(request.app), headers={"Content-Security-Policy": POLICY})
+    return answered(_page(request.app))
 
 
 @cache
 def _page(app: FastAPI) -> str:
     document = app.openapi()
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    template = environment.from_string(resources.files(__package__).joinpath("reference.html").read_text("utf-8"))
     schemas = document.get("components", {}).get("schemas", {})
-    return template.render(
+    return rendered(
+        __package__,
+        "reference.html",
         info=document["info"],
-        style=STYLE,
         tags=_by_tag(document["paths"]),
         schemas={name: json.dumps(schema, indent=2, ensure_ascii=False) for name, schema in sorted(schemas.items())},
     )

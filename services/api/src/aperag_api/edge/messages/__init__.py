@@ -1,0 +1,1 @@
+"""The AsyncAPI document and its page."""
