@@ -160,6 +160,39 @@ async def test_a_position_older_than_the_stream_gets_a_reset(base: str, alice: P
         assert (await stream.frame()).event == "reset"
 
 
+async def test_an_administrator_follows_all_owners_and_comes_back_where_they_were(
+    base: str, make_person: Callable[..., Awaitable[Person]], alice: Person, mallory: Person
+) -> None:
+    admin = await make_person("admin")
+    collections = {person.id: await person.collection() for person in (alice, mallory)}
+    async with listening(base, admin, path="/admin/events") as stream:
+        await alice.uploaded(collections[alice.id], "a.txt", "a")
+        first = await stream.event("document.uploaded")
+    await mallory.uploaded(collections[mallory.id], "m.txt", "m")
+    async with listening(base, admin, path="/admin/events", last_id=first.id) as stream:
+        missed = await stream.event("document.uploaded")
+        await alice.uploaded(collections[alice.id], "b.txt", "b")
+        live = await stream.event("document.uploaded")
+    owners = [frame.data["owner"] for frame in (first, missed, live)]
+    assert owners == [alice.id, mallory.id, alice.id]
+
+
+async def test_following_all_owners_is_on_record_while_it_lasts_and_refused_to_others(
+    base: str, make_person: Callable[..., Awaitable[Person]], alice: Person
+) -> None:
+    admin = await make_person("admin")
+    read_key = (await admin.http.post("/apikeys", json={"scope": "read"})).json()["key"]
+    for headers in (alice.http.headers, {"Authorization": f"Bearer {read_key}"}):
+        assert (await admin.http.get("/admin/events", headers=dict(headers))).status_code == 403
+    assert (await admin.http.get("/admin/events", headers={"Authorization": "Bearer sk-no"})).status_code == 401
+    async with listening(base, admin, path="/admin/events") as stream:
+        await stream.frame()
+        found = (await admin.http.get("/audit-logs", params={"resource_type": "event", "user_id": admin.id})).json()
+    ends = {(row["api_name"], row["status_code"]) for row in found["items"]}
+    assert ("all_events", None) in ends
+    assert ("all_events", 403) in ends
+
+
 async def test_a_documents_stream_holds_its_events_only(base: str, alice: Person, indexer: Indexer) -> None:
     collection = await alice.collection()
     one, other = [(await alice.uploaded(collection, f"{n}.txt", str(n)))["id"] for n in range(2)]

@@ -19,6 +19,7 @@ class ResourceType(StrEnum):
     DEAD_LETTER = "dead_letter"
     DOCUMENT = "document"
     EVALUATION = "evaluation"
+    EVENT = "event"
     INVITATION = "invitation"
     MESSAGE = "message"
     MODEL = "llm_model"
@@ -44,6 +45,7 @@ _NOUNS: Mapping[str, ResourceType] = {
     "dead-letters": ResourceType.DEAD_LETTER,
     "documents": ResourceType.DOCUMENT,
     "evaluations": ResourceType.EVALUATION,
+    "events": ResourceType.EVENT,
     "invite": ResourceType.INVITATION,
     "invitations": ResourceType.INVITATION,
     "messages": ResourceType.MESSAGE,
@@ -86,8 +88,8 @@ READS_BY_POST = frozenset(
 )
 """Questions that are too long for an address: they change nothing, and the search history keeps the searches."""
 
-_MUTATING_GETS = frozenset({"/auth/{provider}/callback"})
-"""A provider sends the browser of whoever it lets in to this address."""
+_AUDITED_GETS = frozenset({"/auth/{provider}/callback", "/admin/events"})
+"""A provider sends the browser of whoever it lets in to the one; at the other an administrator reads of all owners."""
 
 _ROOT = "/api/v1/"
 _ROOTS = (_ROOT, "/v1/")
@@ -99,13 +101,15 @@ _CREATED = ("id", "document_id", "user_id")
 def is_audited(method: str, template: str) -> bool:
     """``template`` is the route's path below /api/v1, parameters in braces."""
     if method in _SAFE:
-        return method == "GET" and template in _MUTATING_GETS
+        return method == "GET" and template in _AUDITED_GETS
     return template != _SPANS and not (method == "POST" and template in READS_BY_POST)
 
 
 def never_audited(method: str, path: str) -> bool:
     """What can be said before the route is known."""
-    return not path.startswith(_ROOTS) or path == _SPANS or (method in _SAFE and not path.startswith(f"{_ROOT}auth/"))
+    if not path.startswith(_ROOTS) or path == _SPANS:
+        return True
+    return method in _SAFE and not path.startswith((f"{_ROOT}auth/", f"{_ROOT}admin/events"))
 
 
 def resource_of(template: str, parameters: Mapping[str, Any]) -> tuple[ResourceType | None, str | None]:

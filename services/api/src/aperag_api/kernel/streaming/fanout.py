@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+EVERYBODY = "*"
+"""In an owner's place: a listener to the events of all owners. No owner is called so."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
     """Where a message stands: ``epoch`` is the life of the stream, ``seq`` its number in that life."""
@@ -111,6 +115,7 @@ class Fanout:
         self._listeners: dict[str, WeakSet[Listener]] = {}
 
     def join(self, owner: str) -> Listener:
+        """``owner`` may be ``EVERYBODY``: whether the reader may is seen before."""
         listener = Listener(owner, self._limit)
         self._listeners.setdefault(owner, WeakSet()).add(listener)
         return listener
@@ -131,11 +136,11 @@ class Fanout:
 
     def publish(self, message: Delivered, epoch: int) -> None:
         owner = subjects.parse_event(message.subject).owner
-        listeners = self._listeners.get(owner)
+        listeners = [*self._listeners.get(owner, ()), *self._listeners.get(EVERYBODY, ())]
         if not listeners:
             return
         event = Event.of(message, epoch)
-        for listener in list(listeners):
+        for listener in listeners:
             if not listener.offer(event):
                 self.leave(listener)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import StreamingResponse
 
-from aperag_api.kernel.auth import Reader, ScopedReader
+from aperag_api.kernel.auth import Admin, Reader, ScopedReader
 from aperag_api.kernel.streaming.responses import streamed
 from aperag_api.operations.services import Services
 
@@ -27,6 +27,12 @@ LastId = Annotated[str | None, Depends(_last_id)]
 @router.get("/events", response_class=StreamingResponse)
 async def events(caller: ScopedReader, request: Request, services: Services, last_id: LastId) -> StreamingResponse:
     return streamed(request, await services.events.open(caller, last_id), every=services.events.heartbeat)
+
+
+@router.get("/admin/events", response_class=StreamingResponse)
+async def all_events(_: Admin, request: Request, services: Services, last_id: LastId) -> StreamingResponse:
+    """The events of all owners, for administrators. Who follows them is in the audit log."""
+    return streamed(request, await services.events.open_all(last_id), every=services.events.heartbeat)
 
 
 @router.get("/collections/{collection_id}/documents/{document_id}/events", response_class=StreamingResponse)

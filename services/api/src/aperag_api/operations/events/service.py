@@ -1,4 +1,4 @@
-"""An owner's events as one gapless sequence: what was missed, then what happens."""
+"""An owner's events, or those of all, as one gapless sequence: what was missed, then what happens."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import structlog
 
 from aperag_api.access.service import require_document
 from aperag_api.kernel.reading import reading
-from aperag_api.kernel.streaming.fanout import Event, Position, Signal
+from aperag_api.kernel.streaming.fanout import EVERYBODY, Event, Position, Signal
 from aperag_api.kernel.streaming.sse import comment, event_frame, position_frame, reset_frame
 from aperag_api.operations.events.reader import OrderedReader
 from aperag_common import errors, subjects
@@ -62,18 +62,22 @@ class EventService:
 
     async def open(self, caller: Caller, last_id: str | None) -> AsyncGenerator[bytes, None]:
         """Listening has begun when this returns; the frames may be read later."""
-        return await self._open(caller, last_id, Wanted(collection_ids=caller.collection_ids))
+        return await self._open(caller.user_id, last_id, Wanted(collection_ids=caller.collection_ids))
+
+    async def open_all(self, last_id: str | None) -> AsyncGenerator[bytes, None]:
+        """Of all owners: for administrators."""
+        return await self._open(EVERYBODY, last_id, Wanted())
 
     async def open_document(
         self, caller: Caller, collection_id: str, document_id: str, last_id: str | None
     ) -> AsyncGenerator[bytes, None]:
         async with reading(self.engine) as conn:
             await require_document(conn, caller.user_id, collection_id, document_id)
-        return await self._open(caller, last_id, Wanted(document_id))
+        return await self._open(caller.user_id, last_id, Wanted(document_id))
 
-    async def _open(self, caller: Caller, last_id: str | None, wanted: Wanted) -> AsyncGenerator[bytes, None]:
+    async def _open(self, owner: str, last_id: str | None, wanted: Wanted) -> AsyncGenerator[bytes, None]:
         await self.feed.known(seconds=READY_SECONDS)
-        listener = self.fanout.join(caller.user_id)
+        listener = self.fanout.join(owner)
         # No await between joining and this: what comes later is in the listener, what came before in the stream.
         here = self.feed.position or Position(0, 0)
         begin: Missed | Position | None = here
@@ -152,7 +156,8 @@ class EventService:
     async def _replay(self, owner: str, missed: Missed) -> AsyncGenerator[Event, None]:
         if missed.after >= missed.until:
             return
-        reader = OrderedReader(self.bus, subjects.EVENTS, subjects.owner_events(owner))
+        subject = subjects.ALL_EVENTS if owner == EVERYBODY else subjects.owner_events(owner)
+        reader = OrderedReader(self.bus, subjects.EVENTS, subject)
         if await reader.open(missed.after.seq + 1) == 0:
             await reader.close()
             return
