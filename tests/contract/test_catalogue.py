@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -126,3 +128,11 @@ def test_a_consumer_takes_only_subjects_of_its_own_filters() -> None:
     for kind in kinds():
         for work in kind.works:
             assert work.subject in topology.consumer(work.consumer).filters
+
+
+@pytest.mark.parametrize("service", Service)
+def test_the_guide_names_the_events_that_a_role_writes(service: Service) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
+    [row] = [line for line in page.splitlines() if line.startswith(f"| `aperag_{service}` |")]
+    named = re.findall(r"`([a-z]+\.[a-z_]+)`", row.rstrip("|").rpartition("|")[2])
+    assert named == [fact.type_name for fact in facts.made_by(service)]

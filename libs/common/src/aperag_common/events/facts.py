@@ -119,7 +119,7 @@ class DocumentRemoved(DocumentFact):
     """The task of a delete ended: all that was kept of the document is gone."""
 
     type_name: ClassVar[str] = "document.removed"
-    makers = _END
+    makers = _INDEXER
 
 
 class CollectionCreated(CollectionFact):
