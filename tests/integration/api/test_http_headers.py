@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from aperag_api.kernel.http.settings import CorsSettings
+from aperag_common.asyncapi.document import document
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -74,6 +75,23 @@ async def test_the_reference_names_every_route_and_loads_nothing(app: FastAPI) -
     assert [word for word in ("<script", "src=", "http://", "https://") if word in answer.text] == []
     missing = [path for path in described if f"{path}</code>" not in answer.text]
     assert (missing, len(described) > 50) == ([], True)
+
+
+async def test_the_page_of_messages_names_every_channel_and_loads_nothing(app: FastAPI) -> None:
+    async with over(app, "http") as client:
+        answer = await client.get("/docs/messages")
+        described = (await client.get("/asyncapi.json")).json()
+        assert 'href="docs/messages"' in (await client.get("/docs")).text
+    assert described == document()
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "script" not in answer.headers["content-security-policy"]
+    assert [word for word in ("<script", "src=", 'href="http') if word in answer.text] == []
+    names = [name for name in described["channels"] if f'id="{name}"' in answer.text]
+    assert names == list(described["channels"])
+    places = [answer.text.index(f'id="{name}"') for name in names]
+    assert places == sorted(places)
+    assert "<code>error_code</code>" in answer.text
+    assert "``" not in answer.text
 
 
 async def test_browsers_are_kept_to_tls_where_a_request_came_over_it(app: FastAPI) -> None:

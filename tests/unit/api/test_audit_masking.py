@@ -99,6 +99,9 @@ def test_whatever_json_holds_is_kept_as_json_that_postgresql_can_hold(value: Any
         ("PUT", "/prompts/user", True),
         ("GET", "/auth/{provider}/authorize", False),
         ("GET", "/auth/{provider}/callback", True),
+        ("GET", "/admin/events", True),
+        ("GET", "/events", False),
+        ("GET", "/admin/queues", False),
     ],
 )
 def test_what_changes_something_is_audited_and_what_only_asks_is_not(
