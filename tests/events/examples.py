@@ -6,9 +6,12 @@ import asyncio
 import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from signal import Signals
+
+from aperag_common.tasks import end_tasks
 
 PAGE = Path(__file__).parents[2] / "docs" / "events.md"
 FENCE = re.compile(r"^```(?P<language>\w+) (?P<name>\S+)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -53,27 +56,34 @@ async def running(
     command = [python if it == "python" else it for it in BY_LANGUAGE[example.language]]
     env = {**os.environ, **env}  # noqa: TID251  the caller's PATH
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*command, str(source), cwd=home, env=env, stdout=pipe, stderr=pipe)
+    process = await asyncio.create_subprocess_exec(
+        *command, str(source), cwd=home, env=env, stdout=pipe, stderr=pipe, start_new_session=True
+    )
     try:
         yield process
     finally:
-        if process.returncode is None:
-            process.kill()
+        end(process)
         await process.wait()
+
+
+def end(process: asyncio.subprocess.Process) -> None:
+    """With what it has started: a shell's children would keep its output open."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, Signals.SIGKILL)
 
 
 async def told(process: asyncio.subprocess.Process, part: str, place: Place, *, within: float = 30.0) -> str:
     """The first printed line with ``part``; what is waited for happens again and again, for it may be too early at first."""
     assert process.stdout is not None
-    reading = asyncio.ensure_future(_line_with(process, part))
+    reading = asyncio.create_task(_line_with(process, part))
     try:
         async with asyncio.timeout(within):
             while not reading.done():
                 await place.happen()
                 await asyncio.wait([reading], timeout=AGAIN_SECONDS)
     except TimeoutError:
-        reading.cancel()
-        process.kill()
+        await end_tasks(reading)
+        end(process)
         _, errors = await process.communicate()
         message = f"nothing with {part!r} was printed; {errors.decode()}"
         raise AssertionError(message) from None

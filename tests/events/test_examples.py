@@ -91,7 +91,7 @@ async def plain_place(nats_server: NatsServer) -> AsyncIterator[Place]:
     for name, kind in ((subjects.EVENTS, "evt"), ("APERAG_INGEST", "ingest")):
         await js.add_stream(name=name, subjects=[f"aperag.{kind}.>"])
     await js.add_consumer(subjects.EVENTS, ConsumerConfig(durable_name="sub-tests"))
-    body = (GOLDEN / "DocumentUploaded.json").read_bytes()
+    body = facts.DocumentUploaded.model_validate_json((GOLDEN / "DocumentUploaded.json").read_bytes()).encode()
     subject = subjects.event("user1", "document", "uploaded")
     env = {"NATS": nats_server.url, "KEY": "sk-tests", "OWNER": "user1", "INBOX": "_INBOX_key1"}
     yield Place({**env, "CONSUMER": "sub-tests", "COLLECTION": "col1"}, lambda: js.publish(subject, body))
