@@ -11,6 +11,9 @@ from aperag_common import subjects
 from aperag_common.asyncapi.channels import CLOUDEVENTS_JSON, Action, Channel, Form, Group, Server, register
 from aperag_common.events.facts import FACTS
 
+UNDELIVERED = "webhook."
+"""Facts about webhooks are on NATS only: one of them would cause the next."""
+
 OWNER = "your user id; `aperag nats context` and `GET /api/v1/user` show it"
 
 
@@ -29,7 +32,9 @@ class Acknowledgement(RootModel[Literal["+ACK", "-NAK", "+WPI", "+TERM"]]):
 class IngestDocument(BaseModel):
     """The document of an upsert: exactly one of ``content``, ``content_base64`` and ``reference``; nothing of a delete."""
 
-    name: Annotated[str, Field(description="the file's name; its ending says what it is")]
+    name: Annotated[
+        str | None, Field(description="the file's name, whose ending says what it is; the subject's end, if absent")
+    ] = None
     content: Annotated[str | None, Field(description="the document as text")] = None
     content_base64: Annotated[str | None, Field(description="the document's bytes, at most 512 KiB")] = None
     reference: Annotated[str | None, Field(description="an https:// or s3:// address of the document")] = None
@@ -136,7 +141,7 @@ register(
         (
             Form(
                 "webhook",
-                FACTS,
+                tuple(fact for fact in FACTS if not fact.type_name.startswith(UNDELIVERED)),
                 "One event, signed.",
                 CLOUDEVENTS_JSON,
                 headers=DeliveryHeaders,

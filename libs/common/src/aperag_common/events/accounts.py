@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from aperag_common.events.fact import Fact, KeyData, UserChangeData, UserData
+from aperag_common.events.fact import ApiKeyData, Fact, UserChangeData, UserData
 from aperag_common.services import Service
 
 
@@ -45,7 +45,7 @@ class KeyCreated(Fact):
 
     type_name: ClassVar[str] = "key.created"
     makers = frozenset({Service.API})
-    data: KeyData
+    data: ApiKeyData
 
 
 class KeyUpdated(Fact):
@@ -53,7 +53,7 @@ class KeyUpdated(Fact):
 
     type_name: ClassVar[str] = "key.updated"
     makers = frozenset({Service.API})
-    data: KeyData
+    data: ApiKeyData
 
 
 FACTS: tuple[type[Fact], ...] = (UserCreated, UserUpdated, UserPasswordChanged, UserDeleted, KeyCreated, KeyUpdated)

@@ -94,7 +94,7 @@ class UserChangeData(UserData):
     changed: str
 
 
-class KeyData(Data):
+class ApiKeyData(Data):
     """Which API key it is; the key itself is in no event."""
 
     key_id: str

@@ -66,7 +66,7 @@ def open_identity(runtime: Runtime, settings: Settings, secret: InstallationSecr
             landing_url=settings.oauth.landing_url,
         ),
         config=ConfigService(engine, settings, providers),
-        api_keys=ApiKeyService(engine, runtime.dispatcher, hasher),
+        api_keys=ApiKeyService(engine, hasher, runtime.dispatcher),
         quotas=QuotaService(engine, runtime.dispatcher),
         audit=AuditService(engine, AuditTrail(engine)),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aperag_common.events import accounts
-from aperag_common.events.fact import KeyData, UserChangeData, UserData
+from aperag_common.events.fact import ApiKeyData, UserChangeData, UserData
 from aperag_work import outbox
 
 if TYPE_CHECKING:
@@ -30,4 +30,4 @@ async def tell_user_changed(conn: AsyncConnection, user_id: str, changed: str) -
 
 
 async def tell_key(conn: AsyncConnection, fact: type[Fact], owner: str, key_id: str) -> tuple[OutboxEvent, ...]:
-    return await outbox.tell(conn, fact.of(KeyData(key_id=key_id), source=SOURCE, subject=key_id, owner=owner))
+    return await outbox.tell(conn, fact.of(ApiKeyData(key_id=key_id), source=SOURCE, subject=key_id, owner=owner))

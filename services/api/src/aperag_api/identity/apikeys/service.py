@@ -28,8 +28,8 @@ WHOLE = KeyGrant()
 @dataclass(frozen=True, slots=True)
 class ApiKeyService:
     engine: AsyncEngine
-    dispatcher: Dispatcher
     hasher: KeyHasher
+    dispatcher: Dispatcher
 
     async def create(self, owner: str, body: ApiKeyCreate) -> ApiKeyView:
         wanted = None if body.collection_ids is None else sorted(set(body.collection_ids))
