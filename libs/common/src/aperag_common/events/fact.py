@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -15,21 +15,20 @@ if TYPE_CHECKING:
 
 
 class DocumentData(Data):
-    """A document after the fact: ``status`` is PENDING, RUNNING, COMPLETE, FAILED, EXPIRED or DELETED, and ``revision``
-    rises with each fact of one document. ``kind`` is the index, ``generation`` which build of it. ``workflow_id`` is the
-    task. ``error_code`` and ``error_message`` are set where something failed.
-    """
+    """A document as it is after the fact; what says nothing about a fact is null."""
 
     document_id: str
     collection_id: str
-    revision: int
-    status: str
+    revision: Annotated[int, Field(description="rises with each fact of one document: drop lower ones")]
+    status: Annotated[str, Field(description="PENDING, RUNNING, COMPLETE, FAILED, EXPIRED or DELETED")]
     name: str | None = None
-    kind: str | None = None
-    generation: int | None = None
-    workflow_id: str | None = None
-    outcome: str | None = None
-    error_code: str | None = None
+    kind: Annotated[str | None, Field(description="the index that it is about, or parse")] = None
+    generation: Annotated[int | None, Field(description="which build of it")] = None
+    workflow_id: Annotated[str | None, Field(description="the task")] = None
+    outcome: Annotated[
+        str | None, Field(description="how the task ended: SUCCESS, PARTIAL, FAILED, CANCELLED or SUPERSEDED")
+    ] = None
+    error_code: Annotated[str | None, Field(description="why something failed")] = None
     error_message: str | None = None
 
 

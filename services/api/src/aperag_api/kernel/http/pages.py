@@ -9,7 +9,6 @@ from typing import Any
 
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 # The console's colours, which is another service with files of its own.
 STYLE = """\
@@ -32,15 +31,8 @@ POLICY = (
 def rendered(package: str, template: str, **values: Any) -> str:
     """``template`` is a file of ``package``; it is given ``style`` as well."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters["prose"] = _prose
     source = resources.files(package).joinpath(template).read_text("utf-8")
     return environment.from_string(source).render(style=STYLE, **values)
-
-
-def _prose(text: str) -> Markup:
-    """Names between backticks as code."""
-    parts = text.split("`")
-    return Markup("").join(Markup("<code>{}</code>").format(it) if at % 2 else it for at, it in enumerate(parts))
 
 
 def answered(page: str) -> HTMLResponse:
