@@ -54,7 +54,7 @@ COMMANDS: dict[str, LazyCommand] = {
                 ("queues", "commands.queues:queues", "Show queues, workers, and what they work on."),
                 ("timers", "commands.timers:app", "List the timers, and run one now."),
                 ("dlq", "commands.dlq:app", "Dead letters: look at jobs that were given up, and run them again."),
-                ("events", "commands.events:app", "Follow what happens to your documents."),
+                ("events", "commands.events:app", "Follow what happens to what is yours."),
                 ("keys", "commands.keys:app", "Make, list and revoke API keys."),
                 ("users", "commands.users:app", "Invite, list and delete users; change a password."),
                 ("quotas", "commands.quotas:app", "Show and set how much each user may own."),

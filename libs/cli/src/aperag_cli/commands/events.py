@@ -15,10 +15,10 @@ from aperag_cli.remote import Session, remote
 if TYPE_CHECKING:
     from aperag_cli.client.events import Event
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Follow what happens to your documents.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Follow what happens to what is yours.")
 
 POSITION = re.compile(r"\d{1,19}-\d{1,19}")
-TOLD = ("name", "kind", "status", "outcome", "error_code", "error_message")
+TOLD = ("name", "title", "kind", "status", "outcome", "changed", "error_code", "error_message")
 
 
 @app.callback()
@@ -68,6 +68,6 @@ def _json(event: Event) -> dict[str, Any]:
 
 def _line(event: Event) -> Text:
     time = str(event.body.get("time", ""))[:19]
-    about = str(event.data.get("document_id") or event.data.get("collection_id") or event.body.get("reason", ""))
+    about = str(event.body.get("subject") or event.body.get("reason", ""))
     told = "  ".join(f"{name}={event.data[name]}" for name in TOLD if event.data.get(name))
     return plain(f"{event.id:<10} {time:<19}  {event.type:<22} {about}  {told}".rstrip())
