@@ -70,6 +70,7 @@ SETTLED = (200, 409)
 
 ROUTES = {
     "GET /health": Row("PUBLIC"),
+    "GET /asyncapi.json": Row("PUBLIC"),
     "GET /config": Row("PUBLIC"),
     "POST /register": Row("PUBLIC", (200, 400)),
     "POST /login": Row("PUBLIC", (400,)),
@@ -200,6 +201,7 @@ ROUTES = {
     "POST /v1/traces": Row("SERVICE"),
     "POST /web/search": Row("SCOPED_LIST", (400,), {"json": {"search_llms_txt": "localhost"}}),
     "POST /web/read": Row("SCOPED_LIST"),
+    "GET /admin/events": Row("ADMIN"),
     "GET /admin/queues": Row("ADMIN"),
     "GET /admin/timers": Row("ADMIN"),
     "POST /admin/timers/{timer}/run": Row("ADMIN"),
