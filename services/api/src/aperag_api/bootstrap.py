@@ -16,12 +16,12 @@ from aperag_api.edge.identity import EVERYBODY_HAS
 from aperag_api.edge.settings import Settings
 from aperag_api.identity.accounts import repository as users
 from aperag_api.identity.accounts.admission import FIRST_KEY, Admission, Newcomer
-from aperag_api.identity.accounts.events import tell_key, tell_user
 from aperag_api.identity.accounts.names import name_key
 from aperag_api.identity.accounts.passwords import Passwords
 from aperag_api.identity.apikeys import repository
 from aperag_api.identity.apikeys.keys import KeyHasher, is_api_key
 from aperag_api.identity.apikeys.service import issue
+from aperag_api.identity.events.tell import tell_key, tell_user
 from aperag_api.identity.sessions.repository import revoke_all
 from aperag_api.kernel.auth import Role
 from aperag_common.auth.installation import InstallationSecret

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from starlette.exceptions import HTTPException
 
 from aperag_api.identity.accounts import repository
-from aperag_api.identity.accounts.events import tell_key, tell_user
 from aperag_api.identity.accounts.names import name_key
 from aperag_api.identity.apikeys.service import issue
+from aperag_api.identity.events.tell import tell_key, tell_user
 from aperag_api.kernel.auth import Role
 from aperag_common import ids
 from aperag_common.events import accounts

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aperag_api.access.service import require_readable
-from aperag_api.identity.accounts.events import tell_key
 from aperag_api.identity.apikeys import repository
 from aperag_api.identity.apikeys.keys import KeyHasher, mask, new_api_key
 from aperag_api.identity.apikeys.repository import KeyGrant
 from aperag_api.identity.apikeys.schemas import ApiKeyList, ApiKeyView
+from aperag_api.identity.events.tell import tell_key
 from aperag_api.kernel.reading import reading
 from aperag_common import errors, ids
 from aperag_common.events import accounts

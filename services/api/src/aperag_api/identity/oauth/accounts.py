@@ -10,8 +10,8 @@ from starlette.exceptions import HTTPException
 
 from aperag_api.identity.accounts import repository as users
 from aperag_api.identity.accounts.admission import Admission, Newcomer, RegisterMode
-from aperag_api.identity.accounts.events import SIGN_IN, tell_user_changed
 from aperag_api.identity.accounts.names import LONGEST_NAME, name_key, name_of
+from aperag_api.identity.events.tell import SIGN_IN, tell_user_changed
 from aperag_api.identity.invitations.service import redeem_for
 from aperag_api.identity.oauth import repository
 from aperag_api.kernel.auth import Role

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from aperag_api.access.quotas import repository
 from aperag_api.access.quotas.allowance import hold
 from aperag_api.access.quotas.decide import Use, limits
-from aperag_api.identity.accounts.events import QUOTAS, tell_user_changed
+from aperag_api.identity.events.tell import QUOTAS, tell_user_changed
 from aperag_api.identity.quotas.schemas import (
     DefaultQuotas,
     DefaultQuotasOut,

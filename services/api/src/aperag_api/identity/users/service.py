@@ -9,9 +9,9 @@ from starlette.exceptions import HTTPException
 
 from aperag_api.identity.accounts import repository
 from aperag_api.identity.accounts.admission import Admission, Newcomer, RegisterMode
-from aperag_api.identity.accounts.events import tell_user
 from aperag_api.identity.accounts.names import name_key
 from aperag_api.identity.accounts.schemas import UserOut
+from aperag_api.identity.events.tell import tell_user
 from aperag_api.identity.invitations.service import redeem
 from aperag_api.identity.sessions import repository as sessions
 from aperag_api.identity.users.schemas import Registered, UserDeleted, UserList

@@ -1,0 +1,1 @@
+"""What is published of users and their keys."""
