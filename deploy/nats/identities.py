@@ -5,7 +5,8 @@ Run once before the server starts; safe to repeat. Below the directory given it 
     all/                  every seed and the certificate, kept for the next run; mounted nowhere else
     <service>/seed.nk     the service's own seed
     <service>/ca.pem      who signed the server's certificate
-    server/users.conf     public keys and permissions, derived from the topology
+    api/outside.nk        the seed under which the gateway says who outsiders are
+    server/users.conf     accounts, public keys and permissions, derived from the topology
     server/tls.conf       the server's certificate, for the name by which the services know it
 """
 
@@ -16,6 +17,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aperag_common.services import Service
 from aperag_standalone import files, nats
 from aperag_standalone.certificates import Certificate
 
@@ -33,11 +35,19 @@ def write(directory: Path) -> None:
     seeds = nats.make_keys(directory / "all")
     for service, seed in seeds.items():
         files.write_private(directory / service / "seed.nk", seed.read_text(encoding="ascii"))
+    issuer = nats.make_issuer(directory / "all")
+    files.write_private(directory / Service.API / issuer.name, issuer.read_text(encoding="ascii"))
     # Ports and paths are nats.conf's own here; only who may do what is the same as on one machine.
-    server = nats.NatsServer(directory, port=UNUSED_PORT, monitor_port=UNUSED_PORT, users=nats.users_of(seeds))
+    server = nats.NatsServer(
+        directory,
+        port=UNUSED_PORT,
+        monitor_port=UNUSED_PORT,
+        users=nats.users_of(seeds),
+        issuer=nats.public_key(issuer),
+    )
     users = directory / "server" / "users.conf"
     # JSON is a subset of the server's own format, and quotes what looks like a variable ($JS.API…).
-    files.write_private(users, json.dumps({"authorization": server.config()["authorization"]}, indent=2))
+    files.write_private(users, json.dumps(server.identities(), indent=2))
     users.chmod(READABLE)
     _write_certificate(directory, list(seeds))
 

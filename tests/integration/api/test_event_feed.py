@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from aperag_api.kernel.revocations import Revocations
 from aperag_api.kernel.streaming.fanout import Fanout, Signal
 from aperag_api.operations.events.feed import Feed
 from aperag_common import errors
@@ -24,7 +25,7 @@ async def test_a_feed_closes_at_any_moment_of_its_start(
 ) -> None:
     await see_stream()
     for turns in range(60):
-        feed = Feed(bus, engine, Fanout(1))
+        feed = Feed(bus, engine, Fanout(1), Revocations())
         feed.start()
         for _ in range(turns):
             await bus.nc.flush()
@@ -35,7 +36,7 @@ async def test_a_feed_closes_at_any_moment_of_its_start(
 async def test_a_feed_waits_for_the_reconciler_to_see_the_stream(
     bus: Bus, engine: AsyncEngine, see_stream: Callable[[], Awaitable[int]]
 ) -> None:
-    feed = Feed(bus, engine, Fanout(1))
+    feed = Feed(bus, engine, Fanout(1), Revocations())
     feed.start()
     with pytest.raises(errors.UpstreamUnavailable):
         await feed.known(seconds=0.1)
@@ -46,7 +47,7 @@ async def test_a_feed_waits_for_the_reconciler_to_see_the_stream(
 
 async def test_closing_tells_every_listener(bus: Bus, engine: AsyncEngine) -> None:
     fanout = Fanout(1)
-    feed = Feed(bus, engine, fanout)
+    feed = Feed(bus, engine, fanout, Revocations())
     feed.start()
     with fanout.listen("user1") as listener:
         await feed.close()

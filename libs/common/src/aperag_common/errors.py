@@ -214,3 +214,7 @@ class DocumentNameConflict(ClientError):
 
 class ApiKeyNotFound(ClientError):
     code, number, status = "API_KEY_NOT_FOUND", 1205, 404
+
+
+class SubscriptionLimitReached(ClientError):
+    code, number, status = "SUBSCRIPTION_LIMIT_REACHED", 1004, 403

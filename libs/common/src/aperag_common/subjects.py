@@ -4,6 +4,7 @@
     aperag.turn.run                             chat turns, on APERAG_TURNS
     aperag.tick.<timer>                         timers, on APERAG_TICKS
     aperag.evt.<owner>.<aggregate>.<fact>       facts, on APERAG_EVENTS
+    aperag.ingest.<owner>.<collection>          what other services bring, on APERAG_INGEST
     aperag.span.<trace id>                      spans, on APERAG_SPANS
     aperag.live.…                               ephemeral, core NATS, in no stream
     $JS.EVENT.ADVISORY.CONSUMER.<kind>.<stream>.<consumer>
@@ -27,12 +28,14 @@ COMMANDS = "APERAG_COMMANDS"
 TURNS = "APERAG_TURNS"
 TICKS = "APERAG_TICKS"
 EVENTS = "APERAG_EVENTS"
+INGEST = "APERAG_INGEST"
 SPANS = "APERAG_SPANS"
 ADVISORIES = "APERAG_ADVISORIES"
 
 ALL_COMMANDS = Subject(f"{ROOT}.cmd.>")
 ALL_TICKS = Subject(f"{ROOT}.tick.>")
 ALL_EVENTS = Subject(f"{ROOT}.evt.>")
+ALL_INGEST = Subject(f"{ROOT}.ingest.>")
 ALL_SPANS = Subject(f"{ROOT}.span.>")
 ALL_TASK_CANCELS = Subject(f"{ROOT}.live.task.*.cancel")
 
@@ -105,9 +108,26 @@ def events_of_type(type_: str) -> Subject:
     return Subject(f"{ROOT}.evt.*.{_token(aggregate)}.{_token(fact)}")
 
 
+def owner_events_of_type(owner: str | None, type_: str) -> Subject:
+    """Of one owner, or of everybody for None; ``type_`` may name a whole aggregate, as in ``document.*``."""
+    aggregate, fact = type_.split(".", 1)
+    named = ("*" if owner is None else _token(owner), _token(aggregate), "*" if fact == "*" else _token(fact))
+    return Subject(f"{ROOT}.evt.{'.'.join(named)}")
+
+
 def owner_events(owner: str) -> Subject:
     """All events of one owner, as a filter."""
     return Subject(f"{ROOT}.evt.{_token(owner)}.>")
+
+
+def ingest(owner: str, collection: str) -> Subject:
+    """Where another service publishes what belongs into a collection."""
+    return Subject(f"{ROOT}.ingest.{_token(owner)}.{_token(collection)}")
+
+
+def owner_ingest(owner: str) -> Subject:
+    """All collections of one owner, as a permission."""
+    return Subject(f"{ROOT}.ingest.{_token(owner)}.*")
 
 
 def parse_event(subject: str) -> EventSubject:

@@ -15,7 +15,7 @@ import nkeys
 
 from aperag_common.bus.permissions import permissions_for
 from aperag_common.services import Service
-from aperag_standalone import files, ports, process
+from aperag_standalone import accounts, files, ports, process
 from aperag_standalone.errors import REINSTALL, StartFailed
 from aperag_standalone.server import LocalServer
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 GIGABYTE = 10**9
 MEGABYTE = 10**6
+EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104  to recognise it
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +43,29 @@ def make_keys(directory: Path) -> dict[Service, Path]:
     seeds: dict[Service, Path] = {}
     for service in Service:
         seeds[service] = directory / f"{service}.nk"
-        if not seeds[service].exists():
-            seed: bytes = nkeys.encode_seed(  # type: ignore[no-untyped-call]  # nkeys ships no types
-                secrets.token_bytes(32), nkeys.PREFIX_BYTE_USER
-            )
-            files.write_private(seeds[service], seed.decode("ascii"))
+        _make_seed(seeds[service], nkeys.PREFIX_BYTE_USER)
     return seeds
+
+
+def make_issuer(directory: Path) -> Path:
+    """The seed file under which the gateway signs who outsiders are; made where it is missing."""
+    path = directory / "outside.nk"
+    _make_seed(path, nkeys.PREFIX_BYTE_ACCOUNT)
+    return path
+
+
+def _make_seed(path: Path, prefix: int) -> None:
+    if not path.exists():
+        seed: bytes = nkeys.encode_seed(secrets.token_bytes(32), prefix)  # type: ignore[no-untyped-call]  # no types
+        files.write_private(path, seed.decode("ascii"))
 
 
 def users_of(seeds: Mapping[Service, Path]) -> dict[Service, NkeyUser]:
     """What the server must know of the services whose seeds these are."""
-    return {service: NkeyUser(_public_key(path), permissions_for(service)) for service, path in seeds.items()}
+    return {service: NkeyUser(public_key(path), permissions_for(service)) for service, path in seeds.items()}
 
 
-def _public_key(seed_file: Path) -> str:
+def public_key(seed_file: Path) -> str:
     pair = nkeys.from_seed(seed_file.read_bytes().strip())  # type: ignore[no-untyped-call]  # nkeys ships no types
     return bytes(pair.public_key).decode("ascii")
 
@@ -74,7 +84,8 @@ class NatsServer(LocalServer):
     """nats-server with JetStream under ``directory``, on loopback; every publish is fsynced before it is acked.
 
     Without ``users`` anyone on this machine may do anything, and with ``durable=False`` nothing is fsynced, which a power
-    cut alone would show: for tests. With a ``certificate`` it speaks TLS only.
+    cut alone would show: for tests. With an ``issuer``, outsiders may connect whom the gateway lets in. With a
+    ``certificate`` it speaks TLS only. ``host`` is where clients are listened for; monitoring stays on loopback.
     """
 
     name: ClassVar[str] = "nats"
@@ -83,9 +94,11 @@ class NatsServer(LocalServer):
         self,
         directory: Path,
         *,
+        host: str = ports.LOOPBACK,
         port: int = 0,
         monitor_port: int = 0,
         users: Mapping[Service, NkeyUser] | None = None,
+        issuer: str | None = None,
         certificate: Certificate | None = None,
         max_payload: int = MEGABYTE,
         max_file_store: int = 20 * GIGABYTE,
@@ -93,6 +106,8 @@ class NatsServer(LocalServer):
         durable: bool = True,
     ) -> None:
         super().__init__(directory, port=port)
+        self.host = host
+        self.issuer = issuer
         self.monitor_port = monitor_port or ports.free_port()
         self.users = users
         self.certificate = certificate
@@ -105,8 +120,12 @@ class NatsServer(LocalServer):
 
     @property
     def url(self) -> str:
+        return self.url_at(ports.LOOPBACK if self.host in EVERYWHERE else self.host)
+
+    def url_at(self, host: str) -> str:
+        """For clients that know this machine by that name."""
         scheme = "nats" if self.certificate is None else "tls"
-        return f"{scheme}://{ports.LOOPBACK}:{self.port}"
+        return f"{scheme}://{host}:{self.port}"
 
     def prepare(self) -> process.Command:
         stray = process.find(self._pid_file, lambda it: str(self._config_file) in it.cmdline())
@@ -115,6 +134,8 @@ class NatsServer(LocalServer):
         self.directory.mkdir(parents=True, exist_ok=True)
         ports.require_free(self.port, purpose="NATS", option="--nats-port")
         ports.require_free(self.monitor_port, purpose="NATS monitoring", option="--nats-monitor-port")
+        if self.users is not None:
+            accounts.adopt_store(self.store / "jetstream")
         # JSON is a subset of the server's own format, and quotes what looks like a variable ($JS.API…).
         files.write_private(self._config_file, json.dumps(self.config(), indent=2))
         return process.Command(
@@ -131,23 +152,31 @@ class NatsServer(LocalServer):
     def config(self) -> dict[str, Any]:
         settings: dict[str, Any] = {
             "server_name": "aperag",
-            "listen": f"{ports.LOOPBACK}:{self.port}",
+            "listen": f"{self.host}:{self.port}",
             "http": f"{ports.LOOPBACK}:{self.monitor_port}",
             "pid_file": str(self._pid_file),
             "max_payload": self._max_payload,
             # The default fsyncs every two minutes: what was acked in between would not survive a power cut.
             "jetstream": {"store_dir": str(self.store), **self._sync, **self._limits},
         }
-        if self.users is not None:
-            settings["authorization"] = {"users": [_user(user) for user in self.users.values()]}
+        settings |= self.identities()
         if self.certificate is not None:
             settings["tls"] = tls_block(self.certificate.certificate, self.certificate.key)
         return settings
 
+    def identities(self) -> dict[str, Any]:
+        """Who may connect, and what each may do."""
+        if self.users is None:
+            return {}
+        return accounts.block([_user(user) for user in self.users.values()], self.issuer)
+
 
 def tls_block(certificate: Path, key: Path) -> dict[str, Any]:
-    """From the first byte: a client that asked in clear whether there is TLS could be told that there is none."""
-    return {"cert_file": str(certificate), "key_file": str(key), "handshake_first": True, "timeout": 5}
+    """From the first byte where the client begins so, as services do: one that asks in clear could be told a lie.
+
+    Many clients cannot, or must be told to; they are greeted in clear after 50 ms, and must go on in TLS.
+    """
+    return {"cert_file": str(certificate), "key_file": str(key), "handshake_first": "auto", "timeout": 5}
 
 
 def _user(user: NkeyUser) -> dict[str, Any]:

@@ -55,7 +55,8 @@ class Stack:
         )
 
     def up(self, *options: str) -> subprocess.CompletedProcess[str]:
-        return self.aperag("up", "--detach", "--port", "0", "--mcp-port", "0", "--console-port", "0", *options)
+        anywhere = ("--port", "0", "--mcp-port", "0", "--console-port", "0", "--nats-port", "0")
+        return self.aperag("up", "--detach", *anywhere, *options)
 
     def down(self) -> list[str]:
         """Stop in order; what is left of the stack then, which is ended too."""

@@ -16,7 +16,7 @@ from aperag_cli.stack import recognition
 from aperag_cli.stack.running import translated
 from aperag_standalone import control
 from aperag_standalone.home import Home
-from aperag_standalone.supervisor.options import ADMIN, API_PORT, CONSOLE_PORT, MCP_PORT, StackOptions
+from aperag_standalone.supervisor.options import ADMIN, API_PORT, CONSOLE_PORT, MCP_PORT, NATS_PORT, StackOptions
 from aperag_standalone.supervisor.state import UnitStatus
 
 if TYPE_CHECKING:
@@ -44,7 +44,23 @@ ConsolePort = Annotated[
         show_default=f"{CONSOLE_PORT}, or any free one where that is taken",
     ),
 ]
-NatsPort = Annotated[int, typer.Option(help="Port of NATS; 0 = any free one.", min=0, max=65535)]
+NatsPort = Annotated[
+    int | None,
+    typer.Option(
+        help="Port of NATS; 0 = any free one.",
+        min=0,
+        max=65535,
+        show_default=f"{NATS_PORT}, or any free one where that is taken",
+    ),
+]
+NatsHost = Annotated[
+    str,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Where NATS listens for clients; anything but this machine needs --nats-tls.",
+        show_default="127.0.0.1",
+    ),
+]
 MonitorPort = Annotated[int, typer.Option(help="Port of NATS' monitoring; 0 = any free one.", min=0, max=65535)]
 PostgresPort = Annotated[int, typer.Option(help="Port of PostgreSQL; 0 = any free one.", min=0, max=65535)]
 Replicas = Annotated[int, typer.Option(help="Number of processes of this service.", min=1, max=64)]
@@ -59,9 +75,13 @@ def up(
     port: Port = API_PORT,
     mcp_port: McpPort = None,
     console_port: ConsolePort = None,
-    nats_port: NatsPort = 0,
+    nats_host: NatsHost = "127.0.0.1",
+    nats_port: NatsPort = None,
     nats_monitor_port: MonitorPort = 0,
-    nats_tls: Annotated[bool, typer.Option("--nats-tls", help="Encrypt what the services send over NATS.")] = False,
+    nats_tls: Annotated[bool, typer.Option("--nats-tls", help="Encrypt what is sent over NATS.")] = False,
+    outsiders: Annotated[
+        bool, typer.Option(help="Let other services connect to NATS with an API key.", show_default=True)
+    ] = True,
     postgres_port: PostgresPort = 0,
     gateways: Annotated[
         int, typer.Option(help="Number of gateways; all but the first listen on any free port.", min=1, max=64)
@@ -76,9 +96,11 @@ def up(
         port=port,
         mcp_port=mcp_port,
         console_port=console_port,
+        nats_host=nats_host,
         nats_port=nats_port,
         nats_monitor_port=nats_monitor_port,
         nats_tls=nats_tls,
+        outsiders=outsiders,
         postgres_port=postgres_port,
         gateways=gateways,
         indexers=indexers,

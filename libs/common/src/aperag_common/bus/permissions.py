@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aperag_common import subjects
+from aperag_common.bus import accounts
 from aperag_common.bus.specs import StreamSpec
 from aperag_common.bus.topology import advised, streams
 from aperag_common.events import facts
@@ -23,9 +24,9 @@ class Permissions:
     answers: bool = False
 
 
-def inbox_prefix(service: str) -> str:
-    """Every service has its own inbox, so that none can read another's replies."""
-    return f"_INBOX_{service}"
+def inbox_prefix(user: str) -> str:
+    """Every service and every API key has its own inbox, so that none can read another's replies."""
+    return f"_INBOX_{user}"
 
 
 def _works_on(service: Service) -> list[str]:
@@ -68,6 +69,13 @@ def _reads_events() -> list[str]:
     ]
 
 
+def _lets_outsiders_in() -> list[str]:
+    """Answers to the server's callout, an end to connections, and the consumers of durable subscriptions."""
+    subscriptions = [f"{JS}.CONSUMER.{verb}.{subjects.EVENTS}.*" for verb in ("INFO", "DURABLE.CREATE")]
+    names = f"{JS}.CONSUMER.NAMES.{subjects.EVENTS}"
+    return [accounts.CALLOUT_REPLIES, accounts.CONNECTIONS, accounts.KICKS, names, *subscriptions]
+
+
 def _watches() -> list[str]:
     """What it takes to tell how long every queue is; nothing can be read or changed with it."""
     infos = [f"{JS}.STREAM.INFO.{stream.name}" for stream in streams()]
@@ -103,12 +111,13 @@ def permissions_for(service: Service) -> Permissions:
             publish += [
                 *_watches(),
                 *_reads_events(),
+                *_lets_outsiders_in(),
                 f"{JS}.DIRECT.GET.{subjects.SPANS}",
                 subjects.ALL_TASK_CANCELS,
                 subjects.ALL_TURN_CANCELS,
                 subjects.ALL_TURN_SNAPSHOTS,
             ]
-            subscribe.append(subjects.ALL_TURN_EVENTS)
+            subscribe += [subjects.ALL_TURN_EVENTS, accounts.CALLOUT]
         case Service.INDEXER:
             subscribe.append(subjects.ALL_TASK_CANCELS)
         case Service.RECONCILER:

@@ -81,6 +81,7 @@ GRANTS: Mapping[str, Mapping[Service, str]] = {
         INDEXER: "SELECT, UPDATE (description, updated)",
         RECONCILER: "SELECT, UPDATE (status, updated, deleted_at, active_model, wanted_model, switching_since), DELETE",
     },
+    "event_subscription": {API: WRITE},
     "collection_sharing": {API: WRITE},
     "collection_subscription": {API: WRITE},
     "document": {API: KEEP, INDEXER: CHANGE, RECONCILER: "SELECT, UPDATE, DELETE"},

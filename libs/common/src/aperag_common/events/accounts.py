@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from aperag_common.events.fact import ApiKeyData, Fact, UserChangeData, UserData
+from aperag_common.events.fact import ApiKeyData, Fact, KeyRevokedData, UserChangeData, UserData
 from aperag_common.services import Service
 
 
@@ -56,4 +56,20 @@ class KeyUpdated(Fact):
     data: ApiKeyData
 
 
-FACTS: tuple[type[Fact], ...] = (UserCreated, UserUpdated, UserPasswordChanged, UserDeleted, KeyCreated, KeyUpdated)
+class KeyRevoked(Fact):
+    """An API key no longer works, and whatever was opened with it ends."""
+
+    type_name: ClassVar[str] = "key.revoked"
+    makers = frozenset({Service.API})
+    data: KeyRevokedData
+
+
+FACTS: tuple[type[Fact], ...] = (
+    UserCreated,
+    UserUpdated,
+    UserPasswordChanged,
+    UserDeleted,
+    KeyCreated,
+    KeyUpdated,
+    KeyRevoked,
+)

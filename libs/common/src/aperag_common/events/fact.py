@@ -99,6 +99,13 @@ class ApiKeyData(Data):
     key_id: str
 
 
+class KeyRevokedData(Data):
+    """``reason``: ``revoked``, ``expired`` or ``user_deleted``."""
+
+    key_id: str
+    reason: str
+
+
 class Fact(Message):
     """A CloudEvent in its JSON form. Of its attributes ``owner`` and ``causeid`` are extensions of ours: whose it is, and
     the task or message that led to it.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import socket
 import sys
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -18,7 +20,7 @@ from aperag_standalone.certificates import Certificate
 from aperag_standalone.errors import StartFailed
 from aperag_standalone.home import Home
 from aperag_standalone.supervisor import state
-from aperag_standalone.supervisor.options import ADMIN, CONSOLE_PORT, MCP_PORT
+from aperag_standalone.supervisor.options import ADMIN, CONSOLE_PORT, MCP_PORT, NATS_PORT
 from aperag_standalone.supervisor.rotation import RotatingLog
 from aperag_standalone.supervisor.services import ServiceProcess, client_environment, gateways, shared_environment
 from aperag_standalone.supervisor.state import StackState, StackStatus
@@ -54,13 +56,8 @@ class Stack:
         self._home = Home(options.home)
         self._logs = ExitStack()
         self._seeds = nats.make_keys(self._home.secrets)
-        self._nats = nats.NatsServer(
-            self._home.nats,
-            port=options.nats_port,
-            monitor_port=options.nats_monitor_port,
-            users=nats.users_of(self._seeds),
-            certificate=Certificate.of(self._home.certificates, HOSTS) if options.nats_tls else None,
-        )
+        self._issuer = nats.make_issuer(self._home.secrets)
+        self._nats = self._nats_server()
         self._postgres = postgres.PostgresServer(self._home.postgres, port=options.postgres_port)
         self._port = options.port or ports.free_port()
         self._mcp_port = _usual_port(options.mcp_port, MCP_PORT)
@@ -98,6 +95,21 @@ class Stack:
 
     def fail(self, error: str) -> None:
         self._become(StackStatus.FAILED, error=error)
+
+    def _nats_server(self) -> nats.NatsServer:
+        options, names = self._options, _names(self._options.nats_host)
+        if len(names) > len(HOSTS) and not options.nats_tls:
+            message = f"--nats-host {options.nats_host} would let API keys pass the network in clear"
+            raise StartFailed(message, hint="add --nats-tls, or leave NATS on this machine alone")
+        return nats.NatsServer(
+            self._home.nats,
+            host=options.nats_host,
+            port=_usual_port(options.nats_port, NATS_PORT),
+            monitor_port=options.nats_monitor_port,
+            users=nats.users_of(self._seeds),
+            issuer=nats.public_key(self._issuer) if options.outsiders else None,
+            certificate=Certificate.of(self._home.certificates, names) if options.nats_tls else None,
+        )
 
     def _service_processes(self) -> list[ServiceProcess]:
         return [
@@ -140,11 +152,21 @@ class Stack:
         if self._nats.certificate is not None:
             own["APERAG_NATS__TLS_CA"] = str(self._nats.certificate.authority)
         if service is Service.API:
-            own |= gateways(self._env)
+            own |= gateways(self._env) | self._outside()
         if service is Service.AGENT:
             own["APERAG_MCP_URL"] += "/mcp/"
             own["APERAG_API_URL"] = self._api_url
         return self._environment(grants.role(service)) | own
+
+    def _outside(self) -> dict[str, str]:
+        """How the gateway lets outsiders in, and where it tells them to connect."""
+        names = _names(self._options.nats_host)
+        told = [self._nats.url_at(name) for name in (names[len(HOSTS) :] or HOSTS[:1])]
+        return {
+            "APERAG_OUTSIDE__ENABLED": str(self._options.outsiders).lower(),
+            "APERAG_OUTSIDE__ISSUER_FILE": str(self._issuer),
+            "APERAG_OUTSIDE__SERVERS": json.dumps(told),
+        }
 
     def _environment(self, role: str) -> dict[str, str]:
         shared = shared_environment(self._env, self._home, nats_url=self._nats.url)
@@ -207,6 +229,13 @@ class Stack:
     def _write(self) -> None:
         units = tuple(unit.state for unit in (*self._servers, *self._services))
         state.write(self._home.state, self.state.model_copy(update={"units": units}))
+
+
+def _names(nats_host: str) -> tuple[str, ...]:
+    """By which clients know the NATS server: on this machine, then elsewhere."""
+    if nats_host in HOSTS:
+        return HOSTS
+    return (*HOSTS, socket.getfqdn() if nats_host in nats.EVERYWHERE else nats_host)
 
 
 def _usual_port(wanted: int | None, usual: int) -> int:

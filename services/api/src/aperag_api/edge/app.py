@@ -23,6 +23,7 @@ from aperag_api.kernel.http.head_limits import HeadLimits
 from aperag_api.kernel.http.rates import Rates
 from aperag_api.kernel.idempotency.middleware import Idempotency
 from aperag_api.kernel.limits import BodyLimit
+from aperag_api.kernel.revocations import Revocations
 from aperag_api.kernel.streaming.fanout import Fanout
 from aperag_api.knowledge.web.assembly import open_web
 from aperag_api.models.catalog.service import ModelService
@@ -60,12 +61,17 @@ async def open_gateway(
     callable_models = _models(runtime, settings)
     gateway = _assemble(runtime, settings, embedder, models or callable_models, callable_models)
     await gateway.identity.quotas.keep_initial(settings.initial_quotas)
+    await gateway.identity.outsiders.start()
     gateway.operations.feed.start()
+    gateway.operations.subscription_keeper.start()
     runtime.health.add("events", gateway.operations.feed.check, critical=False)
     try:
         yield gateway
     finally:
+        await gateway.operations.subscription_keeper.close()
         await gateway.operations.feed.close()
+        await gateway.identity.outsiders.close()
+        await gateway.revocations.close()
         await gateway.conversation.turns.relays.close()
         await gateway.identity.oauth.close()
         gateway.identity.users.passwords.close()
@@ -121,8 +127,8 @@ def _assemble(
     web = open_web(settings.web, settings.outbound)
     prompts = PromptService(engine, Templates())
     providers = ProviderService(engine, vault_of(settings, secret) or vault, web.client.guard)
-    identity = open_identity(runtime, settings, secret, hasher)
-    keys = ApiKeyCredentials(engine, hasher, settings.key_touched_every)
+    keys, revocations = ApiKeyCredentials(engine, hasher, settings.key_touched_every), Revocations()
+    identity = open_identity(runtime, settings, secret, hasher, keys=keys, revocations=revocations)
     return Gateway(
         authentication=Authentication(
             identity.sessions, (keys, TurnCredentials(engine)), origins=settings.cors.trusted
@@ -145,8 +151,11 @@ def _assemble(
             prompts=prompts,
             providers=providers,
         ),
-        operations=open_operations(runtime, settings, vault=vault, fanout=fanout, client=web.client),
+        operations=open_operations(
+            runtime, settings, vault=vault, fanout=fanout, client=web.client, revocations=revocations
+        ),
         mcp=McpProxy(settings.mcp_url),
+        revocations=revocations,
     )
 
 

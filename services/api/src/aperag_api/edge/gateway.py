@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from aperag_api.edge.mcp.proxy import McpProxy
     from aperag_api.identity.services import Identity
     from aperag_api.kernel.auth import Authentication
+    from aperag_api.kernel.revocations import Revocations
     from aperag_api.knowledge.services import Knowledge
     from aperag_api.models.services import Models
     from aperag_api.operations.services import Operations
@@ -24,6 +25,7 @@ class Gateway:
     models: Models
     operations: Operations
     mcp: McpProxy
+    revocations: Revocations
 
     @property
     def services(self) -> dict[type, object]:

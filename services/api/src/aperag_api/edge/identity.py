@@ -17,6 +17,11 @@ from aperag_api.identity.oauth.accounts import Accounts
 from aperag_api.identity.oauth.flow import FlowSeal
 from aperag_api.identity.oauth.providers import providers_of
 from aperag_api.identity.oauth.service import OAuthService
+from aperag_api.identity.outsiders.admission import OutsiderAdmission
+from aperag_api.identity.outsiders.callout import Callout
+from aperag_api.identity.outsiders.claims import Signer
+from aperag_api.identity.outsiders.connections import Connections
+from aperag_api.identity.outsiders.service import OutsiderService
 from aperag_api.identity.quotas.service import QuotaService
 from aperag_api.identity.services import Identity
 from aperag_api.identity.sessions.login import Logins
@@ -31,7 +36,9 @@ from aperag_common.outbound.client import OutboundClient
 
 if TYPE_CHECKING:
     from aperag_api.edge.settings import Settings
+    from aperag_api.identity.apikeys.credentials import ApiKeyCredentials
     from aperag_api.identity.apikeys.keys import KeyHasher
+    from aperag_api.kernel.revocations import Revocations
     from aperag_common.auth.installation import InstallationSecret
     from aperag_work.runtime import Runtime
 
@@ -39,8 +46,16 @@ USER_AGENT = "ApeRAG"
 EVERYBODY_HAS = (open_rows, provide_bot, provide_home)
 
 
-def open_identity(runtime: Runtime, settings: Settings, secret: InstallationSecret, hasher: KeyHasher) -> Identity:
-    engine = runtime.engine
+def open_identity(
+    runtime: Runtime,
+    settings: Settings,
+    secret: InstallationSecret,
+    hasher: KeyHasher,
+    *,
+    keys: ApiKeyCredentials,
+    revocations: Revocations,
+) -> Identity:
+    engine, trail = runtime.engine, AuditTrail(runtime.engine)
     admission = Admission(hasher, EVERYBODY_HAS)
     passwords = Passwords(settings.passwords)
     throttle = Throttle.of(engine, settings.login, secret.current)
@@ -67,6 +82,26 @@ def open_identity(runtime: Runtime, settings: Settings, secret: InstallationSecr
         ),
         config=ConfigService(engine, settings, providers),
         api_keys=ApiKeyService(engine, hasher, runtime.dispatcher),
+        outsiders=_outsiders(runtime, settings, OutsiderAdmission(engine, keys, trail), revocations),
         quotas=QuotaService(engine, runtime.dispatcher),
-        audit=AuditService(engine, AuditTrail(engine)),
+        audit=AuditService(engine, trail),
+    )
+
+
+def _outsiders(
+    runtime: Runtime, settings: Settings, admission: OutsiderAdmission, revocations: Revocations
+) -> OutsiderService:
+    outside, nats = settings.outside, settings.nats
+    callout = None
+    if outside.issuer_file is not None:
+        callout = Callout(runtime.bus, admission, Signer(outside.issuer_file), enabled=outside.enabled)
+    return OutsiderService(
+        engine=runtime.engine,
+        dispatcher=runtime.dispatcher,
+        revocations=revocations,
+        admission=admission,
+        connections=Connections(runtime.bus),
+        callout=callout,
+        settings=outside if outside.servers else outside.model_copy(update={"servers": (nats.url,)}),
+        authority=None if nats.tls_ca is None else nats.tls_ca.read_text(encoding="ascii"),
     )

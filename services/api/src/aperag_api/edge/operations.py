@@ -11,6 +11,9 @@ from aperag_api.operations.installation.mineru import MinerU
 from aperag_api.operations.installation.service import InstallationService
 from aperag_api.operations.queues.service import QueueService
 from aperag_api.operations.services import Operations
+from aperag_api.operations.subscriptions.consumers import Consumers
+from aperag_api.operations.subscriptions.keeper import SubscriptionKeeper
+from aperag_api.operations.subscriptions.service import SubscriptionService
 from aperag_api.operations.tasks.service import TaskService
 from aperag_api.operations.timelines.service import TimelineService
 from aperag_api.operations.timers.service import TimerService
@@ -21,6 +24,7 @@ from aperag_work.policy import WorkPolicy
 
 if TYPE_CHECKING:
     from aperag_api.edge.settings import Settings
+    from aperag_api.kernel.revocations import Revocations
     from aperag_api.kernel.streaming.fanout import Fanout
     from aperag_common.auth.vault import Vault
     from aperag_common.outbound.client import OutboundClient
@@ -28,10 +32,17 @@ if TYPE_CHECKING:
 
 
 def open_operations(
-    runtime: Runtime, settings: Settings, *, vault: Vault, fanout: Fanout, client: OutboundClient
+    runtime: Runtime,
+    settings: Settings,
+    *,
+    vault: Vault,
+    fanout: Fanout,
+    client: OutboundClient,
+    revocations: Revocations,
 ) -> Operations:
     engine, bus, dispatcher, work = runtime.engine, runtime.bus, runtime.dispatcher, settings.work
-    feed = Feed(bus, engine, fanout)
+    feed = Feed(bus, engine, fanout, revocations)
+    consumers = Consumers(bus)
     return Operations(
         dead_letters=DeadLetterService(engine, dispatcher, work, settings.interactive_documents),
         events=EventService(engine, bus, feed, fanout, settings.event_heartbeat),
@@ -39,6 +50,8 @@ def open_operations(
         installation=InstallationService(engine, vault, MinerU(client, settings.mineru_url)),
         queues=QueueService(engine, bus),
         spans=SpanIntake(runtime.telemetry, settings.traces_token),
+        subscription_keeper=SubscriptionKeeper(bus, engine, consumers),
+        subscriptions=SubscriptionService(engine, consumers, settings.max_subscriptions_per_user),
         tasks=TaskService(engine, dispatcher, work.first_due),
         timelines=TimelineService(engine, bus, WorkPolicy.of(work), work.in_flight_per_owner, _traces(settings)),
         timers=TimerService(engine, dispatcher.publisher),

@@ -24,6 +24,7 @@ from aperag_api.identity.audit.middleware import intended
 from aperag_api.identity.config import endpoints as config
 from aperag_api.identity.invitations import endpoints as invitations
 from aperag_api.identity.oauth import endpoints as oauth
+from aperag_api.identity.outsiders import endpoints as outsiders
 from aperag_api.identity.quotas import endpoints as quotas
 from aperag_api.identity.sessions import endpoints as sessions
 from aperag_api.identity.settings import DEVELOPMENT
@@ -49,6 +50,7 @@ from aperag_api.operations.dead_letters import endpoints as dead_letters
 from aperag_api.operations.events import endpoints as events
 from aperag_api.operations.installation import endpoints as installation
 from aperag_api.operations.queues import endpoints as queues
+from aperag_api.operations.subscriptions import endpoints as subscriptions
 from aperag_api.operations.tasks import endpoints as tasks
 from aperag_api.operations.timelines import endpoints as timelines
 from aperag_api.operations.timers import endpoints as timers
@@ -74,6 +76,8 @@ ROUTERS = (
     tasks.router,
     cancellation.router,
     events.router,
+    subscriptions.router,
+    outsiders.router,
     traces.router,
     queues.router,
     quotas.router,

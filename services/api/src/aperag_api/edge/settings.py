@@ -82,6 +82,9 @@ class Settings(IdentitySettings, CallingSettings):
     turns: TurnSettings = Field(default_factory=TurnSettings)
     mineru_url: str = Field("https://mineru.net", description="address of MinerU, which is asked whether a token works")
     web: WebSettings = Field(default_factory=WebSettings)
+    max_subscriptions_per_user: PositiveInt = Field(
+        20, description="durable subscriptions to events that a user may have"
+    )
     event_heartbeat: timedelta = Field(timedelta(seconds=15), description="a silent event stream sends a comment")
     event_buffer: PositiveInt = Field(1000, description="events kept for a reader; one that lags more is dropped")
     otel_fastapi_enabled: bool = Field(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from aperag_api.identity.config.service import ConfigService
     from aperag_api.identity.invitations.service import InvitationService
     from aperag_api.identity.oauth.service import OAuthService
+    from aperag_api.identity.outsiders.service import OutsiderService
     from aperag_api.identity.quotas.service import QuotaService
     from aperag_api.identity.sessions.login import Logins
     from aperag_api.identity.sessions.service import SessionService
@@ -32,6 +33,7 @@ class Identity:
     oauth: OAuthService
     config: ConfigService
     api_keys: ApiKeyService
+    outsiders: OutsiderService
     quotas: QuotaService
     audit: AuditService
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import AliasChoices, Field, PositiveInt, SecretStr
@@ -27,6 +28,23 @@ class LoginSettings(Block):
     forgotten: timedelta = Field(timedelta(hours=1), description="failures count no longer after so long without one")
 
 
+class OutsideSettings(Block):
+    """Other services that connect to NATS with an API key."""
+
+    enabled: bool = Field(True, description="whether other services may connect to NATS with an API key")
+    issuer_file: Path | None = Field(
+        None,
+        description="file with the account nkey seed under which the gateway says who they are, and whose public key"
+        " NATS' configuration names as the callout's issuer; none = nobody may connect",
+    )
+    servers: tuple[str, ...] = Field(
+        (), description="addresses of NATS that they are told to connect to, as a JSON list; empty = the gateway's own"
+    )
+    sweep_every: timedelta = Field(
+        timedelta(seconds=30), description="how often connections are looked at whose key may have ended unnoticed"
+    )
+
+
 def _named(variable: str, description: str) -> Any:
     choices = AliasChoices(variable.lower(), f"APERAG_{variable}", variable)
     return Field(None, validation_alias=choices, description=description)
@@ -35,6 +53,7 @@ def _named(variable: str, description: str) -> Any:
 class IdentitySettings(ServiceSettings):
     """The contract's own names stand beside ours."""
 
+    outside: OutsideSettings = Field(default_factory=OutsideSettings)
     register_mode: RegisterMode = Field(
         RegisterMode.UNLIMITED,
         validation_alias=AliasChoices("register_mode", "APERAG_REGISTER_MODE", "REGISTER_MODE"),

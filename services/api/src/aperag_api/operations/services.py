@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from aperag_api.operations.events.service import EventService
     from aperag_api.operations.installation.service import InstallationService
     from aperag_api.operations.queues.service import QueueService
+    from aperag_api.operations.subscriptions.keeper import SubscriptionKeeper
+    from aperag_api.operations.subscriptions.service import SubscriptionService
     from aperag_api.operations.tasks.service import TaskService
     from aperag_api.operations.timelines.service import TimelineService
     from aperag_api.operations.timers.service import TimerService
@@ -30,6 +32,8 @@ class Operations:
     installation: InstallationService
     queues: QueueService
     spans: SpanIntake
+    subscription_keeper: SubscriptionKeeper
+    subscriptions: SubscriptionService
     tasks: TaskService
     timelines: TimelineService
     timers: TimerService

@@ -15,6 +15,7 @@ from aperag_common.db.models.dead_letter import DeadLetter
 from aperag_common.db.models.document import Document, DocumentStatus
 from aperag_common.db.models.document_index import DocumentIndex
 from aperag_common.db.models.evaluation import Evaluation, EvaluationItem, EvaluationStatus
+from aperag_common.db.models.event_subscription import EventSubscription
 from aperag_common.db.models.idempotency_record import IdempotencyRecord
 from aperag_common.db.models.invitation import Invitation
 from aperag_common.db.models.job import Job
@@ -55,6 +56,7 @@ __all__ = [
     "Evaluation",
     "EvaluationItem",
     "EvaluationStatus",
+    "EventSubscription",
     "IdempotencyRecord",
     "Invitation",
     "Job",

@@ -11,9 +11,17 @@ from aperag_api.kernel.auth import Caller, Credential, CredentialKind, Role, Sco
 from aperag_api.kernel.reading import reading
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+
+@dataclass(frozen=True, slots=True)
+class KeyBearer:
+    """Who showed a key, and until when it holds."""
+
+    caller: Caller
+    expires_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +36,10 @@ class ApiKeyCredentials:
     touched_every: timedelta
 
     async def caller_of(self, credential: str) -> Caller | None:
+        found = await self.find(credential)
+        return None if found is None else found.caller
+
+    async def find(self, credential: str) -> KeyBearer | None:
         if not is_api_key(credential):
             return None
         hashes = self.hasher.candidates(credential)
@@ -40,11 +52,12 @@ class ApiKeyCredentials:
                 await repository.touch(conn, found.id, hashes[0])
         scope = Scope(found.scope)
         collections = None if found.collection_ids is None else frozenset(found.collection_ids)
-        return Caller(
+        caller = Caller(
             user_id=found.owner,
             username=found.username,
             role=effective_role(Role(found.role), scope, some_collections=collections is not None),
-            credential=Credential(CredentialKind.API_KEY, found.id, expires=found.expires),
+            credential=Credential(CredentialKind.API_KEY, found.id, expires=found.expires_at is not None),
             scope=scope,
             collection_ids=collections,
         )
+        return KeyBearer(caller, found.expires_at)

@@ -26,8 +26,14 @@ class KnownKey:
     role: str
     scope: str
     collection_ids: list[str] | None
-    expires: bool
+    expires_at: datetime | None
     untouched: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EndedKey:
+    id: str
+    owner: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +47,7 @@ class KeyGrant:
 
 _FIND = text(
     """
-    SELECT k.id, k.owner, u.username, u.role, k.scope, k.collection_ids, k.expires_at IS NOT NULL AS expires,
+    SELECT k.id, k.owner, u.username, u.role, k.scope, k.collection_ids, k.expires_at,
            k.last_used_at IS NULL OR k.last_used_at < now() - CAST(:every AS interval)
                OR k.key_hash <> :current AS untouched
     FROM api_key k JOIN users u ON u.id = k.owner
@@ -64,7 +70,23 @@ _UPDATE = text(
     f"UPDATE api_key SET description = :description, updated = now() WHERE id = :id AND {_OWN} RETURNING {_COLUMNS}"
 )
 _LIES_AHEAD = text("SELECT CAST(:moment AS timestamptz) > clock_timestamp()")
-_DELETE = text(f"UPDATE api_key SET deleted_at = now() WHERE id = :id AND {_OWN} RETURNING id")
+_DELETE = text(
+    f"UPDATE api_key SET deleted_at = now(), ended_at = coalesce(ended_at, now()) WHERE id = :id AND {_OWN} RETURNING id"
+)
+_END_OF_USER = text(
+    """
+    UPDATE api_key SET ended_at = now() WHERE owner = :owner AND deleted_at IS NULL AND ended_at IS NULL
+    RETURNING id, owner
+    """
+)
+_END_EXPIRED = text(
+    """
+    UPDATE api_key SET ended_at = now() WHERE id IN (
+        SELECT id FROM api_key WHERE ended_at IS NULL AND expires_at <= clock_timestamp()
+        ORDER BY expires_at LIMIT 1000 FOR UPDATE SKIP LOCKED)
+    RETURNING id, owner
+    """
+)
 
 
 async def find_by_hash(conn: AsyncConnection, hashes: Sequence[str], touched_every: timedelta) -> KnownKey | None:
@@ -113,3 +135,13 @@ async def update(conn: AsyncConnection, *, key_id: str, owner: str, description:
 
 async def delete(conn: AsyncConnection, *, key_id: str, owner: str) -> bool:
     return (await conn.execute(_DELETE, {"id": key_id, "owner": owner})).one_or_none() is not None
+
+
+async def end_of_user(conn: AsyncConnection, owner: str) -> list[EndedKey]:
+    """Those of the user that had not ended."""
+    return [EndedKey(**row._mapping) for row in await conn.execute(_END_OF_USER, {"owner": owner})]
+
+
+async def end_expired(conn: AsyncConnection) -> list[EndedKey]:
+    """Each is answered once, to whoever asks first."""
+    return [EndedKey(**row._mapping) for row in await conn.execute(_END_EXPIRED)]

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aperag_api.access.service import require_readable
-from aperag_api.identity.apikeys import repository
+from aperag_api.identity.apikeys import ending, repository
 from aperag_api.identity.apikeys.keys import KeyHasher, mask, new_api_key
-from aperag_api.identity.apikeys.repository import KeyGrant
+from aperag_api.identity.apikeys.repository import EndedKey, KeyGrant
 from aperag_api.identity.apikeys.schemas import ApiKeyList, ApiKeyView
 from aperag_api.identity.events.tell import tell_key
 from aperag_api.kernel.reading import reading
@@ -62,7 +62,11 @@ class ApiKeyService:
     async def delete(self, owner: str, key_id: str) -> bool | None:
         """The contract's answer: true, or null where there was nothing to delete."""
         async with self.engine.begin() as conn:
-            return await repository.delete(conn, key_id=key_id, owner=owner) or None
+            if not await repository.delete(conn, key_id=key_id, owner=owner):
+                return None
+            change = await ending.tell(conn, [EndedKey(key_id, owner)], ending.Reason.REVOKED)
+        self.dispatcher.deliver(change)
+        return True
 
 
 async def issue(

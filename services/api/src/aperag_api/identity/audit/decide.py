@@ -20,6 +20,7 @@ class ResourceType(StrEnum):
     DOCUMENT = "document"
     EVALUATION = "evaluation"
     EVENT = "event"
+    EVENT_SUBSCRIPTION = "event_subscription"
     INVITATION = "invitation"
     MESSAGE = "message"
     MODEL = "llm_model"
@@ -61,6 +62,7 @@ _NOUNS: Mapping[str, ResourceType] = {
     "login": ResourceType.SESSION,
     "logout": ResourceType.SESSION,
     "settings": ResourceType.SETTING,
+    "subscriptions": ResourceType.EVENT_SUBSCRIPTION,
     "tasks": ResourceType.TASK,
     "timers": ResourceType.TIMER,
     "turns": ResourceType.TURN,

@@ -11,6 +11,7 @@ from aperag_api.identity.accounts import repository
 from aperag_api.identity.accounts.admission import Admission, Newcomer, RegisterMode
 from aperag_api.identity.accounts.names import name_key
 from aperag_api.identity.accounts.schemas import UserOut
+from aperag_api.identity.apikeys import ending
 from aperag_api.identity.events.tell import tell_user
 from aperag_api.identity.invitations.service import redeem
 from aperag_api.identity.sessions import repository as sessions
@@ -113,8 +114,9 @@ class UserService:
                 raise HTTPException(404, "User not found")
             await sessions.revoke_all(conn, user_id)
             told = await tell_user(conn, accounts.UserDeleted, user_id)
+            ended = await ending.of_user(conn, user_id)
             change = await purge_user(conn, user_id, first_due=self.first_due)
-        self.dispatcher.deliver(change.joined(Change((), told)))
+        self.dispatcher.deliver(change, ended, Change((), told))
         return UserDeleted(message="The user is deleted; what they own is being removed")
 
     async def _role(self, conn: AsyncConnection, body: Registration) -> tuple[Role, str | None, bool]:

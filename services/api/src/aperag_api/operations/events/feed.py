@@ -16,13 +16,15 @@ from aperag_api.kernel.streaming.fanout import Position, Signal
 from aperag_api.operations.events import repository
 from aperag_api.operations.events.reader import OrderedReader
 from aperag_common import errors, subjects
+from aperag_common.events.accounts import KeyRevoked
 from aperag_common.tasks import end_tasks
 
 if TYPE_CHECKING:
     from nats.js.api import StreamInfo
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_api.kernel.streaming.fanout import Fanout
+    from aperag_api.kernel.revocations import Revocations
+    from aperag_api.kernel.streaming.fanout import Delivered, Fanout
     from aperag_common.bus.connection import Bus
 
 log = structlog.get_logger(__name__)
@@ -33,10 +35,11 @@ AGAIN_SECONDS = 0.25
 class Feed:
     """``position`` is that of the last event given to the fan-out, None until the stream has been seen."""
 
-    def __init__(self, bus: Bus, engine: AsyncEngine, fanout: Fanout) -> None:
+    def __init__(self, bus: Bus, engine: AsyncEngine, fanout: Fanout, revocations: Revocations) -> None:
         self._bus = bus
         self._engine = engine
         self._fanout = fanout
+        self._revocations = revocations
         self._known = asyncio.Event()
         self._following: asyncio.Task[None] | None = None
         self._running: asyncio.Task[None] | None = None
@@ -103,10 +106,15 @@ class Feed:
         try:
             async for message in reader.read():
                 self._fanout.publish(message, position.epoch)
+                self._note_revocation(message)
                 self.position = Position(position.epoch, message.seq)
         finally:
             if self._bus.connected:
                 await reader.close()
+
+    def _note_revocation(self, message: Delivered) -> None:
+        if subjects.parse_event(message.subject).type == KeyRevoked.type_name:
+            self._revocations.revoked(KeyRevoked.model_validate_json(message.body).data.key_id)
 
     async def _locate(self) -> Position:
         """Where to read on: after the last event seen, or at the start of a stream that has begun anew."""
@@ -117,8 +125,10 @@ class Feed:
             raise errors.UpstreamUnavailable("the reconciler has not yet seen this stream")
         if self.position is None:
             self.position = Position(known.epoch, info.state.last_seq)
+            self._revocations.missed()
         elif self.position.epoch != known.epoch:
             log.info("events.epoch_changed", epoch=known.epoch)
             self.position = Position(known.epoch, 0)
             self._fanout.signal(Signal.RESET)
+            self._revocations.missed()
         return self.position

@@ -1,0 +1,1 @@
+"""Other services that connect to NATS with an API key."""

@@ -1,0 +1,1 @@
+"""Durable subscriptions of other services to events."""
