@@ -33,7 +33,7 @@ AT_ONCE = 32
 """Questions that are looked up side by side; the others wait for as long as their clients do."""
 
 NO_KEY = "no API key: give one as the token, or as the password"
-NOT_A_KEY = "what was given is no API key: a key is sk- and 32 hexadecimal characters"
+NOT_A_KEY = "what was given is no API key: a key is `sk` with a hyphen and 32 hexadecimal characters"
 NOT_VALID = "the API key is unknown, revoked or expired, or its user is gone"
 CLOSED = "other services may not connect here: APERAG_OUTSIDE__ENABLED is false"
 AWAY = "the API key could not be looked up: PostgreSQL does not answer"

@@ -55,8 +55,11 @@ class OutsiderService:
         self._sweeping = asyncio.create_task(self._sweep())
 
     async def close(self) -> None:
-        if self._sweeping is not None:
-            await end_tasks(self._sweeping)
+        """May be repeated."""
+        sweeping, self._sweeping = self._sweeping, None
+        if sweeping is None:
+            return
+        await end_tasks(sweeping)
         if self.callout is not None:
             self.revocations.remove(self)
             await self.callout.close()
@@ -71,6 +74,10 @@ class OutsiderService:
             async with reading(self.engine) as conn:
                 valid = await repository.valid(conn, {it.key_id for it in found})
             await self.connections.end(it for it in found if it.key_id not in valid)
+
+    async def end_expired(self) -> None:
+        """Tells of keys whose time has come; the server ends their connections by itself."""
+        self.dispatcher.deliver(await ending.expired(self.engine))
 
     async def access(self, caller: Caller) -> NatsAccess:
         """How the caller connects, and what the connection may do."""
@@ -94,7 +101,7 @@ class OutsiderService:
         """A timer beside the events: a key may expire unseen, and what ended a key may have got lost on its way."""
         while True:
             try:
-                self.dispatcher.deliver(await ending.expired(self.engine))
+                await self.end_expired()
                 if self.callout is not None:
                     await self.missed()
             except (SQLAlchemyError, NatsError, TimeoutError, OSError, *UNAVAILABLE) as err:
