@@ -55,6 +55,8 @@ COMMANDS: dict[str, LazyCommand] = {
                 ("timers", "commands.timers:app", "List the timers, and run one now."),
                 ("dlq", "commands.dlq:app", "Dead letters: look at jobs that were given up, and run them again."),
                 ("events", "commands.events:app", "Follow what happens to what is yours."),
+                ("subscriptions", "commands.subscriptions:app", "Subscribe another service to events, durably."),
+                ("nats", "commands.nats:app", "Show how another service connects to NATS with your key."),
                 ("keys", "commands.keys:app", "Make, list and revoke API keys."),
                 ("users", "commands.users:app", "Invite, list and delete users; change a password."),
                 ("quotas", "commands.quotas:app", "Show and set how much each user may own."),

@@ -26,11 +26,12 @@ class Scope(StrEnum):
     READ = "read"
 
 
-def moment(value: str) -> datetime:
-    """``30d``, ``12h`` or ``90m`` from now, or a date or time; one without a zone is of this machine's."""
+def moment(value: str, *, past: bool = False) -> datetime:
+    """``30d``, ``12h`` or ``90m`` from now, or before; or a date or time, without a zone of this machine's."""
     span = _SPAN.fullmatch(value)
     if span:
-        return datetime.now(UTC) + timedelta(**{_UNITS[span[2]]: int(span[1])})
+        length = timedelta(**{_UNITS[span[2]]: int(span[1])})
+        return datetime.now(UTC) + (-length if past else length)
     try:
         return datetime.fromisoformat(value).astimezone()
     except (ValueError, OverflowError) as err:

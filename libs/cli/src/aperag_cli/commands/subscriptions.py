@@ -1,0 +1,117 @@
+"""``aperag subscriptions``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from aperag_cli.arguments import Yes, confirm
+from aperag_cli.client import subscriptions
+from aperag_cli.commands.keys import moment
+from aperag_cli.output import details, table
+from aperag_cli.remote import Session, remote
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Subscribe another service to events, durably.")
+
+COLUMNS = ("id", "name", "types", "consumer", "start", "created")
+Wanted = Annotated[str, typer.Argument(metavar="SUBSCRIPTION", help="Id or name of the subscription.")]
+
+
+def since(value: str) -> datetime:
+    """A time that has passed; ``2h`` is two hours ago."""
+    return moment(value, past=True)
+
+
+@app.command()
+@remote
+async def create(
+    session: Session,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What you call it; no two of yours have one name.")],
+    *,
+    type_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--type",
+            metavar="TYPE",
+            help="An event as document.indexed, or all of one kind as document.*. May be repeated.",
+            show_default="all events",
+        ),
+    ] = None,
+    sequence: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="NUMBER", help="Begin at this message of the stream.", show_default="from now"),
+    ] = None,
+    start: Annotated[
+        Any,
+        typer.Option(
+            "--since",
+            parser=since,
+            metavar="WHEN",
+            help="Begin at a time; 2h is two hours ago.",
+            show_default="from now",
+        ),
+    ] = None,
+    all_owners: Annotated[
+        bool, typer.Option("--all-owners", help="The events of everybody. For administrators; it is audited.")
+    ] = False,
+) -> None:
+    """Make a subscription. Another service reads it over NATS, at its own pace: see `aperag nats context`.
+
+    Example: aperag subscriptions create warehouse --type "document.*" --since 2h
+    """
+    if sequence is not None and start is not None:
+        message = "give --sequence or --since, not both"
+        raise typer.BadParameter(message, param_hint="--since")
+    begin: object = "now"
+    if sequence is not None:
+        begin = {"sequence": sequence}
+    if start is not None:
+        begin = {"time": start.isoformat()}
+    body = {"name": name, "types": type_ or None, "start": begin, "all_owners": all_owners}
+    made = await subscriptions.create(session.api.http, body)
+    session.printer.whole(made, lambda: details(_shown(made)))
+    session.printer.note(
+        f"Read from the consumer {made['consumer']}; a client that is already connected must reconnect first."
+    )
+
+
+@app.command("list")
+@remote
+async def list_(session: Session) -> None:
+    """List your subscriptions."""
+    found = await subscriptions.subscriptions(session.api.http)
+    session.printer.whole(found, lambda: table([_shown(it) for it in found], COLUMNS))
+
+
+@app.command()
+@remote
+async def info(session: Session, subscription: Wanted) -> None:
+    """Show a subscription, and how many events wait in it."""
+    http = session.api.http
+    found = await subscriptions.state(http, await subscriptions.find(http, subscription))
+    session.printer.whole(found, lambda: details(_shown(found)))
+
+
+@app.command()
+@remote
+async def delete(session: Session, subscription: Wanted, *, yes: Yes = False) -> None:
+    """Delete a subscription; what waits in it is dropped."""
+    http = session.api.http
+    subscription_id = await subscriptions.find(http, subscription)
+    confirm(f"Delete the subscription {subscription}?", yes=yes)
+    await subscriptions.delete(http, subscription_id)
+    told = {"id": subscription_id, "deleted": True}
+    session.printer.whole(told, lambda: details({**told, "deleted": "yes"}))
+
+
+def _shown(subscription: dict[str, Any]) -> dict[str, Any]:
+    """For people: what it brings and where it begins, in words."""
+    start = subscription["start"]
+    begins = start["time"] or f"message {start['sequence']}"
+    types = ", ".join(subscription["types"] or ["all"])
+    owners = "everybody" if subscription["all_owners"] else None
+    return {**subscription, "types": types, "start": begins, "all_owners": owners}
