@@ -56,6 +56,7 @@ DATA = {
     fact.UserData: {"user_id": "user0011223344556677"},
     fact.UserChangeData: {"user_id": "user0011223344556677", "changed": "quotas"},
     fact.ApiKeyData: {"key_id": "key0011223344556677"},
+    fact.KeyRevokedData: {"key_id": "key0011223344556677", "reason": "revoked"},
     fact.SummarizedData: {"collection_id": "col0011223344556677", "generation": 3, "documents": 12},
     fact.DeadLetterData: {
         "dead_letter_id": "11111111-2222-3333-4444-555555555555",

@@ -26,52 +26,46 @@ def since(value: str) -> datetime:
     return moment(value, past=True)
 
 
+Types = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--type",
+        metavar="TYPE",
+        help="An event as document.indexed, or all of one kind as document.*. May be repeated.",
+        show_default="all events",
+    ),
+]
+Sequence = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="NUMBER", help="Begin at this message of the stream.", show_default="from now"),
+]
+Since = Annotated[
+    Any,
+    typer.Option(
+        "--since", parser=since, metavar="WHEN", help="Begin at a time; 2h is two hours ago.", show_default="from now"
+    ),
+]
+AllOwners = Annotated[
+    bool, typer.Option("--all-owners", help="The events of everybody. For administrators; it is audited.")
+]
+
+
 @app.command()
 @remote
 async def create(
     session: Session,
     name: Annotated[str, typer.Argument(metavar="NAME", help="What you call it; no two of yours have one name.")],
     *,
-    type_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--type",
-            metavar="TYPE",
-            help="An event as document.indexed, or all of one kind as document.*. May be repeated.",
-            show_default="all events",
-        ),
-    ] = None,
-    sequence: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="NUMBER", help="Begin at this message of the stream.", show_default="from now"),
-    ] = None,
-    start: Annotated[
-        Any,
-        typer.Option(
-            "--since",
-            parser=since,
-            metavar="WHEN",
-            help="Begin at a time; 2h is two hours ago.",
-            show_default="from now",
-        ),
-    ] = None,
-    all_owners: Annotated[
-        bool, typer.Option("--all-owners", help="The events of everybody. For administrators; it is audited.")
-    ] = False,
+    type_: Types = None,
+    sequence: Sequence = None,
+    start: Since = None,
+    all_owners: AllOwners = False,
 ) -> None:
     """Make a subscription. Another service reads it over NATS, at its own pace: see `aperag nats context`.
 
     Example: aperag subscriptions create warehouse --type "document.*" --since 2h
     """
-    if sequence is not None and start is not None:
-        message = "give --sequence or --since, not both"
-        raise typer.BadParameter(message, param_hint="--since")
-    begin: object = "now"
-    if sequence is not None:
-        begin = {"sequence": sequence}
-    if start is not None:
-        begin = {"time": start.isoformat()}
-    body = {"name": name, "types": type_ or None, "start": begin, "all_owners": all_owners}
+    body = {"name": name, "types": type_ or None, "start": _begin(sequence, start), "all_owners": all_owners}
     made = await subscriptions.create(session.api.http, body)
     session.printer.whole(made, lambda: details(_shown(made)))
     session.printer.note(
@@ -106,6 +100,15 @@ async def delete(session: Session, subscription: Wanted, *, yes: Yes = False) ->
     await subscriptions.delete(http, subscription_id)
     told = {"id": subscription_id, "deleted": True}
     session.printer.whole(told, lambda: details({**told, "deleted": "yes"}))
+
+
+def _begin(sequence: int | None, start: datetime | None) -> object:
+    if sequence is not None and start is not None:
+        message = "give --sequence or --since, not both"
+        raise typer.BadParameter(message, param_hint="--since")
+    if sequence is not None:
+        return {"sequence": sequence}
+    return "now" if start is None else {"time": start.isoformat()}
 
 
 def _shown(subscription: dict[str, Any]) -> dict[str, Any]:

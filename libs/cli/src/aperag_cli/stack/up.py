@@ -61,6 +61,10 @@ NatsHost = Annotated[
         show_default="127.0.0.1",
     ),
 ]
+Outsiders = Annotated[
+    bool,
+    typer.Option(help="Let other services connect to NATS with an API key.", envvar="APERAG_OUTSIDE__ENABLED"),
+]
 MonitorPort = Annotated[int, typer.Option(help="Port of NATS' monitoring; 0 = any free one.", min=0, max=65535)]
 PostgresPort = Annotated[int, typer.Option(help="Port of PostgreSQL; 0 = any free one.", min=0, max=65535)]
 Replicas = Annotated[int, typer.Option(help="Number of processes of this service.", min=1, max=64)]
@@ -79,9 +83,7 @@ def up(
     nats_port: NatsPort = None,
     nats_monitor_port: MonitorPort = 0,
     nats_tls: Annotated[bool, typer.Option("--nats-tls", help="Encrypt what is sent over NATS.")] = False,
-    outsiders: Annotated[
-        bool, typer.Option(help="Let other services connect to NATS with an API key.", show_default=True)
-    ] = True,
+    outsiders: Outsiders = True,
     postgres_port: PostgresPort = 0,
     gateways: Annotated[
         int, typer.Option(help="Number of gateways; all but the first listen on any free port.", min=1, max=64)

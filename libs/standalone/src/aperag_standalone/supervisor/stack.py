@@ -165,7 +165,7 @@ class Stack:
         return {
             "APERAG_OUTSIDE__ENABLED": str(self._options.outsiders).lower(),
             "APERAG_OUTSIDE__ISSUER_FILE": str(self._issuer),
-            "APERAG_OUTSIDE__SERVERS": json.dumps(told),
+            "APERAG_OUTSIDE__SERVERS": self._env.get("APERAG_OUTSIDE__SERVERS") or json.dumps(told),
         }
 
     def _environment(self, role: str) -> dict[str, str]:
