@@ -46,6 +46,7 @@ ACCOUNT_CHANGE   401      401     403 ok    ok        ok         403      403   
 UNLIMITED        401      401     ok  ok    ok        ok         403      403       403    ok    ok    ok
 MANAGE           401      401     403 ok    ok        ok         403      403       403    ok    ok    ok
 MANAGE_ROW       401      401     403 404   404       404        403      403       403    404   ok    ok
+KEYS             401      401     ok  ok    ok        ok         ok       ok        ok     ok    ok    403
 ADMIN            401      401     403 403   403       403        403      403       403    ok    403   403
 SERVICE          401      401     401 401   401       401        401      401       401    401   401   401
 """
@@ -197,6 +198,11 @@ ROUTES = {
     "POST /embeddings": Row("ACCOUNT", (400,)),
     "POST /rerank": Row("ACCOUNT", (404,)),
     "GET /events": Row("SCOPED_LIST"),
+    "GET /subscriptions": Row("ACCOUNT"),
+    "POST /subscriptions": Row("ACCOUNT_CHANGE", (201,)),
+    "GET /subscriptions/{subscription_id}": Row("OWN_ROW"),
+    "DELETE /subscriptions/{subscription_id}": Row("MANAGE_ROW", NO_CONTENT),
+    "GET /nats": Row("KEYS"),
     "GET /traces/{trace_id}": Row("SCOPED_ROW", (404,)),
     "POST /v1/traces": Row("SERVICE"),
     "POST /web/search": Row("SCOPED_LIST", (400,), {"json": {"search_llms_txt": "localhost"}}),

@@ -347,6 +347,7 @@ class Victim:
     file: str
     provider: str
     model: str
+    subscription: str
 
     @property
     def documents(self) -> str:
@@ -368,6 +369,7 @@ async def victim(alice: Person, indexer: FakeIndexer) -> Victim:
     provider = {"name": f"of-{alice.id}", "label": "Tea", "base_url": "https://models.example.org/v1"}
     await alice.http.post("/llm_providers", json=provider)
     await alice.http.post(f"/llm_providers/{provider['name']}/models", json={"api": "completion", "model": "m"})
+    subscription = await alice.http.post("/subscriptions", json={"name": "everything"})
     return Victim(
         collection,
         document["id"],
@@ -380,6 +382,7 @@ async def victim(alice: Person, indexer: FakeIndexer) -> Victim:
         file.json()["id"],
         provider["name"],
         "m",
+        subscription.json()["id"],
     )
 
 

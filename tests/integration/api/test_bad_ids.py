@@ -36,6 +36,7 @@ FLOW = {
 VALID: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/apikeys"): {"json": {}},
     ("PUT", "/apikeys/{key_id}"): {"json": {}},
+    ("POST", "/subscriptions"): {"json": {"name": "warehouse"}},
     ("POST", "/collections"): TITLE,
     ("PUT", "/collections/{collection_id}"): TITLE,
     ("POST", "/collections/{collection_id}/documents"): FORM,
@@ -175,6 +176,7 @@ def own_ids(victim: Victim) -> dict[str, str]:
         "provider_name": victim.provider,
         "api": "completion",
         "model": victim.model,
+        "subscription_id": victim.subscription,
     }
 
 

@@ -15,7 +15,7 @@ import pytest_asyncio
 from aperag_api.operations.events.reader import OrderedReader
 from aperag_api.operations.traces.reader import read_trace
 from aperag_common import subjects
-from aperag_common.bus import specs, topology
+from aperag_common.bus import accounts, specs, topology
 from aperag_common.bus.connection import Bus, connect, connect_options
 from aperag_common.bus.permissions import inbox_prefix
 from aperag_common.bus.pull import Pull
@@ -131,7 +131,8 @@ def streams() -> Table:
             table[f"{JS}.STREAM.MSG.{verb}.{name}"] = advised
         table[f"{JS}.DIRECT.GET.{name}"] = frozenset({API}) if name == subjects.SPANS else NOBODY
         table[f"{JS}.DIRECT.GET.{name}.aperag.anything"] = NOBODY
-        table |= {f"{JS}.CONSUMER.{verb}.{name}": NOBODY for verb in ("NAMES", "CREATE")}
+        table[f"{JS}.CONSUMER.CREATE.{name}"] = NOBODY
+        table[f"{JS}.CONSUMER.NAMES.{name}"] = frozenset({API}) if name == subjects.EVENTS else NOBODY
         table[f"{JS}.CONSUMER.LIST.{name}"] = advised
     for verb in ("INFO", "CREATE", "UPDATE", "DELETE", "PURGE"):
         table[f"{JS}.STREAM.{verb}.ELSEWHERE"] = NOBODY
@@ -155,7 +156,7 @@ def consumers() -> Table:
 
 
 def readers() -> Table:
-    """Named consumers that come and go: the gateway's on the events, nobody's on anything else."""
+    """Consumers of readers, and of other services' subscriptions: the gateway's on the events, nobody's on anything else."""
     table: Table = {}
     for name in [spec.name for spec in STREAMS]:
         allowed = frozenset({API}) if name == subjects.EVENTS else NOBODY
@@ -164,7 +165,8 @@ def readers() -> Table:
             frozenset({RECONCILER}) if name in ADVISED else NOBODY
         )
         table[f"{JS}.CONSUMER.CREATE.{name}.read-1.{subjects.owner_events('user1')}"] = allowed
-        table |= {f"{JS}.CONSUMER.{verb}.{name}.read-1": NOBODY for verb in ("CREATE", "INFO", "DURABLE.CREATE")}
+        table |= {f"{JS}.CONSUMER.{verb}.{name}.sub-1": allowed for verb in ("INFO", "DURABLE.CREATE")}
+        table[f"{JS}.CONSUMER.CREATE.{name}.read-1"] = NOBODY
         table[f"{JS}.CONSUMER.CREATE.{name}.read-1.aperag.cmd.document.parse"] = NOBODY
         table[f"$JS.ACK.{name}.read-1.1.1.1.1.0"] = NOBODY
         table[f"$JS.FC.{name}.read-1.x"] = NOBODY
@@ -173,16 +175,34 @@ def readers() -> Table:
 
 def system() -> Table:
     inboxes = [f"{inbox_prefix(service)}.stolen" for service in Service]
-    return dict.fromkeys(("$SYS.REQ.USER.INFO", "$SYS.REQ.SERVER.PING", "$KV.x.y", *inboxes, "_INBOX.x"), NOBODY)
+    others = ("$SYS.REQ.USER.INFO", "$SYS.REQ.SERVER.PING", "$SYS.REQ.SERVER.PING.CONNZ", accounts.CALLOUT)
+    table: Table = dict.fromkeys((*others, "$SYS._INBOX.x", "$KV.x.y", *inboxes, "_INBOX.x", accounts.NOBODY), NOBODY)
+    # Who lets outsiders in answers for them, and ends their connections.
+    for subject in (accounts.CONNECTIONS, accounts.kick("SERVER"), "$SYS._INBOX.x.y"):
+        table[subject] = frozenset({API})
+    table |= dict.fromkeys(("$SYS.REQ.ACCOUNT.APP.CONNZ", "$SYS.REQ.SERVER.x.RELOAD"), NOBODY)
+    return table
 
 
 def subscriptions() -> Table:
     table: Table = {f"{inbox_prefix(service)}.>": frozenset({service}) for service in Service}
     table[subjects.ALL_TASK_CANCELS] = frozenset({INDEXER})
-    table[subjects.ALL_TURN_EVENTS] = frozenset({API})
+    table |= dict.fromkeys((subjects.ALL_TURN_EVENTS, accounts.CALLOUT), frozenset({API}))
     table |= dict.fromkeys((subjects.ALL_TURN_CANCELS, subjects.ALL_TURN_SNAPSHOTS), frozenset({AGENT}))
     table[subjects.wake(RECONCILER)] = frozenset({RECONCILER})
-    everything = (">", "*.>", "aperag.>", "aperag.live.>", "_INBOX.>", "$SYS.>", "$JS.>", "$JS.API.>", "$JS.ACK.>")
+    everything = (
+        subjects.ALL_INGEST,
+        accounts.NOBODY,
+        ">",
+        "*.>",
+        "aperag.>",
+        "aperag.live.>",
+        "_INBOX.>",
+        "$SYS.>",
+        "$JS.>",
+        "$JS.API.>",
+        "$JS.ACK.>",
+    )
     table |= dict.fromkeys((*everything, "$JS.EVENT.>", "$KV.>", subjects.wake(API), "aperag.live.task.>"), NOBODY)
     for stream in STREAMS:
         table |= dict.fromkeys(stream.accepts, NOBODY)

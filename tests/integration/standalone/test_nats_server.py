@@ -10,9 +10,12 @@ import psutil
 import pytest
 
 from aperag_common import subjects
+from aperag_common.bus import topology
+from aperag_common.bus.connection import connect
 from aperag_common.bus.permissions import inbox_prefix
 from aperag_common.services import Service
-from aperag_standalone import process
+from aperag_common.settings import NatsSettings
+from aperag_standalone import accounts, process
 from aperag_standalone.errors import PortTaken, StartFailed
 from aperag_standalone.nats import NatsServer, make_keys, users_of
 
@@ -108,3 +111,51 @@ def test_a_failed_start_shows_the_end_of_the_log(tmp_path: Path, monkeypatch: py
     with pytest.raises(StartFailed, match="ended with code 3") as caught:
         broken.start()
     assert "no such luck" in caught.value.hint
+
+
+async def stored(server: NatsServer, seeds: dict[Service, Path] | None) -> tuple[int, int, list[str]]:
+    """Messages of the commands and of the events, and the first stream's consumers."""
+    seed = None if seeds is None else seeds[Service.API]
+    bus = await connect(NatsSettings(url=server.url, seed_file=seed), service="api", instance="t")
+    try:
+        found = [await bus.js.stream_info(name) for name in (subjects.COMMANDS, subjects.EVENTS)]
+        consumer = await bus.js.consumer_info(subjects.COMMANDS, "indexer-parse")
+        return found[0].state.messages, found[1].state.messages, [consumer.name]
+    finally:
+        await bus.close()
+
+
+async def test_a_store_from_before_there_were_accounts_is_the_services(tmp_path: Path) -> None:
+    """Without that its streams would not be found, and open work, events and consumers would have to be made again."""
+    with NatsServer(tmp_path / "nats") as before:
+        bus = await connect(NatsSettings(url=before.url), service="api", instance="t")
+        await topology.apply(bus.js)
+        for number in range(3):
+            await bus.js.publish(subjects.PARSE_DOCUMENT, str(number).encode(), stream=subjects.COMMANDS)
+        await bus.js.publish(subjects.event("u1", "document", "indexed"), b"{}", stream=subjects.EVENTS)
+        await bus.close()
+        assert await stored(before, None) == (3, 1, ["indexer-parse"])
+    seeds = make_keys(tmp_path / "keys")
+    created = []
+    for _ in range(2):  # the second start finds nothing to move
+        with NatsServer(tmp_path / "nats", users=users_of(seeds)) as server:
+            assert await stored(server, seeds) == (3, 1, ["indexer-parse"])
+            bus = await connect(NatsSettings(url=server.url, seed_file=seeds[Service.API]), service="api", instance="t")
+            created.append((await bus.js.stream_info(subjects.EVENTS)).created)
+            await bus.close()
+    assert created[0] == created[1]
+    assert sorted(it.name for it in (tmp_path / "nats" / "jetstream" / "jetstream").iterdir()) == ["APP"]
+
+
+def test_a_store_moves_over_an_empty_one_and_never_over_one_that_has_streams(tmp_path: Path) -> None:
+    before, now = tmp_path / "$G" / "streams" / "OLD", tmp_path / "APP"
+    accounts.adopt_store(tmp_path)
+    assert not now.exists()
+    before.mkdir(parents=True)
+    (now / "streams").mkdir(parents=True)
+    accounts.adopt_store(tmp_path)
+    assert [it.name for it in (now / "streams").iterdir()] == ["OLD"]
+    before.mkdir(parents=True)
+    accounts.adopt_store(tmp_path)
+    assert before.exists()
+    assert [it.name for it in (now / "streams").iterdir()] == ["OLD"]
