@@ -111,6 +111,21 @@ async def test_a_server_in_clear_gets_nothing_from_a_client_that_wants_tls(
     assert "does not speak TLS from the first byte" in told
 
 
+async def test_a_client_that_waits_to_be_asked_for_tls_is_asked(
+    server: NatsServer, directory: Path, certificate: Certificate
+) -> None:
+    """As clients of other services are, unless somebody tells them otherwise."""
+    seed = (directory / "keys" / "reconciler.nk").read_text(encoding="ascii").strip()
+    context = ssl.create_default_context(cafile=certificate.authority)
+    nc = await nats.connect(server.url, nkeys_seed_str=seed, tls=context, inbox_prefix="_INBOX_reconciler")
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.monitor_port}", trust_env=False) as http:
+            [connection] = (await http.get("/connz", params={"cid": nc.client_id})).json()["connections"]
+        assert connection["tls_version"] == "1.3"
+    finally:
+        await nc.close()
+
+
 async def test_a_client_in_clear_gets_nothing_from_a_server_that_speaks_tls(server: NatsServer) -> None:
     url = server.url.replace("tls://", "nats://")
     with pytest.raises((nats.errors.Error, OSError, asyncio.TimeoutError)):

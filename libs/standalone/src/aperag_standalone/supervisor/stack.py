@@ -72,6 +72,9 @@ class Stack:
         """Return when every process is ready; on any failure what was started is to be stopped."""
         begun = asyncio.get_running_loop().time()
         self._write()
+        if self._options.nats_host not in HOSTS and not self._options.nats_tls:
+            message = f"--nats-host {self._options.nats_host} would let API keys pass the network in clear"
+            raise StartFailed(message, hint="add --nats-tls, or leave NATS on this machine alone")
         ports.require_free(self._port, purpose="the API", option="--port")
         ports.require_free(self._mcp_port, purpose="the MCP service", option="--mcp-port")
         ports.require_free(self._console_port, purpose="the console", option="--console-port")
@@ -98,9 +101,6 @@ class Stack:
 
     def _nats_server(self) -> nats.NatsServer:
         options, names = self._options, _names(self._options.nats_host)
-        if len(names) > len(HOSTS) and not options.nats_tls:
-            message = f"--nats-host {options.nats_host} would let API keys pass the network in clear"
-            raise StartFailed(message, hint="add --nats-tls, or leave NATS on this machine alone")
         return nats.NatsServer(
             self._home.nats,
             host=options.nats_host,
