@@ -97,6 +97,19 @@ async def test_a_revoked_key_ends_its_connections_and_no_others(
     assert (told.owner, told.data.key_id, told.data.reason) == (alice.id, key_id, "revoked")
 
 
+async def test_a_revocation_that_cannot_be_read_stops_nothing(
+    alice: Person, operator: Bus, connected: Callable[..., Awaitable[Outsider]], logged: list[Any]
+) -> None:
+    key_id, key = await key_of(alice)
+    client = await connected(alice, key, allow_reconnect=False)
+    await fact(operator, alice.id, KeyRevoked.type_name)
+    await alice.http.delete(f"/apikeys/{key_id}")
+    async with asyncio.timeout(KICKED_WITHIN):
+        await client.ended.wait()
+    assert [it["event"] for it in logged].count("events.revocation_unread") == 1
+    assert "events.reader_failed" not in [it["event"] for it in logged]
+
+
 async def test_a_client_that_comes_back_after_its_key_was_revoked_is_refused(
     alice: Person, connected: Callable[..., Awaitable[Outsider]]
 ) -> None:

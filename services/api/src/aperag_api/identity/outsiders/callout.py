@@ -66,7 +66,13 @@ class Callout:
     async def _on_question(self, message: Msg) -> None:
         task = asyncio.create_task(self._answer(message))
         self._answering.add(task)
-        task.add_done_callback(self._answering.discard)
+        task.add_done_callback(self._answered)
+
+    def _answered(self, task: asyncio.Task[None]) -> None:
+        """The server refuses a client whose question nobody has answered."""
+        self._answering.discard(task)
+        if not task.cancelled() and (err := task.exception()) is not None:
+            log.error("outsider.answer_failed", exc_info=err)
 
     async def _answer(self, message: Msg) -> None:
         try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 from nats.errors import Error as NatsError
 from nats.js.errors import Error as JetStreamError
+from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from aperag_api.kernel.reading import reading
@@ -113,8 +114,15 @@ class Feed:
                 await reader.close()
 
     def _note_revocation(self, message: Delivered) -> None:
-        if subjects.parse_event(message.subject).type == KeyRevoked.type_name:
-            self._revocations.revoked(KeyRevoked.model_validate_json(message.body).data.key_id)
+        if subjects.parse_event(message.subject).type != KeyRevoked.type_name:
+            return
+        try:
+            fact = KeyRevoked.model_validate_json(message.body)
+        except ValidationError as err:  # which key it is about must be found in another way, and the feed goes on
+            log.error("events.revocation_unread", seq=message.seq, error=str(err))  # noqa: TRY400  no stack is needed
+            self._revocations.missed()
+        else:
+            self._revocations.revoked(fact.data.key_id)
 
     async def _locate(self) -> Position:
         """Where to read on: after the last event seen, or at the start of a stream that has begun anew."""
