@@ -65,7 +65,10 @@ class OutsiderService:
             await self.callout.close()
 
     async def revoked(self, key_id: str) -> None:
-        await self.connections.end(await self.connections.find(key_id))
+        try:
+            await self.connections.end(await self.connections.find(key_id))
+        except NatsError as err:  # the sweep ends what is left
+            log.warning("outsiders.not_ended", key_id=key_id, error=repr(err))
 
     async def missed(self) -> None:
         """Ends what was opened with a key that is no longer valid, whoever let it in and however the key ended."""
