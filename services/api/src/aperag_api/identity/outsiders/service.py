@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+LOOKED_AGAIN_SECONDS = 1.0
+
 
 @dataclass(slots=True)
 class OutsiderService:
@@ -65,10 +67,13 @@ class OutsiderService:
             await self.callout.close()
 
     async def revoked(self, key_id: str) -> None:
-        try:
-            await self.connections.end(await self.connections.find(key_id))
-        except NatsError as err:  # the sweep ends what is left
-            log.warning("outsiders.not_ended", key_id=key_id, error=repr(err))
+        """Looks twice: a client that was just being let in is not among the connections yet."""
+        for pause in (0.0, LOOKED_AGAIN_SECONDS):
+            await asyncio.sleep(pause)
+            try:
+                await self.connections.end(await self.connections.find(key_id))
+            except NatsError as err:  # the sweep ends what is left
+                log.warning("outsiders.not_ended", key_id=key_id, error=repr(err))
 
     async def missed(self) -> None:
         """Ends what was opened with a key that is no longer valid, whoever let it in and however the key ended."""
