@@ -36,7 +36,7 @@ async def test_other_machines_reach_nats_only_over_tls(tmp_path: Path) -> None:
     assert "--nats-tls" in caught.value.hint
 
 
-def test_other_machines_are_told_another_name_and_the_certificate_has_it(tmp_path: Path) -> None:
+async def test_other_machines_are_told_another_name_and_the_certificate_has_it(tmp_path: Path) -> None:
     made = stack(tmp_path, nats_host="192.0.2.1", nats_tls=True)
     port = made._nats.port
     assert made._nats.config()["listen"] == f"192.0.2.1:{port}"
@@ -46,7 +46,7 @@ def test_other_machines_are_told_another_name_and_the_certificate_has_it(tmp_pat
     assert everywhere._nats.config()["http"].startswith("127.0.0.1:")
 
 
-def test_by_itself_this_machine_alone_and_all_may_connect(tmp_path: Path) -> None:
+async def test_by_itself_this_machine_alone_and_all_may_connect(tmp_path: Path) -> None:
     made = stack(tmp_path)
     assert made._nats.config()["listen"].startswith("127.0.0.1:")
     assert json.loads(told(made)["SERVERS"]) == [f"nats://127.0.0.1:{made._nats.port}"]
@@ -54,14 +54,14 @@ def test_by_itself_this_machine_alone_and_all_may_connect(tmp_path: Path) -> Non
     assert "auth_callout" in made._nats.config()["authorization"]
 
 
-def test_whoever_wants_no_others_gets_a_server_without_a_callout(tmp_path: Path) -> None:
+async def test_whoever_wants_no_others_gets_a_server_without_a_callout(tmp_path: Path) -> None:
     made = stack(tmp_path, outsiders=False, env={"APERAG_OUTSIDE__SERVERS": '["tls://nats.example.org:4222"]'})
     assert "authorization" not in made._nats.config()
     assert told(made)["ENABLED"] == "false"
     assert json.loads(told(made)["SERVERS"]) == ["tls://nats.example.org:4222"]
 
 
-def test_services_never_pass_the_callout(tmp_path: Path) -> None:
+async def test_services_never_pass_the_callout(tmp_path: Path) -> None:
     config = stack(tmp_path)._nats.config()
     services = {user["nkey"] for user in config["accounts"]["APP"]["users"]}
     assert set(config["authorization"]["auth_callout"]["auth_users"]) == services

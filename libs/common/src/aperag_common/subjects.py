@@ -4,7 +4,7 @@
     aperag.turn.run                             chat turns, on APERAG_TURNS
     aperag.tick.<timer>                         timers, on APERAG_TICKS
     aperag.evt.<owner>.<aggregate>.<fact>       facts, on APERAG_EVENTS
-    aperag.ingest.<owner>.<collection>          what other services bring, on APERAG_INGEST
+    aperag.ingest.<owner>.<collection>          what other services bring
     aperag.span.<trace id>                      spans, on APERAG_SPANS
     aperag.live.…                               ephemeral, core NATS, in no stream
     $JS.EVENT.ADVISORY.CONSUMER.<kind>.<stream>.<consumer>
@@ -28,7 +28,6 @@ COMMANDS = "APERAG_COMMANDS"
 TURNS = "APERAG_TURNS"
 TICKS = "APERAG_TICKS"
 EVENTS = "APERAG_EVENTS"
-INGEST = "APERAG_INGEST"
 SPANS = "APERAG_SPANS"
 ADVISORIES = "APERAG_ADVISORIES"
 

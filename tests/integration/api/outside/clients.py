@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from aperag_common.bus.connection import Bus
 
+INGEST = "APERAG_INGEST"
 OPERATOR = Service.AGENT
 """In these tests this identity may do everything in the services' account: to look at streams, and to publish facts."""
 
@@ -50,8 +51,8 @@ class Person(Protocol):
 
 async def make_streams(bus: Bus) -> None:
     await topology.apply(bus.js)
-    if subjects.INGEST not in {spec.name for spec in topology.streams()}:
-        await bus.js.add_stream(name=subjects.INGEST, subjects=[subjects.ALL_INGEST])
+    if INGEST not in {spec.name for spec in topology.streams()}:
+        await bus.js.add_stream(name=INGEST, subjects=[subjects.ALL_INGEST])
 
 
 @dataclass(slots=True)

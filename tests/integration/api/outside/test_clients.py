@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.integration.api.outside.clients import fact
+from tests.integration.api.outside.clients import INGEST, fact
 
 from aperag_cli.commands.snippets import SNIPPETS, Connection
 from aperag_common import subjects
@@ -115,6 +115,6 @@ async def test_the_client_of_another_language_reads_pulls_publishes_and_is_refus
         "live": event,
         "pulled": event,
         "pending": 0,
-        "published": subjects.INGEST,
+        "published": INGEST,
         "refused": [subjects.PARSE_DOCUMENT],
     }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from nats.js.api import AckPolicy, ConsumerConfig
 from nats.js.errors import NotFoundError
-from tests.integration.api.outside.clients import all_refused, fact, key_of, spoken, stored
+from tests.integration.api.outside.clients import INGEST, all_refused, fact, key_of, spoken, stored
 
 from aperag_common import subjects
 from aperag_common.bus import accounts
@@ -53,7 +53,7 @@ async def test_a_key_publishes_reads_live_and_pulls(
     assert (info.num_pending, info.num_ack_pending) == (0, 0)
 
     ack = await js.publish(f"aperag.ingest.{client.owner}.{COLLECTION}", b"{}", timeout=5)
-    assert (ack.stream, ack.seq) == (subjects.INGEST, 1)
+    assert (ack.stream, ack.seq) == (INGEST, 1)
     assert client.told == []
 
 
