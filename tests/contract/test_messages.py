@@ -58,6 +58,18 @@ DATA = {
     fact.ApiKeyData: {"key_id": "key0011223344556677"},
     fact.KeyRevokedData: {"key_id": "key0011223344556677", "reason": "revoked"},
     fact.SummarizedData: {"collection_id": "col0011223344556677", "generation": 3, "documents": 12},
+    commands.ApplyIngestData: {"row_id": "job0011223344556677", "generation": 1, "ingest_id": "ing0011223344556677"},
+    fact.IngestData: {
+        "source": "/wiki",
+        "id": "8f1a",
+        "subject": "page/7",
+        "collection_id": "col0011223344556677",
+        "outcome": "replaced",
+        "document_id": "doc0011223344556677",
+        "workflow_id": "wf0011223344556677",
+        "code": None,
+        "message": None,
+    },
     fact.DeadLetterData: {
         "dead_letter_id": "11111111-2222-3333-4444-555555555555",
         "consumer": "indexer-vector",

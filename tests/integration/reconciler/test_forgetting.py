@@ -123,6 +123,41 @@ async def test_by_default_no_chat_and_no_answer_is_forgotten(steps: Steps, forge
     assert sorted(await steps.column("SELECT id FROM chat")) == ["old", "used"]
 
 
+_EVENT = f"""
+    INSERT INTO ingest_event (id, owner, collection_id, source, event_id, type, subject, time, data, status, received)
+    VALUES (CAST(:name AS text), :owner, 'col1', '/wiki', CAST(:name AS text), 't', 's', now(), '{{}}', :status, {_AGO})
+"""
+_EVENTS_JOB = """
+    INSERT INTO job (id, kind, subject_id, owner, lane, wanted, status)
+    VALUES ('job' || CAST(:name AS text), 'ingest', CAST(:name AS text), :owner, 'interactive', 'present', 'ACTIVE')
+"""
+
+
+async def test_settled_events_of_other_services_are_known_for_30_days_by_default(
+    steps: Steps, forget: Any, owner: str
+) -> None:
+    rows = (("old", "COMPLETED", 31), ("failed", "FAILED", 31), ("young", "COMPLETED", 29), ("open", "PENDING", 99))
+    for name, status, days in rows:
+        await steps.change(_EVENT, name=name, owner=owner, status=status, age=timedelta(days=days))
+        await steps.change(_EVENTS_JOB, name=name, owner=owner)
+    await forget()
+    assert sorted(await steps.column("SELECT id FROM ingest_event")) == ["open", "young"]
+    assert sorted(await steps.column("SELECT subject_id FROM job")) == ["open", "young"], "an event's job goes with it"
+
+
+async def test_content_that_an_event_brought_is_no_garbage_until_it_is_carried_out(
+    steps: Steps, forget: Any, owner: str, tmp_path: Path
+) -> None:
+    for name, status in (("one", "PENDING"), ("two", "FAILED"), ("three", "COMPLETED")):
+        await steps.change(_EVENT, name=name, owner=owner, status=status, age=timedelta(0))
+        await steps.change("UPDATE ingest_event SET new_document_id = :id WHERE id = :name", id=f"doc{name}", name=name)
+        folder = tmp_path / f"user-{owner}" / "col1" / f"doc{name}"
+        folder.mkdir(parents=True)
+        (folder / "original.md").write_text("x")
+    await forget(orphan_object=timedelta(0))
+    assert sorted(path.name for path in (tmp_path / f"user-{owner}" / "col1").iterdir()) == ["docone", "doctwo"]
+
+
 async def test_a_key_that_works_is_not_forgotten(steps: Steps, forget: Any, owner: str) -> None:
     await steps.change(_KEY, name="works", owner=owner, age=OLD, deleted=None)
     await forget(api_key=DAY)

@@ -4,7 +4,7 @@
     aperag.turn.run                             chat turns, on APERAG_TURNS
     aperag.tick.<timer>                         timers, on APERAG_TICKS
     aperag.evt.<owner>.<aggregate>.<fact>       facts, on APERAG_EVENTS
-    aperag.ingest.<owner>.<collection>          what other services bring
+    aperag.ingest.<owner>.<collection>          events of other services, on APERAG_INGEST
     aperag.span.<trace id>                      spans, on APERAG_SPANS
     aperag.live.…                               ephemeral, core NATS, in no stream
     $JS.EVENT.ADVISORY.CONSUMER.<kind>.<stream>.<consumer>
@@ -28,6 +28,7 @@ COMMANDS = "APERAG_COMMANDS"
 TURNS = "APERAG_TURNS"
 TICKS = "APERAG_TICKS"
 EVENTS = "APERAG_EVENTS"
+INGEST = "APERAG_INGEST"
 SPANS = "APERAG_SPANS"
 ADVISORIES = "APERAG_ADVISORIES"
 
@@ -43,6 +44,7 @@ REMOVE_DOCUMENT = Subject(f"{ROOT}.cmd.document.remove")
 PURGE_COLLECTION = Subject(f"{ROOT}.cmd.collection.purge")
 PURGE_USER = Subject(f"{ROOT}.cmd.user.purge")
 SUMMARIZE_COLLECTION = Subject(f"{ROOT}.cmd.collection.summarize")
+APPLY_INGEST = Subject(f"{ROOT}.cmd.ingest.apply")
 RUN_TURN = Subject(f"{ROOT}.turn.run")
 
 ALL_TURN_EVENTS = Subject(f"{ROOT}.live.turn.*.event")
@@ -135,6 +137,20 @@ def parse_event(subject: str) -> EventSubject:
         message = f"not an event: {subject!r}"
         raise ValueError(message)
     return EventSubject(*parts[2:])
+
+
+def ingest(owner: str, collection: str) -> Subject:
+    """Where other services publish what is to happen to documents of one collection."""
+    return Subject(f"{ROOT}.ingest.{_token(owner)}.{_token(collection)}")
+
+
+def parse_ingest(subject: str) -> tuple[str, str]:
+    """The owner and the collection; raises ValueError for what is no subject of ``ingest``."""
+    parts = subject.split(".")
+    if len(parts) != 4 or parts[:2] != [ROOT, "ingest"]:
+        message = f"not an ingest subject: {subject!r}"
+        raise ValueError(message)
+    return _token(parts[2]), _token(parts[3])
 
 
 def span(trace_id: str) -> Subject:

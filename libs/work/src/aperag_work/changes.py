@@ -42,6 +42,7 @@ __all__ = [
     "purge_user",
     "rebuild",
     "remove_again",
+    "replace_content",
     "share_collection",
     "stage",
     "upload",
@@ -66,6 +67,13 @@ _MARK_COLLECTION = Statement(
     """
     UPDATE collection SET status = 'DELETED', deleted_at = clock_timestamp(), updated = clock_timestamp()
     WHERE id = $1 AND owner = $2 AND status <> 'DELETED' RETURNING id
+    """,
+)
+_REPLACE_CONTENT = Statement(
+    "replace a document's content",
+    """
+    UPDATE document SET name = $2, size = $3::bigint, sha256 = $4, object_path = $5, updated = clock_timestamp()
+    WHERE id = $1 RETURNING id
     """,
 )
 _JOB_KINDS_OF = Statement("read the kinds of a document's jobs", "SELECT kind FROM job WHERE subject_id = $1")
@@ -127,6 +135,26 @@ async def rebuild(
     if not built:
         return None
     return (await begin(conn, [document], kind, built, admission))[0]
+
+
+async def replace_content(
+    conn: AsyncConnection,
+    document: LockedDocument,
+    content: NewDocument,
+    *,
+    kinds: Sequence[StepKind],
+    admission: Admission,
+) -> Change:
+    """Other bytes, or another name, for a living document: everything that was built of the old ones is built again.
+
+    ``content`` names what is new; its id, owner and collection are the document's.
+    """
+    raw = await driver(conn)
+    await _REPLACE_CONTENT.fetch(raw, document.id, content.name, content.size, content.sha256, content.object_path)
+    there = {row["kind"] for row in await _JOB_KINDS_OF.fetch(raw, document.id)}
+    wanted = [kind for kind in BUILT if kind in kinds or kind.job in there]
+    renamed = replace(document, name=content.name)
+    return (await begin(conn, [renamed], WorkflowKind.REBUILD, wanted, admission))[0]
 
 
 async def delete(conn: AsyncConnection, document_id: str, *, first_due: timedelta) -> Change | None:

@@ -199,22 +199,13 @@ class Engine:
                 if lease is not None:
                     tasks.create_task(self._run_delivery(spec, handling, deliveries[lease.token], lease))
             for it in refused:
-                tasks.create_task(self._refuse(spec, handling, deliveries[it.token], it, found.get(it.id)))
+                why = self._why_not(handling, it, found.get(it.id))
+                tasks.create_task(self._settled(spec, deliveries[it.token], why))
 
     async def _run_delivery(self, spec: ConsumerSpec, handling: Handling, delivery: Delivery, lease: Lease) -> None:
         job = Job(self, lease)
         structlog.contextvars.bind_contextvars(job_id=job.row.id, kind=job.row.kind, subject_id=job.row.subject_id)
         await self._settled(spec, delivery, self._run(job, handling))
-
-    async def _refuse(
-        self,
-        spec: ConsumerSpec,
-        handling: Handling,
-        delivery: Delivery,
-        asked: leases.ClaimRequest,
-        found: leases.Unclaimed | None,
-    ) -> None:
-        await self._settled(spec, delivery, self._why_not(handling, asked, found))
 
     async def _settled(self, spec: ConsumerSpec, delivery: Delivery, work: Awaitable[Settlement]) -> None:
         current_delivery.set(delivery)

@@ -72,6 +72,11 @@ class Admission:
     first_due: timedelta
 
 
+async def in_flight(conn: Connection, owner: str, group: str) -> int:
+    """Subjects of one owner that are being worked on, of the kinds that fair release counts together."""
+    return int(await _IN_FLIGHT.value(conn, owner, kinds_in(group)))
+
+
 async def begin(
     conn: AsyncConnection | Connection,
     documents: Sequence[LockedDocument],
@@ -82,8 +87,7 @@ async def begin(
     """Open one workflow per document over ``parse`` and ``kinds``, and send the parses that have a free slot."""
     raw = await driver(conn)
     traceparent = propagate.current_traceparent()
-    taken = await _IN_FLIGHT.value(raw, documents[0].owner, kinds_in(DOCUMENTS))
-    free = admission.in_flight_per_owner - int(taken)
+    free = admission.in_flight_per_owner - await in_flight(raw, documents[0].owner, DOCUMENTS)
     workflows = {d.id: str(ids.new_workflow_id()) for d in documents}
     released = {d.id: int(position < free) for position, d in enumerate(documents)}
     wanted = (StepKind.PARSE, *(k for k in kinds if k is not StepKind.PARSE))

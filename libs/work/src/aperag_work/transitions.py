@@ -71,9 +71,9 @@ _WANT = Statement(
     SELECT w.id, w.kind, w.subject_id, w.collection_id, w.owner, w.workflow_id, $1::text,
         CASE WHEN $1::text = 'present' THEN 'PENDING' ELSE 'DELETING' END, $2::text, w.dispatch,
         CASE WHEN w.waits THEN 'infinity' WHEN w.dispatch > 0 THEN clock_timestamp() + $3::interval
-            ELSE clock_timestamp() END, $4::text
-    FROM unnest($5::text[], $6::text[], $7::text[], $8::text[], $10::text[], $11::text[], $12::int[], $13::bool[])
-        AS w(id, kind, subject_id, collection_id, owner, workflow_id, dispatch, waits)
+            ELSE clock_timestamp() END, coalesce(w.traceparent, $4::text)
+    FROM unnest($5::text[], $6::text[], $7::text[], $8::text[], $10::text[], $11::text[], $12::int[], $13::bool[],
+        $16::text[]) AS w(id, kind, subject_id, collection_id, owner, workflow_id, dispatch, waits, traceparent)
     ON CONFLICT (subject_id, kind) DO UPDATE SET generation = j.generation + 1, traceparent = excluded.traceparent,
         updated = clock_timestamp(), {_RESET}
     WHERE j.status = ANY($14::text[]) AND j.generation = coalesce($15::int, j.generation)
@@ -157,7 +157,10 @@ _GIVE_UP = Statement(
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A subject that somebody wants a generation of; ``waits``: for a job before it, and is published by its end."""
+    """A subject that somebody wants a generation of; ``waits``: for a job before it, and is published by its end.
+
+    ``traceparent`` is its own, where not all that are wanted together belong to one trace.
+    """
 
     kind: str
     subject_id: str
@@ -167,6 +170,7 @@ class Wish:
     dispatch: int = 1
     waits: bool = False
     id: str = ""
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +211,7 @@ async def want(
         *columns(wishes, "owner", "workflow_id", "dispatch", "waits"),
         list(among),
         generation,
+        [wish.traceparent for wish in wishes],
     )
     return [(JobRow(*row[: len(NAMES)]), row["leased"]) for row in rows]
 

@@ -43,6 +43,10 @@ class RetentionSettings(Block):
     idempotency_record: timedelta = Field(
         timedelta(hours=24), description="answers are kept this long for requests repeated under an Idempotency-Key"
     )
+    ingest_event: timedelta = Field(
+        timedelta(days=30),
+        description="settled events of other services are known this long: a repeated one is dropped",
+    )
     open_dead_letter: timedelta | None = Field(
         timedelta(days=365), description="dead letters that nobody requeued are kept this long; none = for ever"
     )

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 MINUTE = 60.0
 BEATS_PER_ACK_WAIT = 3
+SMALLEST_WINDOW = 0.1
+"""Seconds; the server takes no shorter duplicate window, and none takes its default of two minutes."""
 MAX_ACK_PENDING = 10_000
 MAX_DELIVER = 100
 """Far above the retry budget of a job: the database decides when work is given up, not the server."""
@@ -30,6 +32,7 @@ class ConsumerSpec:
     filters: tuple[subjects.Subject, ...]
     max_deliver: int = MAX_DELIVER
     ack_wait: float = ACK_WAIT
+    max_ack_pending: int = MAX_ACK_PENDING
 
     @property
     def beat(self) -> float:
@@ -44,13 +47,16 @@ class ConsumerSpec:
             ack_policy=AckPolicy.EXPLICIT,
             ack_wait=self.ack_wait,
             max_deliver=self.max_deliver,
-            max_ack_pending=MAX_ACK_PENDING,
+            max_ack_pending=self.max_ack_pending,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class StreamSpec:
-    """One stream: what it accepts and from whom (nobody: the server itself), its configuration, its consumers."""
+    """One stream: what it accepts and from which services (none: the server itself), its configuration, its consumers.
+
+    Within ``duplicate_window`` seconds a message id counts once, whoever sent it.
+    """
 
     name: str
     description: str
@@ -62,6 +68,7 @@ class StreamSpec:
     max_bytes: int = -1
     max_age: float = 0
     max_msgs_per_subject: int = -1
+    duplicate_window: float = 2 * MINUTE
     consumers: tuple[ConsumerSpec, ...] = field(default=())
 
     def config(self) -> StreamConfig:
@@ -77,7 +84,7 @@ class StreamSpec:
             max_bytes=self.max_bytes,
             max_age=self.max_age,
             max_msgs_per_subject=self.max_msgs_per_subject,
-            duplicate_window=2 * MINUTE,
+            duplicate_window=self.duplicate_window,
             allow_direct=True,
             allow_atomic=True,
         )

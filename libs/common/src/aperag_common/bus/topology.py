@@ -14,7 +14,7 @@ from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfi
 from nats.js.errors import APIError, BadRequestError, NotFoundError
 
 from aperag_common import subjects
-from aperag_common.bus.specs import MINUTE, ConsumerSpec, StreamSpec
+from aperag_common.bus.specs import MINUTE, SMALLEST_WINDOW, ConsumerSpec, StreamSpec
 from aperag_common.events import facts
 from aperag_common.jobs import declared as _declared  # noqa: F401  registers the kinds
 from aperag_common.jobs import kind
@@ -32,6 +32,8 @@ MIB = 1024 * 1024
 STREAM_NAME_IN_USE = 10058
 TICK_ACK_WAIT = 6.0
 """A tick that a killed reconciler held stops its timer for so long: no later tick is taken in before."""
+INGEST_PER_SUBJECT = 1000
+"""Events of one collection that wait to be taken in: with the largest payload they fill half of the stream."""
 UNCHANGEABLE = ("retention", "storage")
 """Of a stream; a difference in these needs a person."""
 
@@ -58,6 +60,16 @@ _TICKS = ConsumerSpec(
     (subjects.ALL_TICKS,),
     max_deliver=-1,
     ack_wait=TICK_ACK_WAIT,
+)
+
+_INGEST = ConsumerSpec(
+    "api-ingest",
+    Service.API,
+    subjects.INGEST,
+    (subjects.ALL_INGEST,),
+    max_deliver=-1,
+    # Events of an owner who has too many wait with the server: there must be room for those of others.
+    max_ack_pending=100_000,
 )
 
 
@@ -94,6 +106,24 @@ def advised() -> tuple[StreamSpec, ...]:
             max_msgs_per_subject=1,
             consumers=(_TICKS,),
         ),
+        _ingest(),
+    )
+
+
+def _ingest() -> StreamSpec:
+    return StreamSpec(
+        subjects.INGEST,
+        "events of other services until they are taken into the database; a full stream refuses them",
+        (subjects.ALL_INGEST,),
+        # Other services publish with an API key; of ours only the one that takes them in may put one back.
+        publishers=(Service.API,),
+        retention=RetentionPolicy.WORK_QUEUE,
+        discard=DiscardPolicy.NEW,
+        max_bytes=2048 * MIB,
+        max_msgs_per_subject=INGEST_PER_SUBJECT,
+        # Ids are the senders' own, and two of them may choose the same.
+        duplicate_window=SMALLEST_WINDOW,
+        consumers=(_INGEST,),
     )
 
 
@@ -248,6 +278,7 @@ def _differs(have: StreamConfig, want: StreamConfig) -> bool:
         "max_bytes",
         "max_age",
         "max_msgs_per_subject",
+        "duplicate_window",
         "allow_direct",
         "allow_atomic",
     )

@@ -100,12 +100,18 @@ GRANTS: Mapping[str, Mapping[Service, str]] = {
         RECONCILER: f"SELECT, INSERT, DELETE, {_JOB_CHANGES}",
     },
     "document_index": {API: READ, INDEXER: WRITE, RECONCILER: "SELECT, UPDATE (data)"},
+    # What other services ask for. Versions go with their collection.
+    "ingest_event": {
+        API: KEEP,
+        RECONCILER: _forgets("id", "owner", "received", "status", "new_document_id", touches="message"),
+    },
+    "ingest_version": {API: KEEP},
     "collection_summary": {API: WRITE, INDEXER: CHANGE, RECONCILER: WRITE},
     "evaluation": {RECONCILER: "SELECT, UPDATE, DELETE"},
     "evaluation_item": {RECONCILER: CHANGE},
     "workflow": {API: KEEP, INDEXER: CHANGE, RECONCILER: WRITE},
     "workflow_step": {API: KEEP, INDEXER: CHANGE, RECONCILER: KEEP},
-    "dead_letter": {AGENT: ADD, API: "SELECT, UPDATE, DELETE", INDEXER: ADD, RECONCILER: WRITE},
+    "dead_letter": {AGENT: ADD, API: WRITE, INDEXER: ADD, RECONCILER: WRITE},
     "outbox": {
         **dict.fromkeys((AGENT, API, INDEXER), "SELECT, INSERT, UPDATE (epoch)"),
         RECONCILER: "SELECT, INSERT, UPDATE (epoch), DELETE",

@@ -44,6 +44,10 @@ class TurnData(JobData):
     pass
 
 
+class ApplyIngestData(JobData):
+    ingest_id: str
+
+
 class JobCommand(Message):
     """Fields of its ``data`` are filled by name from the job's row (see ``aperag_work.rows``)."""
 
@@ -92,6 +96,13 @@ class RunTurn(JobCommand):
     data: TurnData
 
 
+class ApplyIngest(JobCommand):
+    """Do to a document what an event of another service asks for."""
+
+    type_name: ClassVar[str] = "ingest.apply"
+    data: ApplyIngestData
+
+
 COMMANDS: tuple[type[JobCommand], ...] = (
     ParseDocument,
     RemoveDocument,
@@ -101,4 +112,5 @@ COMMANDS: tuple[type[JobCommand], ...] = (
     PurgeUser,
     SummarizeCollection,
     RunTurn,
+    ApplyIngest,
 )

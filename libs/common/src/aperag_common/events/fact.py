@@ -106,6 +106,24 @@ class KeyRevokedData(Data):
     reason: str
 
 
+class IngestData(Data):
+    """What became of an event of another service: ``source``, ``id`` and ``subject`` are the event's own.
+
+    ``source`` and ``id`` are None where the message holds none. ``outcome`` is of one that was carried out, ``code``
+    and ``message`` of one that was refused; ``workflow_id`` is the task of the change.
+    """
+
+    source: str | None
+    id: str | None
+    subject: str | None
+    collection_id: str | None
+    outcome: str | None = None
+    document_id: str | None = None
+    workflow_id: str | None = None
+    code: str | None = None
+    message: str | None = None
+
+
 class Fact(Message):
     """A CloudEvent in its JSON form. Of its attributes ``owner`` and ``causeid`` are extensions of ours: whose it is, and
     the task or message that led to it.

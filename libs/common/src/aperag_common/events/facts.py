@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from aperag_common.events import accounts, turns
+from aperag_common.events import accounts, ingests, turns
 from aperag_common.events.fact import (
     CollectionData,
     CollectionFact,
@@ -170,7 +170,7 @@ class StepDeadLettered(Fact):
     """A job was given up and needs an operator; the dead letter has the details."""
 
     type_name: ClassVar[str] = "step.dead_lettered"
-    makers = frozenset(Service) - _GATEWAY
+    makers = frozenset(Service)
     data: DeadLetterData
 
 
@@ -201,6 +201,7 @@ FACTS: tuple[type[Fact], ...] = (
     CollectionSummarized,
     *turns.FACTS,
     *accounts.FACTS,
+    *ingests.FACTS,
     StepDeadLettered,
 )
 

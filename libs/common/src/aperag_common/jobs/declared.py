@@ -92,4 +92,16 @@ TURN = JobKind(
     on_delete="turn",
 )
 
-register(PARSE, *INDEXES.values(), COLLECTION_PURGE, USER_PURGE, COLLECTION_SUMMARY, TURN)
+INGEST_EVENTS = "ingest"
+"""The group that fair release counts by event of another service."""
+
+INGEST = JobKind(
+    "ingest",
+    Service.API,
+    "ingest",
+    present=Work(subjects.APPLY_INGEST, commands.ApplyIngest, "api-apply", retry="ingest", slots=16),
+    group=INGEST_EVENTS,
+    on_delete="ingest_event",
+)
+
+register(PARSE, *INDEXES.values(), COLLECTION_PURGE, USER_PURGE, COLLECTION_SUMMARY, TURN, INGEST)

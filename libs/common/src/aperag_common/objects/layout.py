@@ -27,6 +27,11 @@ def original(prefix: str, suffix: str) -> str:
     return f"{prefix}/original{suffix}"
 
 
+def replacement(prefix: str, sha256: str, suffix: str) -> str:
+    """Bytes that take the place of the uploaded ones: beside them, for a parse may still be reading those."""
+    return f"{prefix}/original-{sha256[:16]}{suffix}"
+
+
 def parsed(prefix: str, sha256: str, parser: str) -> str:
     """The Markdown that ``parser`` makes of these bytes: another parser's is another object, so none overwrites it.
 

@@ -51,7 +51,13 @@ _REMOVE = text(
     """
 )
 
-_LIVING = text("SELECT id FROM document WHERE id = ANY(:ids)")
+# An event of another service brings its content before its document is made.
+_LIVING = text(
+    """
+    SELECT id FROM document WHERE id = ANY(:ids)
+    UNION SELECT new_document_id FROM ingest_event WHERE new_document_id = ANY(:ids) AND status <> 'COMPLETED'
+    """
+)
 
 
 class Forgettable(StrEnum):
@@ -72,6 +78,7 @@ class Forgettable(StrEnum):
     INVITATION = "invitation"
     IDEMPOTENCY_RECORD = "idempotency_record"
     SERVICE_INSTANCE = "service_instance"
+    INGEST_EVENT = "ingest_event"
 
 
 def _older(table: str, key: str, since: str, *, only: str = "true") -> TextClause:
@@ -121,6 +128,7 @@ _FORGET = {
     Forgettable.INVITATION: _older("invitation", "id", "expires_at"),
     Forgettable.IDEMPOTENCY_RECORD: _older("idempotency_record", "user_id, key", "created"),
     Forgettable.SERVICE_INSTANCE: _older("service_instance", "service, instance", "seen"),
+    Forgettable.INGEST_EVENT: _older("ingest_event", "id", "received", only="status <> 'PENDING'"),
 }
 
 
@@ -137,6 +145,7 @@ def forgettable(retention: RetentionSettings) -> dict[Forgettable, timedelta]:
         Forgettable.INVITATION: retention.invitation,
         Forgettable.IDEMPOTENCY_RECORD: retention.idempotency_record,
         Forgettable.SERVICE_INSTANCE: retention.unseen,
+        Forgettable.INGEST_EVENT: retention.ingest_event,
         Forgettable.OPEN_DEAD_LETTER: retention.open_dead_letter,
         Forgettable.SEARCH_HISTORY: retention.search_history,
         Forgettable.TURN: retention.turn,

@@ -34,6 +34,7 @@ OWNED = {
     "idempotency_record": _owned("idempotency_record", "user_id = $1"),
     "session": _owned("session", "user_id = $1"),
     "dead_letter": _owned("dead_letter", "owner = $1"),
+    "ingest_event": _owned("ingest_event", "owner = $1"),
     "workflow": _owned("workflow", "owner = $1"),
     "outbox": _owned("outbox", "split_part(subject, '.', 3) = $1"),
 }

@@ -17,6 +17,7 @@ from aperag_common.db.models.document_index import DocumentIndex
 from aperag_common.db.models.evaluation import Evaluation, EvaluationItem, EvaluationStatus
 from aperag_common.db.models.event_subscription import EventSubscription
 from aperag_common.db.models.idempotency_record import IdempotencyRecord
+from aperag_common.db.models.ingest_event import IngestEvent, IngestOutcome, IngestStatus, IngestVersion
 from aperag_common.db.models.invitation import Invitation
 from aperag_common.db.models.job import Job
 from aperag_common.db.models.llm_provider import DefaultModel, LlmModel, LlmProvider, ProviderSlot
@@ -58,6 +59,10 @@ __all__ = [
     "EvaluationStatus",
     "EventSubscription",
     "IdempotencyRecord",
+    "IngestEvent",
+    "IngestOutcome",
+    "IngestStatus",
+    "IngestVersion",
     "Invitation",
     "Job",
     "JobStatus",
