@@ -113,6 +113,8 @@ ROUTES = {
     "DELETE /prompts/system/{type}": Row("ADMIN", (200, 404)),
     "POST /prompts/preview": Row("ACCOUNT"),
     "POST /prompts/validate": Row("ACCOUNT"),
+    "POST /ingest/events": Row("SCOPED_CHANGE", (404,)),
+    "GET /ingest/events": Row("SCOPED_ROW", (404,)),
     "POST /collections": Row("ACCOUNT_CHANGE"),
     "GET /collections": Row("SCOPED_LIST"),
     "GET /collections/{collection_id}": Row("READ"),

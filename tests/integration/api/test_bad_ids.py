@@ -50,6 +50,17 @@ VALID: dict[tuple[str, str], dict[str, Any]] = {
     ("GET", "/marketplace/collections/{collection_id}/documents/{document_id}/object"): {
         "params": {"path": "original.txt"}
     },
+    ("POST", "/ingest/events"): {
+        "json": {
+            "specversion": "1.0",
+            "id": "1",
+            "source": "/wiki",
+            "type": "aperag.document.delete",
+            "subject": "tea.md",
+            "collection": "col0123456789abcdef",
+        }
+    },
+    ("GET", "/ingest/events"): {"params": {"source": "/wiki", "id": "1"}},
     ("POST", "/collections/{collection_id}/searches"): {"json": {"query": "tea"}},
     ("POST", "/admin/dead-letters/redrive"): {"json": {"all": True}},
     ("POST", "/admin/dead-letters/purge"): {"json": {"all": True}},

@@ -6,6 +6,7 @@ import asyncio
 
 from aperag_api.edge.app import make_app, open_gateway
 from aperag_api.edge.settings import Settings
+from aperag_api.knowledge.ingest.assembly import make_worker
 from aperag_common.http.server import HttpServer
 from aperag_common.process import run_process, until_stopped
 from aperag_retrieval.embedding import InProcessEmbedder
@@ -21,14 +22,21 @@ async def serve(settings: Settings) -> None:
     ):
         # Loads the encoder beside the start; else the first search would wait seconds for it.
         warming = asyncio.create_task(embedder.embed(("warm",)))
+        engine = runtime.job_engine(settings)
+        worker = make_worker(runtime, engine, gateway.knowledge.ingest)
+        # Requests are answered without it.
+        runtime.health.add("consumers", worker.moving, critical=False)
         server = HttpServer(settings.http, make_app(gateway, runtime, settings), sockets=True)
         await server.start()
-        async with present(runtime.engine, runtime.service, runtime.instance):
+        await engine.start(predecessor=settings.predecessor)
+        await worker.start()
+        async with present(runtime.engine, runtime.service, runtime.instance, worker.loads):
             await until_stopped()
         warming.cancel()
         # Event streams are endless: the server could not drain with them open.
         await gateway.operations.feed.close()
-        await server.stop()
+        await asyncio.gather(server.stop(), worker.stop())
+        await engine.stop()
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ _READABLE = text(
         AND (c.owner = :user OR {SUBSCRIBED.format(collection="c.id", user=":user")})
     """
 )
+_WRITER = text("SELECT role <> 'ro' AS writes FROM users WHERE id = :id AND is_active AND deleted_at IS NULL")
 _DOCUMENT = text(
     "SELECT 1 FROM document WHERE id = :id AND collection_id = :collection AND owner = :owner AND deleted_at IS NULL"
 )
@@ -82,6 +83,12 @@ async def readable_titles(conn: AsyncConnection, collection_ids: Sequence[str], 
     """By id, of those that are the user's, or that the user has subscribed to."""
     rows = await conn.execute(_READABLE, {"ids": list(collection_ids), "user": user_id})
     return {row.id: row.title for row in rows}
+
+
+async def writes(conn: AsyncConnection, user_id: str) -> bool | None:
+    """Whether the user's role lets them change anything; None where there is no such user."""
+    found: bool | None = (await conn.execute(_WRITER, {"id": user_id})).scalar_one_or_none()
+    return found
 
 
 async def owns_document(conn: AsyncConnection, collection_id: str, document_id: str, user_id: str) -> bool:

@@ -33,6 +33,15 @@ async def living(conn: AsyncConnection, collection_id: str, user_id: str) -> Col
     return await collection_for(conn, user_id, collection_id, Right.CHANGE)
 
 
+async def require_writer(conn: AsyncConnection, user_id: str) -> None:
+    """For work in a user's name that comes with no credential of theirs; raises ``Forbidden``."""
+    writes = await repository.writes(conn, user_id)
+    if writes is None:
+        raise errors.Forbidden(f"There is no user {user_id}, or they may not sign in any more")
+    if not writes:
+        raise errors.Forbidden("This user may read and search only")
+
+
 async def require_readable(conn: AsyncConnection, user_id: str, collection_ids: Sequence[str]) -> dict[str, str]:
     """Their titles by id; raises ``CollectionNotFound`` for the first that the user may not read."""
     readable = await repository.readable_titles(conn, collection_ids, user_id) if collection_ids else {}

@@ -10,6 +10,7 @@ from aperag_api.knowledge.collections.embedding import EmbeddingModels
 from aperag_api.knowledge.collections.service import CollectionService
 from aperag_api.knowledge.contents.service import ContentService
 from aperag_api.knowledge.documents.service import DocumentService
+from aperag_api.knowledge.ingest.assembly import open_ingest
 from aperag_api.knowledge.marketplace.service import MarketplaceService
 from aperag_api.knowledge.searches.reranking import Reranker
 from aperag_api.knowledge.searches.service import SearchService
@@ -60,6 +61,9 @@ def open_knowledge(
         collections=CollectionService(engine, dispatcher, first_due, vault, EmbeddingModels(engine, embedders)),
         contents=ContentService(engine, uploads.objects),
         documents=documents,
+        ingest=open_ingest(
+            runtime, settings.ingest, settings.work, scheduler=scheduler, uploads=uploads, client=web.client
+        ),
         marketplace=MarketplaceService(engine),
         searches=searches,
         sharing=SharingService(engine, dispatcher),

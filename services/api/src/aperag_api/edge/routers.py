@@ -36,6 +36,7 @@ from aperag_api.knowledge.chat_documents import endpoints as chat_documents
 from aperag_api.knowledge.collections import endpoints as collections
 from aperag_api.knowledge.contents import endpoints as contents
 from aperag_api.knowledge.documents import endpoints as documents
+from aperag_api.knowledge.ingest import endpoints as ingest
 from aperag_api.knowledge.marketplace import endpoints as marketplace
 from aperag_api.knowledge.searches import endpoints as searches
 from aperag_api.knowledge.sharing import endpoints as sharing
@@ -68,6 +69,7 @@ ROUTERS = (
     sharing.router,
     marketplace.router,
     summaries.router,
+    ingest.router,
     uploads.router,
     documents.router,
     contents.router,

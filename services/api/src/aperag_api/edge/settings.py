@@ -12,6 +12,7 @@ from aperag_api.conversation.turns.settings import TurnSettings
 from aperag_api.identity.settings import IdentitySettings
 from aperag_api.kernel.http.settings import CorsSettings, IdempotencySettings, RateSettings, RequestSettings
 from aperag_api.kernel.proxies import Proxies
+from aperag_api.knowledge.ingest.settings import IngestSettings
 from aperag_api.knowledge.web.settings import WebSettings
 from aperag_common.auth.installation import check_secret
 from aperag_common.db.models import QuotaType
@@ -81,6 +82,7 @@ class Settings(IdentitySettings, CallingSettings):
     idempotency: IdempotencySettings = Field(default_factory=IdempotencySettings)
     turns: TurnSettings = Field(default_factory=TurnSettings)
     mineru_url: str = Field("https://mineru.net", description="address of MinerU, which is asked whether a token works")
+    ingest: IngestSettings = Field(default_factory=IngestSettings)
     web: WebSettings = Field(default_factory=WebSettings)
     max_subscriptions_per_user: PositiveInt = Field(
         20, description="durable subscriptions to events that a user may have"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from aperag_api.knowledge.collections.service import CollectionService
     from aperag_api.knowledge.contents.service import ContentService
     from aperag_api.knowledge.documents.service import DocumentService
+    from aperag_api.knowledge.ingest.service import IngestService
     from aperag_api.knowledge.marketplace.service import MarketplaceService
     from aperag_api.knowledge.searches.service import SearchService
     from aperag_api.knowledge.sharing.service import SharingService
@@ -30,6 +31,7 @@ class Knowledge:
     collections: CollectionService
     contents: ContentService
     documents: DocumentService
+    ingest: IngestService
     marketplace: MarketplaceService
     searches: SearchService
     sharing: SharingService

@@ -47,6 +47,7 @@ _NOUNS: Mapping[str, ResourceType] = {
     "documents": ResourceType.DOCUMENT,
     "evaluations": ResourceType.EVALUATION,
     "events": ResourceType.EVENT,
+    "ingest": ResourceType.DOCUMENT,
     "invite": ResourceType.INVITATION,
     "invitations": ResourceType.INVITATION,
     "messages": ResourceType.MESSAGE,

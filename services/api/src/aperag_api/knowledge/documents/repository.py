@@ -37,6 +37,7 @@ class DocumentRow:
     created: datetime
     updated: datetime
     deleted: bool
+    metadata: dict[str, Any] = field(default_factory=dict)
     warnings: list[dict[str, str]] = field(default_factory=list)
     steps: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -44,7 +45,7 @@ class DocumentRow:
 _STEP = STEP_OF.format(kind="j.kind")
 _SELECT = f"""
     SELECT d.id, d.collection_id, d.name, d.status, d.size, d.sha256, d.object_path, d.created, d.updated,
-        d.deleted_at IS NOT NULL AS deleted,
+        d.deleted_at IS NOT NULL AS deleted, coalesce(d.details -> 'metadata', '{{}}') AS metadata,
         coalesce((SELECT p.data -> 'warnings' FROM document_index p WHERE p.document_id = d.id AND p.kind = 'parse'),
             '[]') AS warnings,
         (SELECT coalesce(jsonb_object_agg({_STEP}, jsonb_build_object(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, Field
 
@@ -25,7 +25,7 @@ class ReadWarningOut(BaseModel):
 
 
 class DocumentOut(BaseModel):
-    """Beyond the contract: ``warnings`` says what could not be read; ``task_id`` is the newest change that was asked for (``wait_for`` and tasks take it);
+    """Beyond the contract: ``metadata`` is what the sender of an ingest event keeps with its document; ``warnings`` says what could not be read; ``task_id`` is the newest change that was asked for (``wait_for`` and tasks take it);
     ``error_code`` and ``error_message`` say why the document failed, or why its work is tried again.
     """
 
@@ -49,6 +49,7 @@ class DocumentOut(BaseModel):
     task_id: str | None = None
     error_code: str | None = None
     error_message: str | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict)
     warnings: list[ReadWarningOut] = Field(default_factory=list)
 
 

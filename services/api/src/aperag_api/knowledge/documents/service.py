@@ -164,6 +164,7 @@ def view(row: DocumentRow, *, task_id: str | None = None) -> DocumentOut:
         "created": row.created,
         "updated": row.updated,
         "task_id": task_id or _parse(row).get("workflow_id"),
+        "metadata": row.metadata,
         "warnings": row.warnings,
         **_reason(row),
     }

@@ -38,14 +38,15 @@ class Arrivals:
             raise TooManyRequests(message, retry_after=AGAIN)
         self._arriving[owner] += 1
         try:
-            await asyncio.to_thread(self._check_room)
+            await asyncio.to_thread(self.check_room)
             yield
         finally:
             self._arriving[owner] -= 1
             if not self._arriving[owner]:
                 del self._arriving[owner]
 
-    def _check_room(self) -> None:
+    def check_room(self) -> None:
+        """Raises ``Busy`` where the disk is nearly full."""
         existing = next(place for place in (self.directory, *self.directory.parents) if place.exists())
         if shutil.disk_usage(existing).free < self.free_bytes:
             message = "The store of documents is full: delete some, or ask the operator for more room"

@@ -21,6 +21,7 @@ from aperag_api.knowledge.uploads.arrivals import LATER
 from aperag_api.knowledge.uploads.decide import confirmable, refusal, sort_received
 from aperag_api.knowledge.uploads.intake import Intake
 from aperag_api.knowledge.uploads.schemas import ConfirmAnswer, UploadedDocument
+from aperag_common import errors
 from aperag_common.db.models import DocumentStatus, Lane, QuotaType
 from aperag_common.jobs.steps import StepKind
 from aperag_work import changes
@@ -30,8 +31,9 @@ from aperag_work.scheduler import ScheduleContext
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+    from aperag_api.access.quotas.allowance import Allowance
     from aperag_api.kernel.multipart import MultipartBody
     from aperag_api.knowledge.documents.schemas import DocumentOut
     from aperag_api.knowledge.uploads.arrivals import Arrivals
@@ -127,6 +129,28 @@ class UploadService:
             task_ids={id_: change.workflow_id for id_, change in context.changes.items()},
         )
 
+    async def share(self, conn: AsyncConnection, owner: str, collection_id: str) -> Allowance:
+        """The locks that adding to a collection begins with; raises where it is not there to be added to."""
+        allowance = await hold(conn, owner, QuotaType.DOCUMENTS)
+        await changes.share_collection(conn, collection_id, owner)
+        return allowance
+
+    async def add(
+        self, document: NewDocument, kinds: Sequence[StepKind], context: ScheduleContext, allowance: Allowance
+    ) -> None:
+        """A document whose bytes are stored, in the caller's transaction, which has begun with ``share``."""
+        await self.require_free_name(context.conn, document.collection_id, document.name)
+        await allowance.take(context.conn, collection_id=document.collection_id)
+        context.new[document.id] = document
+        await self.scheduler.schedule_create_index(document.id, kinds, context)
+
+    async def require_free_name(self, conn: AsyncConnection, collection_id: str, name: str) -> None:
+        """Raises ``DocumentNameConflict``; until this transaction ends nobody else takes the name."""
+        taken = (await repository.lock_names(conn, collection_id, [name])).get(name)
+        if taken is not None:
+            message = f"Another document of the collection is named {name!r}: give this one another name"
+            raise errors.DocumentNameConflict(message, details={"document_id": taken.id})
+
     async def _check_staged(self, owner: str) -> None:
         """What is not confirmed counts against no quota, and must not fill the disk for that."""
         async with reading(self.engine) as conn:
@@ -147,8 +171,7 @@ class UploadService:
         self, received: Sequence[NewDocument], kinds: Sequence[StepKind], context: ScheduleContext
     ) -> Sorted:
         conn, collection_id, owner = context.conn, received[0].collection_id, received[0].owner
-        allowance = await hold(conn, owner, QuotaType.DOCUMENTS)
-        await changes.share_collection(conn, collection_id, owner)
+        allowance = await self.share(conn, owner, collection_id)
         names = [document.name for document in received]
         taken = await repository.lock_names(conn, collection_id, names, received[0].chat_id)
         sorted_ = sort_received(received, taken)
