@@ -23,6 +23,7 @@ from bench.fairness import run as fairness_run
 from bench.footprint import run as footprint_run
 from bench.ingest import run as ingest_run
 from bench.mcp import run as mcp_run
+from bench.outside import run as outside_run
 from bench.pipeline import run as pipeline_run
 from bench.quality import run as quality_run
 from bench.report import render
@@ -228,6 +229,25 @@ def chaos(
     """An ingest while processes are killed: what was lost, doubled, left behind or stuck. Fails where anything was."""
     options = chaos_run.Options(docs, kills, seed, wipe, work_settings is WorkSettings.FAST, keep)
     _run("chaos", lambda: chaos_run.run(options, tell=_tell), output)
+
+
+@app.command(epilog=_examples("just bench outside", "just bench outside --events 2000 --kills 20 --seed 7 -o json"))
+def outside(
+    *,
+    events: Annotated[
+        int, typer.Option(help="Events of another service, and as many again while processes die.", min=10)
+    ] = 500,
+    kills: Annotated[int, typer.Option(help="Processes killed with -9.", min=0)] = 8,
+    seed: Annotated[int, typer.Option(help="Decides what is sent in which order, and what is killed when.")] = 1,
+    singles: Annotated[int, typer.Option(help="Events and uploads measured one at a time.", min=1)] = 30,
+    work_settings: Annotated[
+        WorkSettings, typer.Option(help="Leases and due times: as in production, or short.")
+    ] = WorkSettings.FAST,
+    output: OutputOption = render.Output.TABLE,
+) -> None:
+    """Events of another service: how soon they are searchable, and that none is lost or doubled while processes die."""
+    options = outside_run.Options(events, kills, seed, singles, work_settings is WorkSettings.FAST)
+    _run("outside", lambda: outside_run.run(options, tell=_tell), output)
 
 
 @app.command(epilog=_examples("just bench fairness", "just bench fairness --queued 1000 --trials 10 -o json"))

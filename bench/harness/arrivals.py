@@ -28,11 +28,14 @@ BY_HAND = "run the stack by hand (`just up`) and look at its logs"
 
 
 class Arrivals:
-    """``ended`` maps a task to when its end was told (``time.perf_counter``), ``outcomes`` to how it ended."""
+    """``ended`` maps a task to when its end was told (``time.perf_counter``), ``outcomes`` to how it ended; ``carried``
+    maps the id of another service's event to its task.
+    """
 
     def __init__(self) -> None:
         self.ended: dict[str, float] = {}
         self.outcomes: dict[str, str] = {}
+        self.carried: dict[str, str] = {}
         self._open: set[str] = set()
         self._news = asyncio.Event()
         self._last_id: str | None = None
@@ -41,12 +44,21 @@ class Arrivals:
     async def all_of(self, tasks: Collection[str]) -> None:
         self._open = set(tasks) - self.ended.keys()
         while self._open:
-            self._news.clear()
-            try:
-                await asyncio.wait_for(self._news.wait(), SILENCE_SECONDS)
-            except TimeoutError:
-                message = f"{len(self._open)} documents did not end, and none has for {SILENCE_SECONDS:.0f} s"
-                raise BenchError(message, hint=BY_HAND) from None
+            await self._hear(f"{len(self._open)} documents did not end")
+
+    async def task_of(self, event_id: str) -> str:
+        """The task of an event of another service, once it was carried out."""
+        while event_id not in self.carried:
+            await self._hear(f"the event {event_id} was not carried out")
+        return self.carried[event_id]
+
+    async def _hear(self, missing: str) -> None:
+        self._news.clear()
+        try:
+            await asyncio.wait_for(self._news.wait(), SILENCE_SECONDS)
+        except TimeoutError:
+            message = f"{missing}, and nothing was told for {SILENCE_SECONDS:.0f} s"
+            raise BenchError(message, hint=BY_HAND) from None
 
     async def follow(self, client: Client) -> None:
         """Until cancelled; a lost connection is resumed after the last event."""
@@ -69,9 +81,13 @@ class Arrivals:
     def _take(self, id_: str, type_: str, data: str) -> None:
         self._last_id = id_ or self._last_id
         self._connected.set()
-        if type_ not in ENDS:
+        if type_ not in {*ENDS, "ingest.completed"}:
             return
         fact = json.loads(data)["data"]
+        if type_ == "ingest.completed":
+            self.carried[fact["id"]] = fact["workflow_id"] or ""
+            self._news.set()
+            return
         task = fact["workflow_id"]
         self.ended.setdefault(task, time.perf_counter())
         self.outcomes[task] = fact["outcome"]

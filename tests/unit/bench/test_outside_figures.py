@@ -1,0 +1,47 @@
+"""The figures of events of another service."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bench.outside.findings import Flood, Measured, Webhooks, findings
+from bench.outside.receiver import Receiver
+
+from aperag_testing.chaos.finding import Finding, Wrong
+from aperag_testing.chaos.plan import Fault
+
+CALM = Flood(100.0, 0, [], at_rest=True)
+MEASURED = Measured([0.1, 0.1], [0.11, 0.11], 200, CALM, replace(CALM, repeated=3), [Fault(1, "nats")], None)
+
+
+def test_a_run_without_webhooks_says_so_and_holds_the_others_against_their_targets() -> None:
+    found = findings(MEASURED)
+    assert not found.failed
+    assert {target.name: target.met for target in found.targets} == {
+        **dict.fromkeys(("lost", "duplicated", "orphaned", "stuck", "event beyond upload, p50 ms"), True)
+    }
+    sections = {section.title: section.rows for section in found.sections}
+    assert sections["webhooks"] == [{"measured": "no: this gateway has no route /webhooks"}]
+    assert sections["killed"] == [{"process": "nats", "times": 1}]
+
+
+def test_a_slow_event_a_broken_promise_and_unrest_are_told() -> None:
+    slow = findings(replace(MEASURED, events=[0.2]))
+    assert [target.name for target in slow.targets if not target.met] == ["event beyond upload, p50 ms"]
+    broken = replace(CALM, broken=[Finding(Wrong.LOST, "it is gone", "event-1")])
+    assert findings(replace(MEASURED, hurt=broken)).failed
+    assert findings(replace(MEASURED, calm=replace(CALM, at_rest=False))).failed
+
+
+def test_a_webhook_that_came_twice_under_one_id_is_no_broken_promise() -> None:
+    receiver = Receiver()
+    event = {"id": "e1", "time": "1970-01-01T00:00:10+00:00"}
+    receiver.take("w1", event, now=10.5)
+    receiver.take("w1", event, now=12.0)
+    assert (receiver.seconds, receiver.under_two_ids) == ({"e1": 0.5}, [])
+    receiver.take("w2", event, now=13.0)
+    assert receiver.under_two_ids == ["e1"]
+    webhooks = Webhooks([0.04], delivered=1, repeated=1, broken=[Finding(Wrong.DUPLICATED, "two ids", "e1")])
+    found = findings(replace(MEASURED, webhooks=webhooks))
+    assert found.failed
+    assert {target.name: target.met for target in found.targets}["event to webhook, p50 ms"]
