@@ -41,7 +41,7 @@ COMMANDS: dict[str, LazyCommand] = {
             (
                 ("collections", "commands.collections:app", "Make, list, share and delete collections."),
                 ("documents", "commands.documents:app", "Upload documents, and follow them until they are searchable."),
-                ("ingest", "commands.ingest:app", "Send documents as another service does."),
+                ("ingest", "commands.ingest:app", "Send events as another service does, and see what became of them."),
                 ("search", "commands.search:search", "Search a collection by meaning and by words."),
                 ("chat", "commands.chat:chat", "Ask about your documents; the answer cites them."),
                 ("models", "commands.models:app", "Manage providers of models, their keys, and the default models."),
