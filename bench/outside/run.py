@@ -25,9 +25,9 @@ from bench.outside.findings import Flood, Measured, Webhooks, findings
 from bench.outside.observe import observe, settled
 from bench.outside.receiver import Receiver
 from bench.outside.sender import Sender, sending
-from bench.stand.arrivals import arrivals
-from bench.stand.database import database, owner_and_analyzer
-from bench.stand.stack import running_stack
+from bench.harness.arrivals import arrivals
+from bench.harness.database import database, owner_and_analyzer
+from bench.harness.stack import running_stack
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from aperag_testing.chaos.plan import Fault
     from aperag_testing.stack import Stack
     from bench.report.figures import Findings
-    from bench.stand.arrivals import Arrivals
+    from bench.harness.arrivals import Arrivals
 
 SENDERS = 8
 AHEAD = 64
