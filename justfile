@@ -1,7 +1,7 @@
 # Recipes run inside the environment that ./justw prepares: ./justw RECIPE.
 
 members := "libs services tests bench scripts deploy"
-packages := "libs/cli/src libs/common/src libs/models/src libs/retrieval/src libs/standalone/src libs/testing/src libs/work/src services/agent/src services/api/src services/console/src services/indexer/src services/mcp/src services/reconciler/src"
+packages := "libs/cli/src libs/common/src libs/models/src libs/retrieval/src libs/standalone/src libs/testing/src libs/work/src services/agent/src services/api/src services/console/src services/indexer/src services/mcp/src services/reconciler/src services/webhooks/src"
 compile := "uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
   --prerelease=if-necessary-or-explicit -p 3.11 --no-header --no-annotate"
 

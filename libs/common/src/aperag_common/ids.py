@@ -5,6 +5,7 @@ Ids contain no dots, so they may stand as one token of a live subject.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from functools import partial
 
@@ -28,7 +29,13 @@ new_search_id = partial(_new, "hsug")
 new_subscription_id = partial(_new, "sub_")
 new_turn_id = partial(_new, "turn")
 new_user_id = partial(_new, "user")
+new_webhook_id = partial(_new, "wh")
 new_workflow_id = partial(_new, "wf")
+
+
+def delivery_id(webhook_id: str, event_id: str) -> str:
+    """Of one event to one endpoint: the same whenever it is made, so that an event that comes again is known."""
+    return "whd" + hashlib.sha256(f"{webhook_id}:{event_id}".encode()).hexdigest()[:20]
 
 
 def new_session_id() -> str:

@@ -10,3 +10,4 @@ class Service(StrEnum):
     API = "api"
     INDEXER = "indexer"
     RECONCILER = "reconciler"
+    WEBHOOKS = "webhooks"

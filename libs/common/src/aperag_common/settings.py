@@ -84,10 +84,12 @@ class WorkSettings(Block):
     retry_jitter: float = Field(0.2, ge=0, le=1, description="largest share of a retry delay added at random")
     max_failures: PositiveInt = Field(4, description="reported failures until a job is FAILED")
     max_attempts: PositiveInt = Field(12, description="claims until a job is FAILED as WORKER_LOST")
-    in_flight_per_owner: PositiveInt = Field(16, description="documents of one owner released at a time")
+    in_flight_per_owner: PositiveInt = Field(
+        16, description="documents, and webhook deliveries, of one owner released at a time"
+    )
     steps: dict[str, RetrySettings] = Field(
         default_factory=dict,
-        description="retries of single kinds of work (parse, vector, fulltext, remove, purge, summarize, turn), as in"
+        description="retries of single kinds of work (parse, vector, fulltext, remove, purge, summarize, turn, webhook), as in"
         " APERAG_WORK__STEPS__PARSE__MAX_FAILURES=2",
     )
 

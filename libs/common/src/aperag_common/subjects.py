@@ -45,6 +45,7 @@ PURGE_COLLECTION = Subject(f"{ROOT}.cmd.collection.purge")
 PURGE_USER = Subject(f"{ROOT}.cmd.user.purge")
 SUMMARIZE_COLLECTION = Subject(f"{ROOT}.cmd.collection.summarize")
 APPLY_INGEST = Subject(f"{ROOT}.cmd.ingest.apply")
+DELIVER_WEBHOOK = Subject(f"{ROOT}.cmd.webhook.deliver")
 RUN_TURN = Subject(f"{ROOT}.turn.run")
 
 ALL_TURN_EVENTS = Subject(f"{ROOT}.live.turn.*.event")

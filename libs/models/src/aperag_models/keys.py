@@ -1,4 +1,4 @@
-"""The vault of providers' API keys: the one secret that agents and indexers are given of the installation's."""
+"""The vault of providers' API keys and of webhooks' secrets: the one secret that services are given of the installation's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aperag_common.auth.vault import Vault
 
 if TYPE_CHECKING:
     from aperag_common.auth.installation import InstallationSecret
-    from aperag_models.settings import CallingSettings
+    from aperag_models.settings import OutwardSettings
 
 PURPOSE = "aperag/provider-keys"
 
@@ -23,10 +23,10 @@ def provider_secret(installation: SecretStr) -> SecretStr:
     return SecretStr(base64.urlsafe_b64encode(derive(installation, PURPOSE)).decode())
 
 
-def vault_of(settings: CallingSettings, installation: InstallationSecret | None = None) -> Vault | None:
+def vault_of(settings: OutwardSettings, installation: InstallationSecret | None = None) -> Vault | None:
     """Under the secret of their own that settings name, else under the one that is made from the installation's.
 
-    None for a service that was given neither: it can use the built-in models only.
+    None for a service that was given neither: it can use the built-in models only, and deliver nothing.
     """
     if settings.provider_keys is not None:
         return Vault.of(settings.provider_keys, settings.provider_keys_previous)

@@ -24,16 +24,22 @@ class ModelSettings(Block):
     batch: PositiveInt = Field(10, description="texts of one request for embeddings")
 
 
-class CallingSettings(ServiceSettings):
-    """Of a service that calls models."""
+class OutwardSettings(ServiceSettings):
+    """Of a service that asks hosts which users name, with what users entrust it for that."""
 
-    models: ModelSettings = Field(default_factory=ModelSettings)
     outbound: OutboundSettings = Field(default_factory=OutboundSettings)
     provider_keys: SecretStr | None = Field(
         None,
-        description="secret that providers' keys are encrypted under; the gateway, agents and indexers need the same one."
-        " Without it the gateway makes one of the installation's secret, and the others use built-in models only",
+        description="secret that providers' keys and webhooks' secrets are encrypted under; the gateway, agents, indexers"
+        " and the webhooks service need the same one. Without it the gateway makes one of the installation's secret,"
+        " agents and indexers use built-in models only, and no webhook is delivered",
     )
     provider_keys_previous: tuple[SecretStr, ...] = Field(
         (), description="earlier ones as a JSON list, newest first: what was encrypted under them is still read"
     )
+
+
+class CallingSettings(OutwardSettings):
+    """Of a service that calls models."""
+
+    models: ModelSettings = Field(default_factory=ModelSettings)

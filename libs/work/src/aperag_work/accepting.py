@@ -36,6 +36,11 @@ IN_FLIGHT = f"""
 """
 """Subjects of one owner that are being worked on; those that wait for a retry hold up nobody."""
 
+PUBLISHED = f"""
+    SELECT count(*) FROM job WHERE owner = {{owner}} AND dispatch > 0 AND {OPEN} AND kind = ANY({{kinds}})
+"""
+"""Of kinds that are released by their due time: what waits for a retry is not published, and so not counted."""
+
 # Nothing can be known of these documents before, so there is nothing to lock, to supersede or to derive.
 _ACCEPT = Statement(
     "accept documents",

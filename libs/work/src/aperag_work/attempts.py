@@ -165,6 +165,9 @@ class Attempts:
         if change is None:
             return SUPERSEDED
         log.warning("job.retried", job_id=failing.row.id, failures=failing.failures, error=failing.failure.message)
+        if self._kind.by_due_time:
+            self._engine.dispatcher.wake_in(delay)
+            return Ack(outcome="retry_later")
         return Nak(delay, outcome="retry") if delay <= NAK_UP_TO else Ack(outcome="retry_later")
 
     async def _given_up(self, failing: FailedAttempt) -> Settlement:
@@ -237,7 +240,8 @@ class Attempts:
 
     async def _retry_all(self, asked: Sequence[tuple[FailedAttempt, timedelta]]) -> list[Change | None]:
         # A nak brings the message back by itself; the job is overdue only when that did not happen.
-        delays = [(delay, delay + LEASE_SLACK if delay <= NAK_UP_TO else delay) for _, delay in asked]
+        slack = {delay: LEASE_SLACK for _, delay in asked if delay <= NAK_UP_TO and not self._kind.by_due_time}
+        delays = [(delay, delay + slack.get(delay, delay * 0)) for _, delay in asked]
         async with self._engine.database.durable.acquire() as conn:
             ended = await transitions.retry(
                 conn,

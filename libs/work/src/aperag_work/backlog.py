@@ -72,7 +72,7 @@ class Settled:
 
 # The partial indexes of open jobs decide what this costs: settled jobs, however many, are never read.
 _STATE = """
-    CASE WHEN due_at = 'infinity' THEN 'blocked' WHEN dispatch = 0 THEN 'waiting'
+    CASE WHEN due_at = 'infinity' THEN 'blocked' WHEN dispatch < 0 AND failures > 0 AND lease_token IS NULL THEN 'retrying' WHEN dispatch <= 0 THEN 'waiting'
         WHEN lease_until > clock_timestamp() THEN 'running' WHEN lease_token IS NOT NULL THEN 'worker_lost'
         WHEN failures > 0 THEN 'retrying' ELSE 'queued' END
 """

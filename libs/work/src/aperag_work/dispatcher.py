@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,9 +15,11 @@ from aperag_common.bus.publish import Outgoing, Publisher
 from aperag_work import outbox
 from aperag_work.batching import Batcher
 from aperag_work.database import FAILURES
+from aperag_work.policy import PUNCTUAL
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
+    from datetime import timedelta
 
     from aperag_common.bus.connection import Bus
     from aperag_common.bus.declared import Declared
@@ -31,6 +34,8 @@ log = structlog.get_logger(__name__)
 MARK_SECONDS = 0.05
 """Relayed events are marked in groups; a crash in between only relays them again under the same id."""
 WAKE_SECONDS = 0.02
+LATER_SECONDS = 0.25
+"""Wakes for the same quarter of a second are one."""
 EPOCH_SECONDS = 15.0
 """How long the epoch is taken as known."""
 
@@ -52,6 +57,7 @@ class Dispatcher:
         self._marker: asyncio.Task[None] | None = None
         self._wake_wanted = False
         self._waking: asyncio.Task[None] | None = None
+        self._alarms: dict[int, asyncio.TimerHandle] = {}
         self._epoch = 0
         self._epoch_until = 0.0
 
@@ -71,6 +77,21 @@ class Dispatcher:
         self._wake_wanted = True
         if self._waking is None or self._waking.done():
             self._waking = self._spawn(self._wake())
+
+    def wake_in(self, delay: timedelta) -> None:
+        """Wake once then, however many ask for about the same time. What is later than ``PUNCTUAL``, and what a stop
+        forgets, is left to the reconciler's timer.
+        """
+        if delay > PUNCTUAL:
+            return
+        loop = asyncio.get_running_loop()
+        at = math.ceil((loop.time() + delay.total_seconds()) / LATER_SECONDS)
+        if at not in self._alarms:
+            self._alarms[at] = loop.call_at(at * LATER_SECONDS, self._woken_later, at)
+
+    def _woken_later(self, at: int) -> None:
+        del self._alarms[at]
+        self.wake()
 
     async def _wake(self) -> None:
         while self._wake_wanted:
@@ -99,6 +120,8 @@ class Dispatcher:
         return self._epoch
 
     async def close(self) -> None:
+        for alarm in self._alarms.values():
+            alarm.cancel()
         for batcher in self._commands.values():
             await batcher.idle()
         await self._events.idle()

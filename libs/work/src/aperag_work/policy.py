@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 NAK_UP_TO = timedelta(seconds=5)
 """A longer delay is left to the redrive: delayed naks fill max_ack_pending and starve everyone."""
 
+PUNCTUAL = timedelta(minutes=1)
+"""What is due sooner is not left to the next tick of a timer."""
+
 LEASE_SLACK = timedelta(seconds=5)
 
 
@@ -26,6 +29,7 @@ LEASE_SLACK = timedelta(seconds=5)
 class WorkPolicy:
     """``jitter`` is the largest share of a retry delay that is added at random.
 
+    ``schedule`` holds delays after the first failure, the second, … in place of those that base and cap give.
     ``retries`` holds whole policies of work that differs in its retries; leases and due times are everybody's.
     """
 
@@ -38,6 +42,7 @@ class WorkPolicy:
     jitter: float = 0.2
     max_failures: int = 4
     max_attempts: int = 12
+    schedule: tuple[timedelta, ...] = ()
 
     retries: Mapping[str, WorkPolicy] = field(default_factory=dict)
 
@@ -70,10 +75,19 @@ class WorkPolicy:
 
     @property
     def latest_due(self) -> timedelta:
-        """No job is ever due later than this after it was written, unless it waits for another one."""
-        policies = (self, *self.retries.values())
+        """No job is ever due later than this after it was written, unless it waits for another one or has a schedule."""
+        policies = (self, *(it for it in self.retries.values() if not it.schedule))
         waits = [self.max_due, self.lease, *(p.retry_cap * (1 + p.jitter) for p in policies)]
         return max(waits) + LEASE_SLACK
+
+    def latest_of_schedules(self) -> dict[str, timedelta]:
+        """As ``latest_due``, of kinds that have a schedule."""
+        found: dict[str, timedelta] = {}
+        for kind in kinds():
+            delays = [it for work in kind.works for it in self.of_work(work.retry).schedule]
+            if delays:
+                found[kind.name] = max(self.latest_due, max(delays) * (1 + self.jitter) + LEASE_SLACK)
+        return found
 
     def due_after(self, dispatch: int) -> timedelta:
         """How long after its ``dispatch``-th publish (from 1) an unclaimed command counts as lost."""
@@ -81,13 +95,19 @@ class WorkPolicy:
 
     def retry_delay(self, failures: int, *, luck: float | None = None) -> timedelta:
         """Delay before the attempt after the ``failures``-th failure (from 1); ``luck`` in 0..1 fixes the jitter."""
-        plain = _doubled(self.retry_base, failures, self.retry_cap)
+        if self.schedule:
+            plain = self.schedule[min(failures, len(self.schedule)) - 1]
+        else:
+            plain = _doubled(self.retry_base, failures, self.retry_cap)
         share = random.random() if luck is None else luck  # noqa: S311  # spreads load, guards nothing
         return plain * (1 + self.jitter * share)
 
 
 def _declared_for(common: WorkPolicy, work: Work) -> WorkPolicy:
-    """Settings for all work lower what a declaration allows, and never raise it."""
+    """Settings for all work lower what a declaration allows, and never raise it; a schedule counts by itself."""
+    if work.schedule:
+        most = len(work.schedule) + 1
+        return replace(common, schedule=work.schedule, max_failures=most, max_attempts=most + common.max_attempts)
     return replace(
         common,
         max_failures=min(work.max_failures or common.max_failures, common.max_failures),

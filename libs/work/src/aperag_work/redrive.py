@@ -49,7 +49,9 @@ _TAKE = Statement(
 # clock was set back, and nobody would look at their jobs until it has caught up. A lease is not taken away but made as
 # long as a new one: whoever lives renews it before it ends.
 _TOO_FAR = """due_at < 'infinity' AND due_at > clock_timestamp() + $2::interval + $3::interval
-    AND (lease_until > clock_timestamp() + $2::interval + $3::interval OR due_at > clock_timestamp() + $5::interval)"""
+    AND (lease_until > clock_timestamp() + $2::interval + $3::interval OR due_at > clock_timestamp() + coalesce(
+        (SELECT s.latest FROM unnest($6::text[], $7::interval[]) AS s(kind, latest) WHERE s.kind = job.kind),
+        $5::interval))"""
 _PULL_IN = Statement(
     "pull in due times",
     f"""
@@ -145,11 +147,19 @@ class Redrive:
     async def pull_in(self) -> int:
         """Make leases and due times that no policy can have set as long as those of today; how many jobs."""
         policy = self.policy
+        schedules = policy.latest_of_schedules()
         total, pulled = 0, BATCH
         while pulled == BATCH:
             async with self.database.durable.acquire() as conn:
                 pulled = await _PULL_IN.count(
-                    conn, BATCH, policy.lease, LEASE_SLACK, policy.first_due, policy.latest_due
+                    conn,
+                    BATCH,
+                    policy.lease,
+                    LEASE_SLACK,
+                    policy.first_due,
+                    policy.latest_due,
+                    list(schedules),
+                    list(schedules.values()),
                 )
             total += pulled
         if total:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aperag_common.jobs.kind import kinds, kinds_in
-from aperag_work.accepting import IN_FLIGHT
+from aperag_work.accepting import IN_FLIGHT, PUBLISHED
 from aperag_work.database import Statement
 from aperag_work.rows import OPEN, Dispatch, JobRow, columns_of
 
@@ -63,6 +63,41 @@ _RELEASE = Statement(
 )
 
 
+# The same for kinds that wait by their due time: what is not due yet is not read, however much it is.
+_BY_DUE_TIME = f"{OPEN} AND dispatch < 0"
+_RELEASE_DUE = Statement(
+    "release due jobs",
+    f"""
+    WITH RECURSIVE waiting_owner AS (
+        (SELECT owner FROM job WHERE {_BY_DUE_TIME} ORDER BY owner LIMIT 1)
+        UNION ALL
+        SELECT (SELECT owner FROM job WHERE {_BY_DUE_TIME} AND owner > w.owner ORDER BY owner LIMIT 1)
+        FROM waiting_owner w WHERE w.owner IS NOT NULL
+    ), load AS (
+        SELECT w.owner, ({PUBLISHED.format(owner="w.owner", kinds="$3::text[]")}) AS published
+        FROM waiting_owner w WHERE w.owner IS NOT NULL
+    ), next AS (
+        SELECT found.id, row_number() OVER (PARTITION BY load.owner ORDER BY found.due_at) AS round
+        FROM load CROSS JOIN LATERAL (
+            SELECT id, due_at FROM job
+            WHERE owner = load.owner AND {_BY_DUE_TIME} AND due_at <= clock_timestamp() AND kind = ANY($3::text[])
+            ORDER BY due_at
+            LIMIT greatest($1::int - load.published, 0)
+        ) found
+    ), held AS (
+        SELECT job.id, next.round FROM next JOIN job ON job.id = next.id WHERE {_BY_DUE_TIME}
+        FOR UPDATE OF job SKIP LOCKED
+    ), released AS (
+        UPDATE job j SET dispatch = -j.dispatch, due_at = clock_timestamp() + $2::interval,
+            updated = clock_timestamp()
+        FROM held WHERE j.id = held.id
+        RETURNING {columns_of("j")}, held.round
+    )
+    SELECT {columns_of("released")} FROM released ORDER BY round, owner
+    """,
+)
+
+
 @dataclass(slots=True)
 class FairRelease:
     """``run`` is safe on several reconcilers: an advisory lock lets one of them decide at a time."""
@@ -77,8 +112,9 @@ class FairRelease:
         released: list[JobRow] = []
         async with self.database.durable.transaction() as conn:
             await _LOCK.fetch(conn, RELEASE_LOCK)
-            for group in sorted({kind.group for kind in kinds() if kind.group}):
-                rows = await _RELEASE.fetch(conn, self.in_flight_per_owner, self.policy.first_due, kinds_in(group))
+            for group, by_due_time in sorted({(kind.group, kind.by_due_time) for kind in kinds() if kind.group}):
+                statement = _RELEASE_DUE if by_due_time else _RELEASE
+                rows = await statement.fetch(conn, self.in_flight_per_owner, self.policy.first_due, kinds_in(group))
                 released += [JobRow(*row) for row in rows]
         await self.dispatcher.send([Dispatch(row, SOURCE) for row in released])
         return len(released)

@@ -126,7 +126,8 @@ _RETRY = Statement(
         error_code = CASE WHEN j.generation > e.generation THEN NULL ELSE e.code END,
         error_message = CASE WHEN j.generation > e.generation THEN NULL ELSE e.message END,
         started_at = CASE WHEN j.generation > e.generation THEN NULL ELSE j.started_at END,
-        dispatch = CASE WHEN j.generation > e.generation THEN 1 ELSE j.dispatch END,
+        dispatch = CASE WHEN j.generation > e.generation THEN 1 WHEN $11::bool THEN -(abs(j.dispatch) + 1)
+            ELSE j.dispatch END,
         attempt = CASE WHEN j.generation > e.generation THEN 0 ELSE j.attempt END, {UNLEASED},
         updated = clock_timestamp()
     FROM unnest($1::text[], $2::int[], $3::text[], $6::int[], $7::interval[], $8::interval[], $9::text[], $10::text[])
@@ -253,6 +254,7 @@ async def retry(
         [delay_of[it.token][0] for it in ordered],
         [it.failure.error_code for it in ordered],
         [it.failure.message for it in ordered],
+        kind.by_due_time,
     )
     ended = {row["token"]: Ended(JobRow(*row[: len(NAMES)]), row["again"]) for row in rows}
     return [ended.get(it.token or "") for it in failing]

@@ -10,7 +10,7 @@ class Encrypted:
     """A column of tokens, or, with ``inside``, of JSON objects whose member of that name maps fields to tokens.
 
     ``where`` is the condition of rows that are encrypted, in SQL. ``apart``: not under the installation's secret but
-    under that of providers' keys, which services are given that must not know the other (``aperag_models.keys``).
+    under that of providers' keys (and webhooks' secrets), which services are given that must not know the other (``aperag_models.keys``).
     """
 
     table: str
@@ -29,5 +29,16 @@ INVITATION_TOKEN = Encrypted("invitation", "token", "id")
 SETTING_VALUE = Encrypted("setting", "value", "name", where="encrypted")
 COLLECTION_CREDENTIALS = Encrypted("collection", "config", "id", inside="credentials")
 PROVIDER_KEY = Encrypted("llm_provider", "api_key", "name", where="api_key IS NOT NULL", apart=True)
+WEBHOOK_SECRET = Encrypted("webhook_endpoint", "secret", "id", apart=True)
+WEBHOOK_PREVIOUS_SECRET = Encrypted(
+    "webhook_endpoint", "previous_secret", "id", where="previous_secret IS NOT NULL", apart=True
+)
 
-ENCRYPTED: tuple[Encrypted, ...] = (INVITATION_TOKEN, SETTING_VALUE, COLLECTION_CREDENTIALS, PROVIDER_KEY)
+ENCRYPTED: tuple[Encrypted, ...] = (
+    INVITATION_TOKEN,
+    SETTING_VALUE,
+    COLLECTION_CREDENTIALS,
+    PROVIDER_KEY,
+    WEBHOOK_SECRET,
+    WEBHOOK_PREVIOUS_SECRET,
+)

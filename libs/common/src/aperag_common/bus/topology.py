@@ -73,6 +73,10 @@ _INGEST = ConsumerSpec(
 )
 
 
+_FANOUT = ConsumerSpec("webhooks-events", Service.WEBHOOKS, subjects.EVENTS, (subjects.ALL_EVENTS,), max_deliver=-1)
+"""Where webhooks go out from: an event is delivered again until its deliveries are in the database."""
+
+
 def advised() -> tuple[StreamSpec, ...]:
     """Streams whose messages must be settled: where the server gives one up, nobody else would learn of it."""
     return (
@@ -80,7 +84,7 @@ def advised() -> tuple[StreamSpec, ...]:
             subjects.COMMANDS,
             "work to be done; the database says what, this stream carries it",
             (subjects.ALL_COMMANDS,),
-            publishers=(Service.API, Service.INDEXER, Service.RECONCILER),
+            publishers=(Service.API, Service.INDEXER, Service.RECONCILER, Service.WEBHOOKS),
             retention=RetentionPolicy.WORK_QUEUE,
             discard=DiscardPolicy.NEW,
             max_bytes=1024 * MIB,
@@ -136,6 +140,7 @@ def _logs() -> tuple[StreamSpec, ...]:
             publishers=tuple(service for service in Service if facts.made_by(service)),
             max_age=7 * DAY,
             max_bytes=4 * 1024 * MIB,
+            consumers=(_FANOUT,),
         ),
         StreamSpec(
             subjects.SPANS,

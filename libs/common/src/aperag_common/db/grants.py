@@ -34,6 +34,7 @@ def _forgets(*columns: str, touches: str = "created") -> str:
 
 
 AGENT, API, INDEXER, RECONCILER = Service.AGENT, Service.API, Service.INDEXER, Service.RECONCILER
+WEBHOOKS = Service.WEBHOOKS
 
 _JOB_CHANGES = (
     "UPDATE (lane, workflow_id, wanted, status, generation, observed_generation, dispatch, attempt, failures, due_at,"
@@ -98,6 +99,7 @@ GRANTS: Mapping[str, Mapping[Service, str]] = {
         API: f"SELECT, INSERT, {_JOB_CHANGES}",
         INDEXER: f"SELECT, INSERT, {_JOB_CHANGES}",
         RECONCILER: f"SELECT, INSERT, DELETE, {_JOB_CHANGES}",
+        WEBHOOKS: f"SELECT, INSERT, {_JOB_CHANGES}",
     },
     "document_index": {API: READ, INDEXER: WRITE, RECONCILER: "SELECT, UPDATE (data)"},
     # What other services ask for. Versions go with their collection.
@@ -111,14 +113,24 @@ GRANTS: Mapping[str, Mapping[Service, str]] = {
     "evaluation_item": {RECONCILER: CHANGE},
     "workflow": {API: KEEP, INDEXER: CHANGE, RECONCILER: WRITE},
     "workflow_step": {API: KEEP, INDEXER: CHANGE, RECONCILER: KEEP},
-    "dead_letter": {AGENT: ADD, API: WRITE, INDEXER: ADD, RECONCILER: WRITE},
+    "dead_letter": {AGENT: ADD, API: WRITE, INDEXER: ADD, RECONCILER: WRITE, WEBHOOKS: ADD},
     "outbox": {
-        **dict.fromkeys((AGENT, API, INDEXER), "SELECT, INSERT, UPDATE (epoch)"),
+        **dict.fromkeys((AGENT, API, INDEXER, WEBHOOKS), "SELECT, INSERT, UPDATE (epoch)"),
         RECONCILER: "SELECT, INSERT, UPDATE (epoch), DELETE",
     },
-    "stream_epoch": {AGENT: READ, API: READ, INDEXER: READ, RECONCILER: KEEP},
+    "stream_epoch": {AGENT: READ, API: READ, INDEXER: READ, RECONCILER: KEEP, WEBHOOKS: READ},
+    # Webhooks: the gateway makes endpoints, the webhooks service deliveries; neither makes one somebody else's.
+    "webhook_endpoint": {
+        API: WRITE,
+        WEBHOOKS: "SELECT, UPDATE (failing_since, disabled_at, disabled_reason)",
+    },
+    "webhook_delivery": {
+        API: "SELECT, INSERT, UPDATE (status, settled_at)",
+        RECONCILER: _forgets("id", "owner", "settled_at", touches="status"),
+        WEBHOOKS: "SELECT, INSERT, UPDATE (status, attempts, settled_at)",
+    },
     # Operations.
-    "service_instance": {AGENT: WRITE, API: WRITE, INDEXER: WRITE, RECONCILER: WRITE},
+    "service_instance": {AGENT: WRITE, API: WRITE, INDEXER: WRITE, RECONCILER: WRITE, WEBHOOKS: WRITE},
     "timer": {API: READ, RECONCILER: WRITE},
 }
 

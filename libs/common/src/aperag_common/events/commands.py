@@ -48,6 +48,10 @@ class ApplyIngestData(JobData):
     ingest_id: str
 
 
+class DeliveryData(JobData):
+    delivery_id: str
+
+
 class JobCommand(Message):
     """Fields of its ``data`` are filled by name from the job's row (see ``aperag_work.rows``)."""
 
@@ -91,6 +95,13 @@ class SummarizeCollection(JobCommand):
     data: SummaryData
 
 
+class DeliverWebhook(JobCommand):
+    """Send one event to one endpoint."""
+
+    type_name: ClassVar[str] = "webhook.deliver"
+    data: DeliveryData
+
+
 class RunTurn(JobCommand):
     type_name: ClassVar[str] = "turn.run"
     data: TurnData
@@ -111,6 +122,7 @@ COMMANDS: tuple[type[JobCommand], ...] = (
     PurgeCollection,
     PurgeUser,
     SummarizeCollection,
+    DeliverWebhook,
     RunTurn,
     ApplyIngest,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
@@ -122,6 +123,14 @@ class IngestData(Data):
     workflow_id: str | None = None
     code: str | None = None
     message: str | None = None
+
+
+class WebhookData(Data):
+    """``reason``: ``gone`` (the receiver answered 410) or ``failing`` (nothing has arrived since ``failing_since``)."""
+
+    webhook_id: str
+    reason: str
+    failing_since: datetime | None = None
 
 
 class Fact(Message):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from aperag_common.events import accounts, ingests, turns
+from aperag_common.events import accounts, ingests, turns, webhooks
 from aperag_common.events.fact import (
     CollectionData,
     CollectionFact,
@@ -203,6 +203,7 @@ FACTS: tuple[type[Fact], ...] = (
     *accounts.FACTS,
     *ingests.FACTS,
     StepDeadLettered,
+    *webhooks.FACTS,
 )
 
 

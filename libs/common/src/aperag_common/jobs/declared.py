@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from aperag_common import subjects
 from aperag_common.events import commands
 from aperag_common.jobs.kind import REMOVED_AT_ONCE, JobKind, OnChange, Work, register
@@ -104,4 +106,31 @@ INGEST = JobKind(
     on_delete="ingest_event",
 )
 
-register(PARSE, *INDEXES.values(), COLLECTION_PURGE, USER_PURGE, COLLECTION_SUMMARY, TURN, INGEST)
+WEBHOOK_SCHEDULE = tuple(
+    timedelta(seconds=seconds) for seconds in (5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 10 * 3600)
+)
+"""Between the attempts at a delivery, as receivers of webhooks know it (Svix): the last one comes after 27.6 hours."""
+
+WEBHOOKS = "webhooks"
+"""The group of deliveries."""
+
+WEBHOOK_DELIVER = JobKind(
+    "webhook.deliver",
+    Service.WEBHOOKS,
+    "delivery",
+    # A slot waits for somebody else's server: many cost little.
+    present=Work(
+        subjects.DELIVER_WEBHOOK,
+        commands.DeliverWebhook,
+        "webhooks-deliver",
+        retry="webhook",
+        slots=256,
+        schedule=WEBHOOK_SCHEDULE,
+    ),
+    group=WEBHOOKS,
+    by_due_time=True,
+    made_by_worker=True,
+    on_delete="webhook_delivery",
+)
+
+register(PARSE, *INDEXES.values(), COLLECTION_PURGE, USER_PURGE, COLLECTION_SUMMARY, TURN, INGEST, WEBHOOK_DELIVER)

@@ -49,7 +49,8 @@ class Work:
 
     Directions of several kinds may share a consumer. ``retry`` names the settings of its retries
     (``APERAG_WORK__STEPS__<RETRY>__…``), of which ``max_failures`` and ``max_attempts`` are the defaults where they
-    differ from everybody's. ``slots`` is how many jobs one process has at work unless its settings say otherwise.
+    differ from everybody's. ``schedule`` holds the delays between its attempts where they follow no formula: the job ends
+    after the attempt that follows the last one. ``slots`` is how many jobs one process has at work unless its settings say otherwise.
     ``ack_wait`` is in seconds.
     """
 
@@ -61,6 +62,7 @@ class Work:
     ack_wait: float = ACK_WAIT
     max_failures: int | None = None
     max_attempts: int | None = None
+    schedule: tuple[timedelta, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,10 @@ class JobKind:
     ``present`` and ``absent`` say what a worker does to make the subject so; None where nobody ever asks for it.
     ``aggregate`` is the noun of the subject: jobs of one document share its lock, its state and its workflows.
     ``after`` names kinds of the same subject that have to settle first: until then a job waits at ``infinity``.
-    ``group`` is what fair release counts together, None for kinds that are published at once.
+    ``group`` is what fair release counts together, None for kinds that are published at once. ``by_due_time``: new jobs
+    and retries alike wait in the table until they are due and their owner has a place, the longest due first; so retries
+    of one owner never fill the queue that others wait in.
+    ``made_by_worker``: the kind's own service makes such jobs too.
     ``on_delete`` is the table whose deleted rows take their jobs along, None where a completion removes the job.
     ``retention`` is how long a settled job is kept: None as long as its subject, zero until its completion.
     ``label`` is what people and events call the kind, where that is not its name.
@@ -83,6 +88,8 @@ class JobKind:
     absent: Work | None = None
     after: tuple[str, ...] = ()
     group: str | None = None
+    by_due_time: bool = False
+    made_by_worker: bool = False
     on_change: OnChange = OnChange.SUPERSEDE
     on_delete: str | None = None
     retention: timedelta | None = None
@@ -101,8 +108,10 @@ class JobKind:
 
     @property
     def sent_by_worker(self) -> tuple[Work, ...]:
-        """What the kind's own service sends: work that waits for another job's end, or for that of an attempt."""
-        if self.on_change is OnChange.RUN_AGAIN:
+        """What the kind's own service sends: work that it makes, or that waits for another job's end, or for that of an
+        attempt.
+        """
+        if self.made_by_worker or self.on_change is OnChange.RUN_AGAIN:
             return self.works
         return (self.present,) if self.after and self.present is not None else ()
 

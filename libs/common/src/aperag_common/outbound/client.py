@@ -31,19 +31,22 @@ if TYPE_CHECKING:
 
     from aperag_common.outbound.settings import OutboundSettings
 
+    Read = Callable[[httpx.Response, int], Awaitable[bytes]]
+
 NO_ADDRESS = (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError)
 """What httpx raises for an address that is none; the last for a host name that a redirect leads to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request; ``form`` and ``json`` are its body. ``redirects`` lowers what settings allow."""
+    """A request; ``form``, ``json`` or ``content`` is its body. ``redirects`` lowers what settings allow."""
 
     url: str
     method: str = "GET"
     headers: Mapping[str, str] = field(default_factory=dict)
     form: Mapping[str, str] | None = None
     json: Any = None
+    content: bytes | None = None
     redirects: int | None = None
 
 
@@ -93,15 +96,17 @@ class OutboundClient:
         max_bytes: int,
         before: Callable[[str], Awaitable[None]] | None = None,
         expect: Callable[[Head], None] | None = None,
+        cut: bool = False,
     ) -> Received:
-        """Within ``seconds`` for everything, redirects included.
+        """Within ``seconds`` for everything, redirects included. ``cut``: of a larger answer the first ``max_bytes``, as
+        they travel; else it is refused.
 
         ``before`` is told each address before it is asked, ``expect`` how the answer begins before its body is read;
         either may raise to end it. The status is the caller's to judge.
         """
         try:
             async with asyncio.timeout(seconds):
-                return await self._follow(call, max_bytes, before, expect)
+                return await self._follow(call, _beginning if cut else _read, max_bytes, before, expect)
         except (TimeoutError, httpx.TimeoutException) as err:
             raise TimedOut(f"No complete answer within {seconds:.0f} s") from err
         except NO_ADDRESS as err:
@@ -116,6 +121,7 @@ class OutboundClient:
     async def _follow(
         self,
         call: Call,
+        read: Read,
         max_bytes: int,
         before: Callable[[str], Awaitable[None]] | None,
         expect: Callable[[Head], None] | None,
@@ -123,12 +129,14 @@ class OutboundClient:
         most = self._redirects if call.redirects is None else min(call.redirects, self._redirects)
         url = httpx.URL(call.url)
         self.guard.check_url(url)
-        request = self._http.build_request(call.method, url, headers=dict(call.headers), data=call.form, json=call.json)
+        request = self._http.build_request(
+            call.method, url, headers=dict(call.headers), content=call.content, data=call.form, json=call.json
+        )
         for _ in range(most + 1):
             self.guard.check_url(request.url)
             if before is not None:
                 await before(str(request.url))
-            received = await self._hop(request, max_bytes, expect)
+            received = await self._hop(request, read, max_bytes, expect)
             if isinstance(received, Received):
                 return received
             request = received
@@ -136,7 +144,7 @@ class OutboundClient:
         raise TooManyRedirects(message)
 
     async def _hop(
-        self, request: httpx.Request, max_bytes: int, expect: Callable[[Head], None] | None
+        self, request: httpx.Request, read: Read, max_bytes: int, expect: Callable[[Head], None] | None
     ) -> Received | httpx.Request:
         """The answer, or the request that it redirects to."""
         with propagate.tracer().start_as_current_span(
@@ -150,7 +158,7 @@ class OutboundClient:
                 head = Head(str(answer.url), answer.status_code, answer.headers)
                 if expect is not None:
                     expect(head)
-                return Received(head, await _read(answer, max_bytes))
+                return Received(head, await read(answer, max_bytes))
             finally:
                 await answer.aclose()
 
@@ -163,6 +171,15 @@ async def _read(answer: httpx.Response, max_bytes: int) -> bytes:
     async for data in answer.aiter_raw():
         body.add(data)
     return body.whole()
+
+
+async def _beginning(answer: httpx.Response, max_bytes: int) -> bytes:
+    found = bytearray()
+    async for data in answer.aiter_raw():
+        found += data
+        if len(found) >= max_bytes:
+            break
+    return bytes(found[:max_bytes])
 
 
 def trust(settings: OutboundSettings) -> ssl.SSLContext:

@@ -26,7 +26,7 @@ _NO_SECRET = frozenset({"max_tokens", "max_completion_tokens", "token_type", "ke
 # Our keys, and what is signed for a session or an invitation, wherever a person puts them. Whatever may be long begins
 # where a word does: else each of its letters would be tried as its begin, and a stranger's request would take seconds.
 _SECRET_VALUE = re.compile(
-    r"sk-[0-9A-Za-z_-]{16,}|(?<![\w-])eyJ[\w-]{8,}\.[\w-]+\.[\w-]*|(?<=Bearer )\S+|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
+    r"sk-[0-9A-Za-z_-]{16,}|whsec_[0-9A-Za-z+/=]{16,}|(?<![\w-])eyJ[\w-]{8,}\.[\w-]+\.[\w-]*|(?<=Bearer )\S+|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
 )
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 

@@ -33,6 +33,7 @@ from aperag_common.db.models.setting import Setting
 from aperag_common.db.models.timer import Timer
 from aperag_common.db.models.turn import Turn, TurnOutcome
 from aperag_common.db.models.user import User
+from aperag_common.db.models.webhook import DeliveryStatus, DisabledReason, WebhookDelivery, WebhookEndpoint
 from aperag_common.db.models.workflow import Outcome, Workflow, WorkflowKind, WorkflowStatus, WorkflowStep
 
 __all__ = [
@@ -51,6 +52,8 @@ __all__ = [
     "CollectionSummary",
     "DeadLetter",
     "DefaultModel",
+    "DeliveryStatus",
+    "DisabledReason",
     "Document",
     "DocumentIndex",
     "DocumentStatus",
@@ -86,6 +89,8 @@ __all__ = [
     "TurnOutcome",
     "User",
     "UserQuota",
+    "WebhookDelivery",
+    "WebhookEndpoint",
     "Workflow",
     "WorkflowKind",
     "WorkflowStatus",

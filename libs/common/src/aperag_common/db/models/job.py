@@ -15,7 +15,8 @@ class Job(Base):
     """One row for each (subject, kind); ``aperag_common.jobs`` declares the kinds and who works on which.
 
     ``generation`` is what is wanted (``wanted``: present or absent), ``observed_generation`` what is settled.
-    ``dispatch`` counts the publishes of the generation's command and is 0 while the job waits for its fair release.
+    ``dispatch`` counts the publishes of the generation's command and is 0 while the job waits for its fair release. Kinds
+    that are released by their due time wait with a negative one: that of the publish that their release will be.
     ``attempt`` counts claims, ``failures`` reported errors. ``due_at`` is when the job counts as lost: ``infinity``
     while it is settled or waits for another job. All times are the database's clock.
 
@@ -71,5 +72,6 @@ class Job(Base):
             postgresql_where=text(f"status IN {OPEN_SQL} AND dispatch = 0 AND due_at < 'infinity'"),
         ),
         Index("ix_job_in_flight", "owner", postgresql_where=text(f"status IN {OPEN_SQL} AND dispatch > 0")),
+        Index("ix_job_by_due_time", "owner", "due_at", postgresql_where=text(f"status IN {OPEN_SQL} AND dispatch < 0")),
         Index("ix_job_failed", "kind", postgresql_where=text("status = 'FAILED'")),
     )

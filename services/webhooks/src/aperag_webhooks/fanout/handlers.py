@@ -1,0 +1,72 @@
+"""Events become deliveries, as many together as have come together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+from pydantic import ValidationError
+
+from aperag_common.bus.consume import unexpected_delay
+from aperag_common.bus.delivery import Ack, Nak
+from aperag_work import deliveries
+from aperag_work.change import Change
+from aperag_work.database import FAILURES
+from aperag_work.delivery_rules import EventToSend, fan_out
+from aperag_work.rows import Dispatch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import timedelta
+
+    from aperag_common.bus.delivery import Delivery
+    from aperag_work.database import Database
+    from aperag_work.dispatcher import Dispatcher
+    from aperag_work.rows import JobRow
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class FanOut:
+    """Endpoints are read anew for each batch: one that was made, changed or disabled counts at once."""
+
+    database: Database
+    dispatcher: Dispatcher
+    in_flight_per_owner: int
+    first_due: timedelta
+    source: str
+
+    async def run(self, messages: Sequence[Delivery]) -> None:
+        """A message is acknowledged when its deliveries are committed; one that comes again makes no second ones."""
+        events = [event for message in messages if (event := _event(message)) is not None]
+        try:
+            jobs = await self._insert(events) if events else []
+        except FAILURES as err:
+            log.warning("events.not_fanned_out", events=len(events), error=repr(err))
+            for message in messages:
+                message.settle(Nak(unexpected_delay(message.number), outcome="error"))
+            return
+        self.dispatcher.deliver(Change(tuple(Dispatch(job, self.source) for job in jobs if job.dispatch > 0)))
+        for message in messages:
+            message.settle(Ack())
+
+    async def _insert(self, events: Sequence[EventToSend]) -> list[JobRow]:
+        async with self.database.durable.acquire() as conn:
+            endpoints = await deliveries.endpoints_of(conn, sorted({event.owner for event in events}))
+            new = fan_out(events, endpoints)
+            if not new:
+                return []
+            return await deliveries.insert(
+                conn, new, in_flight_per_owner=self.in_flight_per_owner, first_due=self.first_due
+            )
+
+
+def _event(message: Delivery) -> EventToSend | None:
+    try:
+        return EventToSend.parse(message.raw.data, message.headers.get("traceparent"))
+    except (ValidationError, UnicodeDecodeError) as err:
+        # Nobody can send it, and it would come back for ever.
+        log.error("event.unreadable", subject=message.subject, error=str(err)[:500])  # noqa: TRY400  no stack of ours
+        return None

@@ -1,0 +1,1 @@
+"""From deliveries to requests, and what became of them."""
