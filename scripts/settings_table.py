@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 TARGET = Path(__file__).parents[1] / "docs" / "settings.md"
-SERVICES = ("agent", "api", "console", "indexer", "mcp", "reconciler")
+SERVICES = ("agent", "api", "console", "indexer", "mcp", "reconciler", "webhooks")
 MODULES = {"api": "aperag_api.edge.settings"}
 HEAD = """\
 # Settings

@@ -12,10 +12,12 @@ SET log_min_error_statement = panic;
 \getenv api APERAG_POSTGRES_API_PASSWORD
 \getenv indexer APERAG_POSTGRES_INDEXER_PASSWORD
 \getenv reconciler APERAG_POSTGRES_RECONCILER_PASSWORD
+\getenv webhooks APERAG_POSTGRES_WEBHOOKS_PASSWORD
 SELECT format(CASE WHEN pg_roles.rolname IS NULL THEN 'CREATE' ELSE 'ALTER' END || ' ROLE %I LOGIN PASSWORD %L',
         wanted.name, wanted.password)
     FROM (VALUES ('aperag', :'owner'), ('aperag_agent', :'agent'), ('aperag_api', :'api'),
-        ('aperag_indexer', :'indexer'), ('aperag_reconciler', :'reconciler')) AS wanted (name, password)
+        ('aperag_indexer', :'indexer'), ('aperag_reconciler', :'reconciler'),
+        ('aperag_webhooks', :'webhooks')) AS wanted (name, password)
     LEFT JOIN pg_roles ON pg_roles.rolname = wanted.name \gexec
 SELECT 'CREATE DATABASE aperag OWNER aperag' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'aperag') \gexec
 \connect aperag

@@ -15,6 +15,7 @@ from aperag_console.settings import Settings as ConsoleSettings
 from aperag_indexer.settings import Settings as IndexerSettings
 from aperag_mcp.settings import Settings as McpSettings
 from aperag_reconciler.settings import Settings as ReconcilerSettings
+from aperag_webhooks.settings import Settings as WebhooksSettings
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ("settings_table.py", "messages.py", "events_table.py", "third_party.py")
@@ -25,6 +26,7 @@ CLASSES = {
     "console": ConsoleSettings,
     "mcp": McpSettings,
     "reconciler": ReconcilerSettings,
+    "webhooks": WebhooksSettings,
 }
 ROW = re.compile(
     r"^\| (?P<names>`APERAG_[^|]+) \| (?P<default>[^|]+) \| [^|]+ \| (?P<readers>[a-z, ]+) \|$", re.MULTILINE

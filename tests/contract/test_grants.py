@@ -41,22 +41,23 @@ def test_a_line_is_made_of_privileges_on_columns_that_there_are(table: str, serv
 
 
 @pytest.mark.parametrize(("table", "columns"), SECRETS.items(), ids=lambda it: it if isinstance(it, str) else "")
-@pytest.mark.parametrize("service", [Service.AGENT, Service.INDEXER, Service.RECONCILER])
+@pytest.mark.parametrize("service", [Service.AGENT, Service.INDEXER, Service.RECONCILER, Service.WEBHOOKS])
 def test_what_is_the_gateways_alone_is_named_in_no_other_line(table: str, columns: set[str], service: Service) -> None:
     for part in PRIVILEGE.finditer(GRANTS[table].get(service, "")):
         assert part[1] == "DELETE" or part[2], f"{service} has {part[1]} on all of {table}"
         assert not columns & set((part[2] or "").split(", "))
 
 
-@pytest.mark.parametrize("service", [Service.AGENT, Service.INDEXER])
+@pytest.mark.parametrize("service", [Service.AGENT, Service.INDEXER, Service.WEBHOOKS])
 def test_who_works_has_no_part_in_identity(service: Service) -> None:
     identity = {"users", "api_key", "session", "audit_log", "oauth_account", "setting", "invitation", "user_quota"}
     assert not [table for table in identity if service in GRANTS[table]]
 
 
-def test_an_agent_reads_no_document_but_through_the_gateway() -> None:
+@pytest.mark.parametrize("service", [Service.AGENT, Service.WEBHOOKS])
+def test_who_needs_no_documents_reads_none(service: Service) -> None:
     contents = {"collection", "document", "chunk", "chunk_term", "chunk_vector", "document_index", "search_history"}
-    assert not [table for table in contents if Service.AGENT in GRANTS[table]]
+    assert not [table for table in contents if service in GRANTS[table]]
 
 
 def test_every_service_on_the_bus_has_a_role_of_its_own() -> None:

@@ -41,6 +41,11 @@ DATA = {
     commands.PurgeData: {"row_id": "col0011223344556677", "generation": 1, "collection_id": "col0011223344556677"},
     commands.UserPurgeData: {"row_id": "user0011223344556677", "generation": 1, "user_id": "user0011223344556677"},
     commands.SummaryData: {"row_id": "col0011223344556677", "generation": 3, "collection_id": "col0011223344556677"},
+    commands.DeliveryData: {
+        "row_id": "job0011223344556677",
+        "generation": 1,
+        "delivery_id": "whd00112233445566778899",
+    },
     commands.TurnData: {"row_id": "turn0011223344556677", "generation": 1},
     fact.DocumentData: DOCUMENT,
     fact.CollectionData: {"collection_id": "col0011223344556677"},
@@ -69,6 +74,11 @@ DATA = {
         "workflow_id": "wf0011223344556677",
         "code": None,
         "message": None,
+    },
+    fact.WebhookData: {
+        "webhook_id": "wh0011223344556677",
+        "reason": "failing",
+        "failing_since": "2026-01-02T03:04:05Z",
     },
     fact.DeadLetterData: {
         "dead_letter_id": "11111111-2222-3333-4444-555555555555",

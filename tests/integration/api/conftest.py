@@ -348,6 +348,8 @@ class Victim:
     provider: str
     model: str
     subscription: str
+    webhook: str
+    delivery: str
 
     @property
     def documents(self) -> str:
@@ -370,6 +372,8 @@ async def victim(alice: Person, indexer: FakeIndexer) -> Victim:
     await alice.http.post("/llm_providers", json=provider)
     await alice.http.post(f"/llm_providers/{provider['name']}/models", json={"api": "completion", "model": "m"})
     subscription = await alice.http.post("/subscriptions", json={"name": "everything"})
+    webhook = (await alice.http.post("/webhooks", json={"url": "https://93.184.215.14/hook"})).json()["id"]
+    delivery = await alice.http.post(f"/webhooks/{webhook}/test")
     return Victim(
         collection,
         document["id"],
@@ -383,6 +387,8 @@ async def victim(alice: Person, indexer: FakeIndexer) -> Victim:
         provider["name"],
         "m",
         subscription.json()["id"],
+        webhook,
+        delivery.json()["delivery_id"],
     )
 
 

@@ -101,6 +101,9 @@ VALID: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/available_models"): {"json": {}},
     ("PUT", "/default_models"): {"json": {"defaults": []}},
     ("POST", "/embeddings"): {"json": {"provider": "nobody", "model": "m", "input": "tea"}},
+    ("POST", "/webhooks"): {"json": {"url": "https://93.184.215.14/hook"}},
+    ("PUT", "/webhooks/{webhook_id}"): {"json": {"url": "https://93.184.215.14/hook"}},
+    ("POST", "/webhooks/{webhook_id}/replay"): {"json": {"since": "2026-01-01T00:00:00Z"}},
     ("POST", "/rerank"): {"json": {"provider": "local", "model": "m", "query": "tea", "documents": ["tea"]}},
 }
 """What else a valid request of a route holds."""
@@ -186,6 +189,8 @@ def own_ids(victim: Victim) -> dict[str, str]:
         "model_id": victim.bot,
         "provider_name": victim.provider,
         "api": "completion",
+        "webhook_id": victim.webhook,
+        "delivery_id": victim.delivery,
         "model": victim.model,
         "subscription_id": victim.subscription,
     }

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from aperag_common.metrics import Metrics
 
 AGENT, API, INDEXER, RECONCILER = Service.AGENT, Service.API, Service.INDEXER, Service.RECONCILER
+WEBHOOKS = Service.WEBHOOKS
 ALL = frozenset(Service)
 NOBODY: frozenset[Service] = frozenset()
 JS = "$JS.API"
@@ -100,6 +101,7 @@ def messages() -> Table:
     for spec in topology.stream(subjects.COMMANDS).consumers:
         for command in spec.filters:
             table[command] = frozenset({API, RECONCILER, INDEXER} if command in begun else {API, RECONCILER})
+    table[subjects.DELIVER_WEBHOOK] = frozenset({API, RECONCILER, WEBHOOKS})  # events bring deliveries
     table[subjects.RUN_TURN] = frozenset({API, RECONCILER})
     table[subjects.turn_event("t1")] = frozenset({AGENT})
     table |= dict.fromkeys((subjects.cancel_turn("t1"), subjects.turn_snapshot("t1")), frozenset({API}))

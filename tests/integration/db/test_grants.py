@@ -50,7 +50,9 @@ PACKAGES = {
         "aperag_models.repository",
         "aperag_retrieval.statistics",
         *_ALL,
-        *_of_work("accepting", "backlog", "cancel", "changes", "documents", "opening", "requeue", "scheduler"),
+        *_of_work(
+            "accepting", "backlog", "cancel", "changes", "deliveries", "documents", "opening", "requeue", "scheduler"
+        ),
         *_of_work("transitions", "summaries", "switching"),
     ),
     Service.INDEXER: (
@@ -66,6 +68,7 @@ PACKAGES = {
         *_WORKERS,
         *_of_work("backlog", "changes", "documents", "opening", "redrive", "release", "summaries", "switching"),
     ),
+    Service.WEBHOOKS: ("aperag_webhooks", *_WORKERS, *_of_work("deliveries")),
 }
 """Where the statements stand that a service runs."""
 UNUSED = {
@@ -78,7 +81,7 @@ UNUSED = {
 """Agents embed nothing and want no jobs, and indexers take the model that a collection names. Only the reconciler works
 on jobs that their completion removes, and only the indexer on documents.
 """
-FEWEST = {Service.AGENT: 10, Service.API: 100, Service.INDEXER: 10, Service.RECONCILER: 30}
+FEWEST = {Service.AGENT: 10, Service.API: 100, Service.INDEXER: 10, Service.RECONCILER: 30, Service.WEBHOOKS: 10}
 
 
 async def permitted(connection: Connection, statement: str) -> bool:

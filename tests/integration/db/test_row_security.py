@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 REFUSED = asyncpg.InsufficientPrivilegeError
 AGENT, API, INDEXER, RECONCILER = Service.AGENT, Service.API, Service.INDEXER, Service.RECONCILER
 SEES_ALL = {API, RECONCILER}
-ADDS_JOBS = {API, INDEXER, RECONCILER}
+ADDS_JOBS = {API, INDEXER, RECONCILER, Service.WEBHOOKS}
 TYPES = tuple(fact.type_name for fact in facts.FACTS)
 
 _INSERT_JOB = """

@@ -63,7 +63,7 @@ def test_only_who_holds_the_secret_is_given_it_and_always_the_present_one(tmp_pa
 
 def test_who_calls_models_is_given_the_secret_of_their_keys_and_no_other(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    caller = ServiceProcess("agent", "aperag_agent", home, {}, calls_models=True)
+    caller = ServiceProcess("agent", "aperag_agent", home, {}, provider_keys=True)
     first = caller.environment()["APERAG_PROVIDER_KEYS"]
     assert "APERAG_SECRET_KEY" not in caller.environment()
     assert first != home.installation_secret()["APERAG_SECRET_KEY"]

@@ -58,6 +58,7 @@ COMMANDS: dict[str, LazyCommand] = {
                 ("events", "commands.events:app", "Follow what happens to what is yours."),
                 ("subscriptions", "commands.subscriptions:app", "Subscribe another service to events, durably."),
                 ("nats", "commands.nats:app", "Show how another service connects to NATS with your key."),
+                ("webhooks", "commands.webhooks:app", "Have events sent to your own service, and see what arrived."),
                 ("keys", "commands.keys:app", "Make, list and revoke API keys."),
                 ("users", "commands.users:app", "Invite, list and delete users; change a password."),
                 ("quotas", "commands.quotas:app", "Show and set how much each user may own."),

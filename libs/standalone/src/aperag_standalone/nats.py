@@ -184,6 +184,8 @@ def _user(user: NkeyUser) -> dict[str, Any]:
         "publish": {"allow": list(user.permissions.publish)},
         "subscribe": {"allow": list(user.permissions.subscribe)},
     }
+    if user.permissions.denied:
+        permissions["publish"]["deny"] = list(user.permissions.denied)
     if user.permissions.answers:
         permissions["allow_responses"] = {"max": 1, "ttl": "10s"}
     return {"nkey": user.public, "permissions": permissions}

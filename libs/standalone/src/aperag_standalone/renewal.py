@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 POLL = 0.1
 RESTART_TIMEOUT = 120.0
-KNOW = ({str(Service.AGENT), str(Service.INDEXER)}, {str(Service.API), *CLIENTS})
+KNOW = ({str(Service.AGENT), str(Service.INDEXER), str(Service.WEBHOOKS)}, {str(Service.API), *CLIENTS})
 LEFT_UNREADABLE = 3
 RESUME = "the new secret is in force; once that is mended, go on with `aperag secrets rotate --resume`"
 

@@ -240,8 +240,8 @@ class Attempts:
 
     async def _retry_all(self, asked: Sequence[tuple[FailedAttempt, timedelta]]) -> list[Change | None]:
         # A nak brings the message back by itself; the job is overdue only when that did not happen.
-        slack = {delay: LEASE_SLACK for _, delay in asked if delay <= NAK_UP_TO and not self._kind.by_due_time}
-        delays = [(delay, delay + slack.get(delay, delay * 0)) for _, delay in asked]
+        by_nak = {delay for _, delay in asked if delay <= NAK_UP_TO and not self._kind.by_due_time}
+        delays = [(delay, delay + LEASE_SLACK if delay in by_nak else delay) for _, delay in asked]
         async with self._engine.database.durable.acquire() as conn:
             ended = await transitions.retry(
                 conn,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from aperag_common.settings import Block, ServiceSettings
 
@@ -60,9 +61,24 @@ class RetentionSettings(Block):
     api_key: timedelta | None = Field(
         timedelta(days=90), description="revoked API keys are kept this long for the audit log; none = for ever"
     )
+    webhook_delivery: timedelta = Field(
+        timedelta(days=30),
+        description="what was sent to webhooks is kept this long, and known when its event comes again; not shorter than"
+        " events are kept",
+    )
     unseen: timedelta = Field(
         timedelta(days=1), description="processes and timers not seen for this long are forgotten"
     )
+
+    @model_validator(mode="after")
+    def _remembers_deliveries(self) -> Self:
+        if self.webhook_delivery < self.outbox:
+            message = (
+                f"RETENTION__WEBHOOK_DELIVERY is {self.webhook_delivery}, RETENTION__OUTBOX {self.outbox}: an event that is"
+                " relayed again after its delivery was forgotten would be delivered twice, so keep deliveries as long"
+            )
+            raise ValueError(message)
+        return self
 
 
 class SummarySettings(Block):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from aperag_common import subjects
 from aperag_common.bus import accounts
 from aperag_common.bus.specs import StreamSpec
-from aperag_common.bus.topology import advised, streams
+from aperag_common.bus.topology import advised, stream, streams
 from aperag_common.events import facts
 from aperag_common.jobs.kind import kinds
 from aperag_common.services import Service
@@ -17,11 +17,15 @@ JS = "$JS.API"
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """Allow-lists for one NATS user; ``answers``: may also publish to where a request that it was sent asks for it."""
+    """Allow-lists for one NATS user; ``answers``: may also publish to where a request that it was sent asks for it.
+
+    ``denied`` is what it may not publish to although a wildcard of ``publish`` covers it.
+    """
 
     publish: tuple[str, ...]
     subscribe: tuple[str, ...]
     answers: bool = False
+    denied: tuple[str, ...] = ()
 
 
 def inbox_prefix(user: str) -> str:
@@ -31,15 +35,15 @@ def inbox_prefix(user: str) -> str:
 
 def _works_on(service: Service) -> list[str]:
     allowed: list[str] = []
-    for stream in streams():
-        if service in stream.publishers:
-            allowed += _feeds(service, stream)
-        for consumer in stream.consumers:
+    for spec in streams():
+        if service in spec.publishers:
+            allowed += _feeds(service, spec)
+        for consumer in spec.consumers:
             if consumer.service is service:
                 allowed += [
-                    f"{JS}.CONSUMER.INFO.{stream.name}.{consumer.name}",
-                    f"{JS}.CONSUMER.MSG.NEXT.{stream.name}.{consumer.name}",
-                    f"$JS.ACK.{stream.name}.{consumer.name}.>",
+                    f"{JS}.CONSUMER.INFO.{spec.name}.{consumer.name}",
+                    f"{JS}.CONSUMER.MSG.NEXT.{spec.name}.{consumer.name}",
+                    f"$JS.ACK.{spec.name}.{consumer.name}.>",
                 ]
     return allowed
 
@@ -76,17 +80,24 @@ def _lets_outsiders_in() -> list[str]:
     return [accounts.CALLOUT_REPLIES, accounts.CONNECTIONS, accounts.KICKS, names, *subscriptions]
 
 
+def _leaves_alone() -> tuple[str, ...]:
+    """Who reads events with consumers of its own touches no other service's: what it took would be missing there."""
+    names = [consumer.name for consumer in stream(subjects.EVENTS).consumers]
+    verbs = ("CONSUMER.CREATE.{}.>", "CONSUMER.DELETE.{}", "CONSUMER.MSG.NEXT.{}")
+    return tuple(f"{JS}.{verb.format(f'{subjects.EVENTS}.{name}')}" for name in names for verb in verbs)
+
+
 def _watches() -> list[str]:
     """What it takes to tell how long every queue is; nothing can be read or changed with it."""
-    infos = [f"{JS}.STREAM.INFO.{stream.name}" for stream in streams()]
-    consumers = [consumer for stream in streams() for consumer in stream.consumers]
+    infos = [f"{JS}.STREAM.INFO.{spec.name}" for spec in streams()]
+    consumers = [consumer for spec in streams() for consumer in spec.consumers]
     return [*infos, *(f"{JS}.CONSUMER.INFO.{it.stream}.{it.name}" for it in consumers)]
 
 
 def _owns_topology() -> list[str]:
     # One by one: no stream and no consumer but ours can be made or changed, and no stream can be deleted or purged.
-    made = [f"{JS}.STREAM.{verb}.{stream.name}" for stream in streams() for verb in ("CREATE", "UPDATE")]
-    consumers = [consumer for stream in streams() for consumer in stream.consumers]
+    made = [f"{JS}.STREAM.{verb}.{spec.name}" for spec in streams() for verb in ("CREATE", "UPDATE")]
+    consumers = [consumer for spec in streams() for consumer in spec.consumers]
     # A consumer of a work queue that an older version had would block its successor.
     retires = [f"{JS}.CONSUMER.LIST.{it.name}" for it in advised()]
     retires += [f"{JS}.CONSUMER.DELETE.{it.name}.*" for it in advised()]
@@ -95,7 +106,7 @@ def _owns_topology() -> list[str]:
 
 def _takes_out() -> list[str]:
     """What it takes to look at a message that was given up, and to remove it from its queue."""
-    return [f"{JS}.STREAM.MSG.{verb}.{stream.name}" for stream in advised() for verb in ("GET", "DELETE")]
+    return [f"{JS}.STREAM.MSG.{verb}.{spec.name}" for spec in advised() for verb in ("GET", "DELETE")]
 
 
 def permissions_for(service: Service) -> Permissions:
@@ -123,4 +134,6 @@ def permissions_for(service: Service) -> Permissions:
         case Service.RECONCILER:
             publish += [*_watches(), *_owns_topology(), *_takes_out()]
             subscribe.append(subjects.wake(Service.RECONCILER))
-    return Permissions(tuple(dict.fromkeys(publish)), tuple(subscribe), answers=service is Service.AGENT)
+    denied = _leaves_alone() if service is Service.API else ()
+    answers = service is Service.AGENT
+    return Permissions(tuple(dict.fromkeys(publish)), tuple(subscribe), answers=answers, denied=denied)

@@ -126,7 +126,7 @@ GRANTS: Mapping[str, Mapping[Service, str]] = {
     },
     "webhook_delivery": {
         API: "SELECT, INSERT, UPDATE (status, settled_at)",
-        RECONCILER: _forgets("id", "owner", "settled_at", touches="status"),
+        RECONCILER: _forgets("id", "owner", "created", touches="status"),
         WEBHOOKS: "SELECT, INSERT, UPDATE (status, attempts, settled_at)",
     },
     # Operations.

@@ -43,7 +43,7 @@ class ServiceProcess:
     """One replica of a service; ``port`` 0 lets it choose and tell through its port file.
 
     ``env`` is its environment but for what is the same for all: name, address, port. With ``holds_secret`` it is given
-    the installation's secret, as that is at each of its starts; with ``calls_models`` that of providers' keys; with
+    the installation's secret, as that is at each of its starts; with ``provider_keys`` that of providers' keys; with
     ``passes_spans`` the token under which spans go from clients of the gateway to it.
     """
 
@@ -53,7 +53,7 @@ class ServiceProcess:
     env: Mapping[str, str]
     port: int = 0
     holds_secret: bool = False
-    calls_models: bool = False
+    provider_keys: bool = False
     passes_spans: bool = False
 
     @property
@@ -86,7 +86,7 @@ class ServiceProcess:
 
     def environment(self) -> dict[str, str]:
         secret = self.home.installation_secret() if self.holds_secret else {}
-        provider_keys = self.home.provider_secret() if self.calls_models else {}
+        provider_keys = self.home.provider_secret() if self.provider_keys else {}
         traces_token = self.home.traces_secret() if self.passes_spans else {}
         return {**self.env, **secret, **provider_keys, **traces_token} | {
             "APERAG_HTTP__HOST": ports.LOOPBACK,

@@ -9,6 +9,7 @@ import socket
 import sys
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -20,6 +21,7 @@ from aperag_standalone.certificates import Certificate
 from aperag_standalone.errors import StartFailed
 from aperag_standalone.home import Home
 from aperag_standalone.supervisor import state
+from aperag_standalone.supervisor.on_demand import HAS_WEBHOOKS, Looking, OnDemand
 from aperag_standalone.supervisor.options import ADMIN, CONSOLE_PORT, MCP_PORT, NATS_PORT
 from aperag_standalone.supervisor.rotation import RotatingLog
 from aperag_standalone.supervisor.services import ServiceProcess, client_environment, gateways, shared_environment
@@ -43,8 +45,9 @@ MODULES = {
     Service.API: "aperag_api",
     Service.INDEXER: "aperag_indexer",
     Service.RECONCILER: "aperag_reconciler",
+    Service.WEBHOOKS: "aperag_webhooks",
 }
-CALL_MODELS = frozenset({Service.AGENT, Service.API, Service.INDEXER})
+WITH_PROVIDER_KEYS = frozenset({Service.AGENT, Service.API, Service.INDEXER, Service.WEBHOOKS})
 
 
 class Stack:
@@ -66,6 +69,12 @@ class Stack:
         self._first_start = not all(path.exists() for path in made)
         self._servers = [self._unit(self._nats), self._unit(self._postgres)]
         self._services = [self._unit(it) for it in self._service_processes()]
+        self._webhooks = OnDemand(
+            lambda: self._unit(self._service(Service.WEBHOOKS)),
+            partial(Looking, self._postgres.url(DATABASE), HAS_WEBHOOKS),
+            self._write,
+            start_timeout=options.start_timeout,
+        )
         self.state = self._initial_state()
 
     async def start(self) -> None:
@@ -88,9 +97,11 @@ class Stack:
             group.create_task(self._start_units(self._services))
         seconds = asyncio.get_running_loop().time() - begun
         self._become(StackStatus.READY, ready_seconds=round(seconds, 2))
+        self._webhooks.start()
 
     async def stop(self) -> None:
         self._become(StackStatus.STOPPING)
+        await self._webhooks.stop()
         await asyncio.gather(*(unit.stop() for unit in self._services))
         await asyncio.gather(*(unit.stop() for unit in self._servers))
         self._become(StackStatus.STOPPED)
@@ -130,7 +141,7 @@ class Stack:
             env=self._service_environment(service),
             port=port,
             holds_secret=service is Service.API,
-            calls_models=service in CALL_MODELS,
+            provider_keys=service in WITH_PROVIDER_KEYS,
             passes_spans=service is Service.API,
         )
 
@@ -227,7 +238,7 @@ class Stack:
         self._write()
 
     def _write(self) -> None:
-        units = tuple(unit.state for unit in (*self._servers, *self._services))
+        units = tuple(unit.state for unit in (*self._servers, *self._services, *self._webhooks.units))
         state.write(self._home.state, self.state.model_copy(update={"units": units}))
 
 

@@ -126,7 +126,8 @@ def _assemble(
     fanout, scheduler = Fanout(settings.event_buffer), JobScheduler(engine, settings.work)
     web = open_web(settings.web, settings.outbound)
     prompts = PromptService(engine, Templates())
-    providers = ProviderService(engine, vault_of(settings, secret) or vault, web.client.guard)
+    provider_keys = vault_of(settings, secret) or vault
+    providers = ProviderService(engine, provider_keys, web.client.guard)
     keys, revocations = ApiKeyCredentials(engine, hasher, settings.key_touched_every), Revocations()
     identity = open_identity(runtime, settings, secret, hasher, keys=keys, revocations=revocations)
     return Gateway(
@@ -152,7 +153,13 @@ def _assemble(
             providers=providers,
         ),
         operations=open_operations(
-            runtime, settings, vault=vault, fanout=fanout, client=web.client, revocations=revocations
+            runtime,
+            settings,
+            vault=vault,
+            provider_keys=provider_keys,
+            fanout=fanout,
+            client=web.client,
+            revocations=revocations,
         ),
         mcp=McpProxy(settings.mcp_url),
         revocations=revocations,

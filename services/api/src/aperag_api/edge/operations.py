@@ -19,6 +19,8 @@ from aperag_api.operations.timelines.service import TimelineService
 from aperag_api.operations.timers.service import TimerService
 from aperag_api.operations.traces.intake import SpanIntake
 from aperag_api.operations.traces.service import TraceService
+from aperag_api.operations.webhooks.deliveries import DeliveryService
+from aperag_api.operations.webhooks.service import WebhookService
 from aperag_common.telemetry.tracing import collector
 from aperag_work.policy import WorkPolicy
 
@@ -36,15 +38,18 @@ def open_operations(
     settings: Settings,
     *,
     vault: Vault,
+    provider_keys: Vault,
     fanout: Fanout,
     client: OutboundClient,
     revocations: Revocations,
 ) -> Operations:
+    """``provider_keys`` is the vault that other services open too."""
     engine, bus, dispatcher, work = runtime.engine, runtime.bus, runtime.dispatcher, settings.work
     feed = Feed(bus, engine, fanout, revocations)
     consumers = Consumers(bus)
     return Operations(
         dead_letters=DeadLetterService(engine, dispatcher, work, settings.interactive_documents),
+        deliveries=DeliveryService(engine, dispatcher, work),
         events=EventService(engine, bus, feed, fanout, settings.event_heartbeat),
         feed=feed,
         installation=InstallationService(engine, vault, MinerU(client, settings.mineru_url)),
@@ -56,6 +61,7 @@ def open_operations(
         timelines=TimelineService(engine, bus, WorkPolicy.of(work), work.in_flight_per_owner, _traces(settings)),
         timers=TimerService(engine, dispatcher.publisher),
         traces=TraceService(engine, bus),
+        webhooks=WebhookService(engine, provider_keys, client.guard, settings.webhooks),
     )
 
 

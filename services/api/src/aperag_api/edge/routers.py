@@ -56,6 +56,7 @@ from aperag_api.operations.tasks import endpoints as tasks
 from aperag_api.operations.timelines import endpoints as timelines
 from aperag_api.operations.timers import endpoints as timers
 from aperag_api.operations.traces import endpoints as traces
+from aperag_api.operations.webhooks import endpoints as webhooks
 
 ROUTERS = (
     config.router,
@@ -99,6 +100,7 @@ ROUTERS = (
     timers.router,
     dead_letters.router,
     web.router,
+    webhooks.router,
 )
 
 

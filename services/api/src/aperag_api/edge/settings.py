@@ -14,6 +14,7 @@ from aperag_api.kernel.http.settings import CorsSettings, IdempotencySettings, R
 from aperag_api.kernel.proxies import Proxies
 from aperag_api.knowledge.ingest.settings import IngestSettings
 from aperag_api.knowledge.web.settings import WebSettings
+from aperag_api.operations.webhooks.settings import WebhookSettings
 from aperag_common.auth.installation import check_secret
 from aperag_common.db.models import QuotaType
 from aperag_common.settings import HttpSettings
@@ -87,6 +88,7 @@ class Settings(IdentitySettings, CallingSettings):
     max_subscriptions_per_user: PositiveInt = Field(
         20, description="durable subscriptions to events that a user may have"
     )
+    webhooks: WebhookSettings = Field(default_factory=WebhookSettings)
     event_heartbeat: timedelta = Field(timedelta(seconds=15), description="a silent event stream sends a comment")
     event_buffer: PositiveInt = Field(1000, description="events kept for a reader; one that lags more is dropped")
     otel_fastapi_enabled: bool = Field(

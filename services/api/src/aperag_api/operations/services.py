@@ -1,4 +1,4 @@
-"""What the routes of tasks, events, traces and the insides of the installation are given."""
+"""What the routes of tasks, events, webhooks, traces and the insides of the installation are given."""
 
 from __future__ import annotations
 
@@ -22,11 +22,14 @@ if TYPE_CHECKING:
     from aperag_api.operations.timers.service import TimerService
     from aperag_api.operations.traces.intake import SpanIntake
     from aperag_api.operations.traces.service import TraceService
+    from aperag_api.operations.webhooks.deliveries import DeliveryService
+    from aperag_api.operations.webhooks.service import WebhookService
 
 
 @dataclass(frozen=True, slots=True)
 class Operations:
     dead_letters: DeadLetterService
+    deliveries: DeliveryService
     events: EventService
     feed: Feed
     installation: InstallationService
@@ -38,6 +41,7 @@ class Operations:
     timelines: TimelineService
     timers: TimerService
     traces: TraceService
+    webhooks: WebhookService
 
 
 Services = Annotated[Operations, Depends(provided(Operations))]

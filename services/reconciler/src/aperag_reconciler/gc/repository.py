@@ -79,6 +79,7 @@ class Forgettable(StrEnum):
     IDEMPOTENCY_RECORD = "idempotency_record"
     SERVICE_INSTANCE = "service_instance"
     INGEST_EVENT = "ingest_event"
+    WEBHOOK_DELIVERY = "webhook_delivery"
 
 
 def _older(table: str, key: str, since: str, *, only: str = "true") -> TextClause:
@@ -93,6 +94,7 @@ def _older(table: str, key: str, since: str, *, only: str = "true") -> TextClaus
 
 
 _OPEN_TURN = f"EXISTS (SELECT FROM job j WHERE j.subject_id = turn.id AND j.kind = 'turn' AND j.status IN {OPEN_SQL})"
+_OPEN_DELIVERY = f"EXISTS (SELECT FROM job j WHERE j.subject_id = webhook_delivery.id AND j.status IN {OPEN_SQL})"
 # Whoever deletes a chat deletes its files with it: one that has some, or is still being answered in, is left alone.
 _NOTHING_IN_CHAT = f"""
     NOT EXISTS (SELECT FROM document d WHERE d.chat_id = chat.id AND d.deleted_at IS NULL) AND NOT EXISTS (
@@ -129,6 +131,7 @@ _FORGET = {
     Forgettable.IDEMPOTENCY_RECORD: _older("idempotency_record", "user_id, key", "created"),
     Forgettable.SERVICE_INSTANCE: _older("service_instance", "service, instance", "seen"),
     Forgettable.INGEST_EVENT: _older("ingest_event", "id", "received", only="status <> 'PENDING'"),
+    Forgettable.WEBHOOK_DELIVERY: _older("webhook_delivery", "id", "created", only=f"NOT {_OPEN_DELIVERY}"),
 }
 
 
@@ -146,6 +149,7 @@ def forgettable(retention: RetentionSettings) -> dict[Forgettable, timedelta]:
         Forgettable.IDEMPOTENCY_RECORD: retention.idempotency_record,
         Forgettable.SERVICE_INSTANCE: retention.unseen,
         Forgettable.INGEST_EVENT: retention.ingest_event,
+        Forgettable.WEBHOOK_DELIVERY: retention.webhook_delivery,
         Forgettable.OPEN_DEAD_LETTER: retention.open_dead_letter,
         Forgettable.SEARCH_HISTORY: retention.search_history,
         Forgettable.TURN: retention.turn,

@@ -33,6 +33,7 @@ OWNED = {
     "evaluation": _owned("evaluation", "owner = $1"),
     "idempotency_record": _owned("idempotency_record", "user_id = $1"),
     "session": _owned("session", "user_id = $1"),
+    "webhook_delivery": _owned("webhook_delivery", "owner = $1"),
     "dead_letter": _owned("dead_letter", "owner = $1"),
     "ingest_event": _owned("ingest_event", "owner = $1"),
     "workflow": _owned("workflow", "owner = $1"),

@@ -8,8 +8,8 @@ import structlog
 
 from aperag_common import errors
 from aperag_common.db.models.webhook import DeliveryStatus, DisabledReason
-from aperag_common.events import facts
-from aperag_common.telemetry import propagate
+from aperag_common.events.fact import WebhookData
+from aperag_common.events.webhooks import WebhookDisabled
 from aperag_webhooks.sending import repository
 from aperag_webhooks.sending.decide import Verdict, judge
 from aperag_webhooks.sending.repository import DeliveryRow, Settled
@@ -81,17 +81,11 @@ class Deliver:
             if disabled is None:
                 return
             since = disabled.failing_since
-            fact = facts.WebhookDisabled(
-                source=self._source,
-                type=facts.WebhookDisabled.type_name,
-                subject=endpoint_id,
-                owner=disabled.owner,
-                data=facts.WebhookData(webhook_id=endpoint_id, reason=reason.value, failing_since=since),
-            )
-            event = outbox.event(fact, propagate.current_traceparent())
-            await outbox.add(conn, [event])
+            data = WebhookData(webhook_id=endpoint_id, reason=reason.value, failing_since=since)
+            fact = WebhookDisabled.of(data, source=self._source, subject=endpoint_id, owner=disabled.owner)
+            events = await outbox.tell(conn, fact)
         log.warning("webhook.disabled", webhook_id=endpoint_id, owner=disabled.owner, reason=reason.value)
-        self._engine.dispatcher.deliver(Change((), (event,)))
+        self._engine.dispatcher.deliver(Change((), events))
 
     async def _load(self, ids: Sequence[str]) -> list[DeliveryRow | None]:
         async with self._database.relaxed.acquire() as conn:

@@ -68,7 +68,7 @@ class WebhookDelivery(Base):
     payload: Mapped[str] = mapped_column(Text)
     status: Mapped[str] = mapped_column(String(12), default=DeliveryStatus.PENDING, server_default="pending")
     attempts: Mapped[list[dict[str, Any]]] = mapped_column(default=list, server_default=text("'[]'"))
-    settled_at: Mapped[datetime | None] = mapped_column(index=True)
-    created: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
+    settled_at: Mapped[datetime | None]
+    created: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"), index=True)
 
     __table_args__ = (Index("ix_webhook_delivery_endpoint", "endpoint_id", text("created DESC"), "id"),)

@@ -35,6 +35,7 @@ class ResourceType(StrEnum):
     TIMER = "timer"
     TURN = "turn"
     USER = "user"
+    WEBHOOK = "webhook"
 
 
 _NOUNS: Mapping[str, ResourceType] = {
@@ -71,6 +72,7 @@ _NOUNS: Mapping[str, ResourceType] = {
     "register": ResourceType.USER,
     "register_admin": ResourceType.USER,
     "users": ResourceType.USER,
+    "webhooks": ResourceType.WEBHOOK,
 }
 """Segments of paths that name what a call is about; the last one of a path counts."""
 

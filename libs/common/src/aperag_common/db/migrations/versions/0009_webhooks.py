@@ -56,7 +56,7 @@ def upgrade() -> None:
         "ix_webhook_delivery_endpoint", "webhook_delivery", ["endpoint_id", sa.literal_column("created DESC"), "id"]
     )
     op.create_index(op.f("ix_webhook_delivery_owner"), "webhook_delivery", ["owner"])
-    op.create_index(op.f("ix_webhook_delivery_settled_at"), "webhook_delivery", ["settled_at"])
+    op.create_index(op.f("ix_webhook_delivery_created"), "webhook_delivery", ["created"])
     op.create_index(
         "ix_job_by_due_time", "job", ["owner", "due_at"], postgresql_where=sa.text(f"{_OPEN} AND dispatch < 0")
     )

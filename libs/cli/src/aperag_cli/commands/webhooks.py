@@ -1,0 +1,247 @@
+"""``aperag webhooks``."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from aperag_cli.arguments import Yes, confirm
+from aperag_cli.client import webhooks
+from aperag_cli.output import details, table
+from aperag_cli.remote import Session, remote
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Have events sent to your own service, and see what arrived."
+)
+
+COLUMNS = ("id", "url", "types", "collections", "state", "description")
+DELIVERIES = ("id", "event_type", "status", "attempts", "last", "next_attempt_at", "created")
+LOG = ("attempt", "at", "seconds", "status", "code", "message")
+KEEP = "Keep the secret now: it is not shown again."
+_SPAN = re.compile(r"([1-9][0-9]{0,4})([mhd])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the webhook, as `aperag webhooks list` shows it.")]
+DeliveryId = Annotated[str, typer.Argument(metavar="DELIVERY", help="Id of the delivery.")]
+Url = Annotated[str, typer.Argument(metavar="URL", help="Where events are sent.")]
+Types = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--type", metavar="TYPE", help="document.indexed, or document.*; may be repeated.", show_default="all"
+    ),
+]
+Collections = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--collection", metavar="COLLECTION", help="Id or title; may be repeated.", show_default="all, and none"
+    ),
+]
+Description = Annotated[str | None, typer.Option(help="What it is for.", show_default=False)]
+
+
+class Status(StrEnum):
+    """Of a delivery."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
+def past(value: str) -> datetime:
+    """``2d``, ``12h`` or ``90m`` ago, or a date or time; one without a zone is of this machine's."""
+    span = _SPAN.fullmatch(value)
+    if span:
+        return datetime.now(UTC) - timedelta(**{_UNITS[span[2]]: int(span[1])})
+    try:
+        return datetime.fromisoformat(value).astimezone()
+    except (ValueError, OverflowError) as err:
+        message = f"{value!r} is neither a span like 2d, 12h or 90m nor a time like 2030-01-31T12:00"
+        raise typer.BadParameter(message) from err
+
+
+@app.command()
+@remote
+async def create(
+    session: Session,
+    url: Url,
+    *,
+    types: Types = None,
+    collection: Collections = None,
+    description: Description = None,
+) -> None:
+    """Send events that happen from now on to URL. The secret is shown now and never again.
+
+    Example: aperag webhooks create https://example.org/hook --type 'document.*' --collection Handbooks
+    """
+    made = await webhooks.create(session.api.http, await _wanted(session, url, types, collection, description))
+    session.printer.whole(made, lambda: details(_row(made)))
+    session.printer.note(KEEP)
+
+
+@app.command("list")
+@remote
+async def list_(session: Session) -> None:
+    """List your webhooks."""
+    found = await webhooks.listed(session.api.http)
+    session.printer.whole(found, lambda: table([_row(it) for it in found], COLUMNS))
+
+
+@app.command()
+@remote
+async def show(session: Session, webhook: Id) -> None:
+    """Show one webhook."""
+    found = await webhooks.get(session.api.http, webhook)
+    session.printer.whole(found, lambda: details(_row(found)))
+
+
+@app.command()
+@remote
+async def update(
+    session: Session,
+    webhook: Id,
+    *,
+    url: Annotated[str | None, typer.Option(help="A new address.", show_default="as it is")] = None,
+    types: Types = None,
+    collection: Collections = None,
+    description: Description = None,
+    every_type: Annotated[bool, typer.Option("--all-types", help="Events of every type.")] = False,
+    every_collection: Annotated[bool, typer.Option("--all-collections", help="Events of every collection.")] = False,
+) -> None:
+    """Change what is named, and leave the rest as it is."""
+    now = await webhooks.get(session.api.http, webhook)
+    given = await _wanted(session, url or now["url"], types, collection, description)
+    kept = {name: now[name] for name in ("types", "collection_ids", "description")}
+    cleared = ({"types": []} if every_type else {}) | ({"collection_ids": None} if every_collection else {})
+    changed = await webhooks.update(session.api.http, webhook, kept | given | cleared)
+    session.printer.whole(changed, lambda: details(_row(changed)))
+
+
+@app.command()
+@remote
+async def delete(session: Session, webhook: Id, *, yes: Yes = False) -> None:
+    """Delete a webhook, with its deliveries."""
+    confirm(f"Delete webhook {webhook} and what is known of its deliveries?", yes=yes)
+    await webhooks.delete(session.api.http, webhook)
+    session.printer.whole({"id": webhook, "deleted": True}, lambda: details({"id": webhook, "deleted": "yes"}))
+
+
+@app.command()
+@remote
+async def rotate(session: Session, webhook: Id) -> None:
+    """Make a new secret. For a day deliveries are signed with the old one too."""
+    made = await webhooks.act(session.api.http, webhook, "rotate")
+    session.printer.whole(made, lambda: details(_row(made)))
+    session.printer.note(KEEP)
+
+
+@app.command()
+@remote
+async def test(session: Session, webhook: Id) -> None:
+    """Send an event of the type webhook.test."""
+    sent = await webhooks.act(session.api.http, webhook, "test")
+    session.printer.whole(sent, lambda: details(sent))
+    session.printer.note(f"aperag webhooks deliveries {webhook} shows what became of it.")
+
+
+@app.command()
+@remote
+async def enable(session: Session, webhook: Id) -> None:
+    """Send events again to a webhook that was disabled; `replay` brings what happened meanwhile."""
+    found = await webhooks.act(session.api.http, webhook, "enable")
+    session.printer.whole(found, lambda: details(_row(found)))
+
+
+@app.command()
+@remote
+async def deliveries(
+    session: Session,
+    webhook: Id,
+    delivery: Annotated[str | None, typer.Argument(metavar="[DELIVERY]", help="Show this one whole.")] = None,
+    *,
+    status: Annotated[Status | None, typer.Option(help="Only these.", show_default="all")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many.")] = 20,
+) -> None:
+    """List deliveries, the newest first, or show one with every attempt."""
+    http = session.api.http
+    if delivery is not None:
+        one = await webhooks.delivery(http, webhook, delivery)
+        session.printer.whole(one, lambda: table(one["log"], LOG))
+        return
+    found = await webhooks.deliveries(http, webhook, status=status, most=limit)
+    session.printer.whole(found, lambda: table([_delivery(it) for it in found], DELIVERIES))
+
+
+@app.command()
+@remote
+async def redeliver(session: Session, webhook: Id, delivery: DeliveryId) -> None:
+    """Send one delivery again now, under the same id."""
+    sent = await webhooks.redeliver(session.api.http, webhook, delivery)
+    session.printer.whole(sent, lambda: details(sent))
+
+
+@app.command()
+@remote
+async def replay(
+    session: Session,
+    webhook: Id,
+    *,
+    since: Annotated[
+        datetime, typer.Option(parser=past, metavar="WHEN", help="2d, 12h, 90m, or a time.", show_default=False)
+    ],
+    until: Annotated[
+        datetime | None, typer.Option(parser=past, metavar="WHEN", help="As --since.", show_default="now")
+    ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only what was given up.")] = False,
+) -> None:
+    """Send events of the past again, under the ids that they had."""
+    asked: dict[str, object] = {"since": since.isoformat(), "failed_only": failed}
+    if until is not None:
+        asked["until"] = until.isoformat()
+    sent = await webhooks.act(session.api.http, webhook, "replay", asked)
+    session.printer.whole(sent, lambda: details(sent))
+
+
+async def _wanted(
+    session: Session, url: str, types: list[str] | None, collections: list[str] | None, description: str | None
+) -> Mapping[str, Any]:
+    """What was given, as the gateway takes it."""
+    wanted: dict[str, Any] = {"url": url}
+    if types:
+        wanted["types"] = types
+    if collections:
+        wanted["collection_ids"] = [await session.api.collection_id(it) for it in collections]
+    if description is not None:
+        wanted["description"] = description
+    return wanted
+
+
+def _row(webhook: Mapping[str, Any]) -> dict[str, Any]:
+    """For people: no filter is said as such."""
+    shown = {name: value for name, value in webhook.items() if value is not None}
+    collections = shown.pop("collection_ids", None)
+    state = "enabled" if shown.pop("enabled") else f"disabled: {webhook['disabled_reason']}"
+    if webhook["failing_since"] is not None and webhook["enabled"]:
+        state = f"failing since {webhook['failing_since'][:19].replace('T', ' ')}"
+    return {
+        **shown,
+        "types": ", ".join(webhook["types"]) or "all",
+        "collections": "all" if collections is None else ", ".join(collections),
+        "state": state,
+    }
+
+
+def _delivery(told: Mapping[str, Any]) -> dict[str, Any]:
+    last = told["last"] or {}
+    return {
+        **told,
+        "last": last.get("code") or last.get("status") or "",
+        "next_attempt_at": (told["next_attempt_at"] or "")[:19].replace("T", " "),
+        "created": told["created"][:19].replace("T", " "),
+    }

@@ -1,0 +1,1 @@
+"""Webhooks: endpoints that events are sent to, and the log of what was sent."""
