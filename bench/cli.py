@@ -31,6 +31,7 @@ from bench.report.figures import Findings, Report
 from bench.report.machine import this_machine
 from bench.search import run as search_run
 from bench.stream import run as stream_run
+from bench.webhooks import run as webhooks_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -127,6 +128,16 @@ def quality(
     """Rankings over HTTP, judged: nDCG@10 and Recall@100 of each leg and both."""
     options = quality_run.Options(folder.resolve(), queries)
     _run("quality", lambda: quality_run.run(options, tell=_tell), output)
+
+
+@app.command(epilog=_examples("just bench webhooks", "just bench webhooks --events 1000 -o json"))
+def webhooks(
+    *,
+    events: Annotated[int, typer.Option(min=1, help="Events that are measured.")] = 200,
+    output: OutputOption = render.Output.TABLE,
+) -> None:
+    """How long after an event its webhook is called, on a stack that rests."""
+    _run("webhooks", lambda: webhooks_run.run(webhooks_run.Options(events), tell=_tell), output)
 
 
 @app.command(epilog=_examples("just bench footprint", "just bench footprint --settle 60 --watch 60 -o json"))

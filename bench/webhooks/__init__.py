@@ -1,0 +1,1 @@
+"""How soon an event is at a webhook."""
