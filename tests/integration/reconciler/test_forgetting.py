@@ -236,3 +236,38 @@ async def test_the_audit_log_is_kept_for_its_time_and_no_longer(steps: Steps, fo
         await steps.change(query, name=name, age=timedelta(days=days))
     await forget()
     assert await steps.column("SELECT DISTINCT rtrim(id, '123') FROM audit_log ORDER BY 1") == ["lately", "now"]
+
+
+_ENDPOINT = (
+    "INSERT INTO webhook_endpoint (id, owner, url, types, secret) VALUES ('wh', :owner, 'https://a.example', '{}', 's')"
+)
+_DELIVERY = f"""
+    WITH made AS (
+        INSERT INTO webhook_delivery (id, endpoint_id, owner, event_id, event_type, payload, created)
+        VALUES (:name, 'wh', :owner, 'e', 'document.indexed', '{{}}', {_AGO}) RETURNING id, owner
+    )
+    INSERT INTO job (id, kind, subject_id, owner, lane, wanted, status)
+    SELECT 'job' || id, 'webhook.deliver', id, owner, 'bulk', 'present', :status FROM made
+"""
+
+
+async def test_old_deliveries_are_forgotten_with_their_jobs_unless_they_are_still_tried(
+    steps: Steps, forget: Any, owner: str
+) -> None:
+    await steps.change(_ENDPOINT, owner=owner)
+    for name, age, status in (
+        ("old", OLD, "ACTIVE"),
+        ("given up", OLD, "FAILED"),
+        ("tried", OLD, "PENDING"),
+        ("young", YOUNG, "ACTIVE"),
+    ):
+        await steps.change(_DELIVERY, name=name, owner=owner, age=age, status=status)
+    await forget(webhook_delivery=KEPT)
+    assert sorted(await steps.column("SELECT id FROM webhook_delivery")) == ["tried", "young"]
+    assert sorted(await steps.column("SELECT subject_id FROM job")) == ["tried", "young"]
+
+
+def test_deliveries_are_known_as_long_as_their_events_may_come_again() -> None:
+    with pytest.raises(ValueError, match="delivered twice"):
+        RetentionSettings(webhook_delivery=timedelta(days=6))
+    assert RetentionSettings(webhook_delivery=timedelta(days=7)).webhook_delivery == timedelta(days=7)

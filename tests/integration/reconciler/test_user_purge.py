@@ -100,6 +100,11 @@ OWNED = (
     """INSERT INTO outbox (id, subject, payload) VALUES (gen_random_uuid(), 'aperag.evt.' || :user || '.document.uploaded', '{}')""",
     """INSERT INTO evaluation (id, owner, name, collection_id, question_set_id, agent_llm_config, judge_llm_config, status, total_questions,
        completed_questions) VALUES ('e' || :n, :user, 'n', :other, 'q', '{}', '{}', 'PENDING', 0, 0)""",
+    """INSERT INTO webhook_endpoint (id, owner, url, types, secret) VALUES ('wh' || :n, :user, 'https://a.example', '{}', 'v1.x')""",
+    """INSERT INTO webhook_delivery (id, endpoint_id, owner, event_id, event_type, payload)
+       VALUES ('whd' || :n, 'wh' || :n, :user, 'e', 'document.indexed', '{}')""",
+    """INSERT INTO job (id, kind, subject_id, owner, wanted, lane, status) VALUES ('jw' || :n, 'webhook.deliver', 'whd' || :n, :user,
+       'present', 'bulk', 'PENDING')""",
     "INSERT INTO collection_subscription (id, collection_id, user_id) VALUES ('u' || :n, :other, :user)",
 )
 

@@ -65,3 +65,15 @@ def test_what_a_kind_declares_is_lowered_by_settings_for_all_work_and_replaced_b
 def test_a_beat_that_could_not_keep_its_lease_is_refused() -> None:
     with pytest.raises(ValidationError, match="half of"):
         WorkSettings.model_validate({"lease": "PT10S", "beat": "PT6S"})
+
+
+def test_a_schedule_says_when_and_how_often_a_delivery_is_tried() -> None:
+    policy = WorkPolicy.of(WorkSettings(max_failures=2, retry_cap=timedelta(seconds=1)))
+    deliveries = policy.of_work("webhook")
+    minutes = [deliveries.retry_delay(failures, luck=0) / timedelta(minutes=1) for failures in range(1, 8)]
+    assert minutes == [5 / 60, 5, 30, 120, 300, 600, 600]
+    assert deliveries.retry_delay(7, luck=1) == timedelta(hours=12)
+    assert (deliveries.max_failures, deliveries.max_attempts) == (8, 20)
+    # A clock that was set back is seen as soon as before in jobs that have no schedule.
+    assert policy.latest_due == timedelta(minutes=10, seconds=5)
+    assert policy.latest_of_schedules() == {"webhook.deliver": timedelta(hours=12, seconds=5)}

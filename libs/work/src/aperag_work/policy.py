@@ -123,6 +123,7 @@ def _with(policy: WorkPolicy, own: RetrySettings) -> WorkPolicy:
         jitter=policy.jitter if own.retry_jitter is None else own.retry_jitter,
         max_failures=own.max_failures or policy.max_failures,
         max_attempts=own.max_attempts or policy.max_attempts,
+        schedule=policy.schedule if own.retry_base is None else (),
     )
 
 
