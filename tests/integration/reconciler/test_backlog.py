@@ -12,7 +12,7 @@ from sqlalchemy import text
 from aperag_common.bus import topology
 from aperag_common.db.models.base import Lane
 from aperag_reconciler.backlog.observe import Backlog
-from aperag_testing.factories import make_collection, make_upload
+from aperag_testing.factories import make_collection, make_upload, make_user
 from aperag_testing.waiting import until
 from aperag_work import changes
 from aperag_work.heartbeat import Heartbeat
@@ -89,6 +89,25 @@ async def test_a_service_that_is_not_there_reads_zero(backlog: Backlog, engine: 
         "indexer": 1,
         "reconciler": 0,
     }
+
+
+async def test_the_webhooks_service_is_missed_only_where_there_is_a_webhook(
+    backlog: Backlog, engine: AsyncEngine, metrics: Metrics, bus: Bus
+) -> None:
+    await bus.js.publish("aperag.evt.user1.document.uploaded", b"{}")
+    await backlog.measure()
+    assert ("webhooks",) not in shown(metrics, "aperag_service_instances")
+    assert shown(metrics, "aperag_consumer_pending_messages")["webhooks-events",] == 0
+    async with engine.begin() as conn:
+        owner = await make_user(conn)
+    endpoint = "INSERT INTO webhook_endpoint (id, owner, url, types, secret) VALUES ('wh', '{}', 'https://a.example', '{{}}', 's')"
+    await execute(engine, endpoint.format(owner))
+    await backlog.measure()
+    assert shown(metrics, "aperag_service_instances")["webhooks",] == 0
+    assert shown(metrics, "aperag_consumer_pending_messages")["webhooks-events",] == 1
+    await execute(engine, "DELETE FROM webhook_endpoint")
+    await backlog.measure()
+    assert ("webhooks",) not in shown(metrics, "aperag_service_instances")
 
 
 async def test_every_stream_and_consumer_is_measured(backlog: Backlog, metrics: Metrics) -> None:

@@ -13,6 +13,7 @@ from aperag_common.db.models.base import OPEN_SQL
 from aperag_common.events import facts
 from aperag_common.jobs.declared import COLLECTION_SUMMARY, PARSE
 from aperag_common.jobs.kind import Wanted, kind_of
+from aperag_common.services import Service
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -127,6 +128,15 @@ _SETTLED = text(
     GROUP BY 1, 2
     """
 )
+
+
+_WEBHOOKS = text("SELECT EXISTS (SELECT id FROM webhook_endpoint)")
+
+
+async def needed(conn: AsyncConnection) -> frozenset[Service]:
+    """Services that have something to do: where there is no webhook, nobody need look at events for any."""
+    has_webhooks = bool((await conn.execute(_WEBHOOKS)).scalar_one())
+    return frozenset(Service) if has_webhooks else frozenset(Service) - {Service.WEBHOOKS}
 
 
 def consumer_of(kind: str, wanted: str) -> str:

@@ -122,6 +122,7 @@ GRANTS: Mapping[str, Mapping[Service, str]] = {
     # Webhooks: the gateway makes endpoints, the webhooks service deliveries; neither makes one somebody else's.
     "webhook_endpoint": {
         API: WRITE,
+        RECONCILER: "SELECT (id)",
         WEBHOOKS: "SELECT, UPDATE (failing_since, disabled_at, disabled_reason)",
     },
     "webhook_delivery": {

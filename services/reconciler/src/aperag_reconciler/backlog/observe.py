@@ -23,7 +23,7 @@ from aperag_work import backlog
 from aperag_work.heartbeat import SEEN_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
 
     from prometheus_client import Gauge
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -65,10 +65,11 @@ class Backlog:
     async def measure(self) -> None:
         async with autocommit(self.engine) as conn:
             await self._rows(conn)
-            await self._processes(conn)
+            needed = await backlog.needed(conn)
+            await self._processes(conn, needed)
         for stream in topology.streams():
             try:
-                await self._stream(stream)
+                await self._stream(stream, needed)
             except (nats_errors.Error, js_errors.Error, TimeoutError) as err:
                 log.warning("stream.unmeasured", stream=stream.name, error=repr(err))
 
@@ -90,20 +91,24 @@ class Backlog:
         failed = await backlog.failed_work(conn)
         _set(self.metrics.failed_steps, {(consumer,): rows for consumer, rows in failed.items()})
 
-    async def _processes(self, conn: AsyncConnection) -> None:
+    async def _processes(self, conn: AsyncConnection, needed: Container[Service]) -> None:
         found = {row.service: row.processes for row in await conn.execute(_INSTANCES, {"seconds": SEEN_SECONDS})}
         for service in Service:
-            # Zero is said: a series that is gone alarms nobody.
-            self.metrics.service_instances.labels(service).set(found.get(service, 0))
+            if service in needed or service in found:
+                # Zero is said: a series that is gone alarms nobody.
+                self.metrics.service_instances.labels(service).set(found.get(service, 0))
+            else:
+                self.metrics.service_instances.remove(service)
 
-    async def _stream(self, stream: specs.StreamSpec) -> None:
+    async def _stream(self, stream: specs.StreamSpec, needed: Container[Service]) -> None:
         info = await self.bus.js.stream_info(stream.name)
         self.metrics.stream_messages.labels(stream.name).set(info.state.messages)
         self.metrics.stream_bytes.labels(stream.name).set(info.state.bytes)
         self.metrics.stream_max_bytes.labels(stream.name).set(stream.max_bytes if stream.max_bytes > 0 else math.inf)
         for consumer in stream.consumers:
             found = await self.bus.js.consumer_info(consumer.stream, consumer.name)
-            self.metrics.consumer_pending.labels(consumer.name).set(found.num_pending or 0)
+            pending = found.num_pending or 0 if consumer.service in needed else 0
+            self.metrics.consumer_pending.labels(consumer.name).set(pending)
             self.metrics.consumer_ack_pending.labels(consumer.name).set(found.num_ack_pending or 0)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 from pydantic import ValidationError
 
+from aperag_common import subjects
 from aperag_common.bus.consume import unexpected_delay
 from aperag_common.bus.delivery import Ack, Nak
 from aperag_work import deliveries
@@ -40,11 +42,10 @@ class FanOut:
 
     async def run(self, messages: Sequence[Delivery]) -> None:
         """A message is acknowledged when its deliveries are committed; one that comes again makes no second ones."""
-        events = [event for message in messages if (event := _event(message)) is not None]
         try:
-            jobs = await self._insert(events) if events else []
+            jobs = await self._fan_out(messages)
         except FAILURES as err:
-            log.warning("events.not_fanned_out", events=len(events), error=repr(err))
+            log.warning("events.not_fanned_out", events=len(messages), error=repr(err))
             for message in messages:
                 message.settle(Nak(unexpected_delay(message.number), outcome="error"))
             return
@@ -52,15 +53,29 @@ class FanOut:
         for message in messages:
             message.settle(Ack())
 
-    async def _insert(self, events: Sequence[EventToSend]) -> list[JobRow]:
+    async def _fan_out(self, messages: Sequence[Delivery]) -> list[JobRow]:
+        """Most events are of owners who have no webhook: those are not even read."""
+        by_owner: dict[str, list[Delivery]] = defaultdict(list)
+        for message in messages:
+            by_owner[_owner(message)].append(message)
         async with self.database.durable.acquire() as conn:
-            endpoints = await deliveries.endpoints_of(conn, sorted({event.owner for event in events}))
+            endpoints = await deliveries.endpoints_of(conn, sorted(by_owner))
+            wanted = [message for owner in {it.owner for it in endpoints} for message in by_owner[owner]]
+            events = [event for message in wanted if (event := _event(message)) is not None]
             new = fan_out(events, endpoints)
             if not new:
                 return []
             return await deliveries.insert(
                 conn, new, in_flight_per_owner=self.in_flight_per_owner, first_due=self.first_due
             )
+
+
+def _owner(message: Delivery) -> str:
+    """Empty, which is nobody's, where the subject is none of an event."""
+    try:
+        return subjects.parse_event(message.subject).owner
+    except ValueError:
+        return ""
 
 
 def _event(message: Delivery) -> EventToSend | None:

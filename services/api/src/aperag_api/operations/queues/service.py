@@ -48,7 +48,8 @@ class QueueService:
     async def get(self) -> QueuesOut:
         server, database = await asyncio.gather(self._server(), self._database())
         counted: Counted = database.pop("counted")
-        specs = [spec for stream in topology.streams() for spec in stream.consumers]
+        needed = database.pop("needed")
+        specs = [spec for stream in topology.streams() for spec in stream.consumers if spec.service in needed]
         consumers = [consumer_view(spec, counted, server.held.get(spec.name)) for spec in specs]
         return QueuesOut(nats=server.problem, streams=server.streams, consumers=consumers, **database)
 
@@ -62,8 +63,9 @@ class QueueService:
             tasks = [OpenTasksOut(**_plain(it)) for it in await backlog.open_tasks(conn)]
             running = await repository.running(conn)
             totals = await backlog.totals(conn)
+            needed = await backlog.needed(conn)
         plain = {"read_at": read_at, "workers": workers, "running": running, "tasks": tasks}
-        return {**plain, **_plain(totals), "counted": counted}
+        return {**plain, **_plain(totals), "counted": counted, "needed": needed}
 
     async def _server(self) -> _Server:
         if not self.bus.connected:
