@@ -283,6 +283,9 @@ async def sample(lines: dict[Service, Line], spec: specs.ConsumerSpec) -> None:
         await lines[API].bus.js.publish(subjects.PARSE_DOCUMENT, b"{}", stream=parse.stream)
         message = await pulled(lines[INDEXER].bus, parse)
         await message.term()
+    elif spec.stream == subjects.EVENTS:
+        subject = subjects.event("user1", "document", "indexed")
+        await lines[INDEXER].bus.js.publish(subject, b"{}", stream=spec.stream)
     else:
         await lines[API].bus.js.publish(spec.filters[0].replace(">", "outbox"), b"{}", stream=spec.stream)
 

@@ -67,11 +67,8 @@ async def test_a_secret_is_shown_once_and_stands_encrypted(alice: Person, rows: 
     again = (await alice.http.post(f"{path}/rotate", headers={"Idempotency-Key": "once"})).json()["secret"]
     shown.append((await alice.http.get(path)).text)
     stored = "".join(str(row) for row in await rows.all("SELECT * FROM webhook_endpoint"))
-    kept = "".join(
-        str(row)
-        for table in ("audit_log", "idempotency_record")
-        for row in await rows.all(f"SELECT t::text FROM {table} t")
-    )
+    kept = str([await rows.all(f"SELECT t::text FROM {table} t") for table in ("audit_log", "idempotency_record")])
+    assert "webhook" in kept
     for known in (secret, rotated, again):
         assert known.startswith("whsec_")
         assert not [place for place in (*shown, stored, kept, str(logged)) if known.removeprefix("whsec_") in place]

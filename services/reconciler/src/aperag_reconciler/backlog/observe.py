@@ -17,6 +17,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from aperag_common.bus import specs, topology
 from aperag_common.db.session import autocommit
+from aperag_common.jobs.declared import DOCUMENTS
+from aperag_common.jobs.kind import kinds
 from aperag_common.services import Service
 from aperag_reconciler.timers import repository as timers
 from aperag_work import backlog
@@ -83,7 +85,8 @@ class Backlog:
         for timer, ago in (await timers.successes(conn)).items():
             self.metrics.timer_success_age.labels(timer).set(ago)
         _set(self.metrics.open_steps, _summed(((it.consumer, it.state), it.rows) for it in rows))
-        waiting = (it for it in rows if it.state == backlog.WorkState.WAITING)
+        of_documents = {work.consumer for kind in kinds() if kind.group == DOCUMENTS for work in kind.works}
+        waiting = (it for it in rows if it.state == backlog.WorkState.WAITING and it.consumer in of_documents)
         _set(self.metrics.waiting_documents, _summed(((it.lane,), it.rows) for it in waiting))
         tasks = await backlog.open_tasks(conn)
         _set(self.metrics.open_tasks, {(it.kind,): it.tasks for it in tasks})
