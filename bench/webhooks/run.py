@@ -37,8 +37,10 @@ class Receiver:
     """Says when each event arrived; it answers at once."""
 
     arrivals: asyncio.Queue[tuple[dict[str, str], float]] = field(default_factory=asyncio.Queue)
+    writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
@@ -67,6 +69,8 @@ async def run(options: Options, *, tell: Callable[[str], None]) -> Findings:
                 await _one(client, receiver)
             tell(f"{options.events} events, one at a time")
             times = [await _one(client, receiver) for _ in range(options.events)]
+            for writer in receiver.writers:
+                writer.close()
     made, answered = [it[0] for it in times], [it[1] for it in times]
     rows: list[Row] = [
         {"from": "the event is made, in its transaction", **spread(made)},
