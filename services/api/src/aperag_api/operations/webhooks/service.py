@@ -15,6 +15,7 @@ from aperag_api.operations.webhooks.schemas import WebhookList, WebhookOut, Webh
 from aperag_common import errors, ids
 from aperag_common.auth.encrypted import WEBHOOK_PREVIOUS_SECRET, WEBHOOK_SECRET
 from aperag_common.auth.vault import VaultError
+from aperag_common.events import facts
 from aperag_common.events.filters import unknown
 from aperag_common.outbound.failures import BlockedAddress
 
@@ -137,7 +138,10 @@ def not_found(webhook_id: str) -> errors.NotFound:
 async def _checked(conn: AsyncConnection, owner: str, wanted: WebhookChange) -> dict[str, Any]:
     """What is stored; raises where a type or a collection does not exist."""
     if strange := unknown(wanted.types):
-        message = f"There are no events of the type {strange[0]!r}: see docs/events.md for those that there are"
+        types = ", ".join(sorted(fact.type_name for fact in facts.FACTS))
+        message = (
+            f"There are no events of the type {strange[0]!r}: name one of {types}, or a whole kind as in document.*"
+        )
         raise errors.InvalidParameter(message)
     given = wanted.model_dump()
     if wanted.collection_ids is not None:
