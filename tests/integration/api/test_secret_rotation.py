@@ -12,7 +12,14 @@ from sqlalchemy import text
 from aperag_api.identity.apikeys.keys import KeyHasher
 from aperag_api.secrets import repository
 from aperag_api.secrets.rotation import Count, rotate
-from aperag_common.auth.encrypted import COLLECTION_CREDENTIALS, INVITATION_TOKEN, PROVIDER_KEY, SETTING_VALUE
+from aperag_common.auth.encrypted import (
+    COLLECTION_CREDENTIALS,
+    INVITATION_TOKEN,
+    PROVIDER_KEY,
+    SETTING_VALUE,
+    WEBHOOK_PREVIOUS_SECRET,
+    WEBHOOK_SECRET,
+)
 from aperag_common.auth.vault import Vault, VaultError
 
 if TYPE_CHECKING:
@@ -37,6 +44,7 @@ async def fill(engine: AsyncEngine, owner: str, vault: Vault) -> None:
             await _add_collection(conn, owner, f"col{number}", vault)
             await _add_invitation(conn, owner, f"inv{number}", vault)
             await _add_provider(conn, owner, f"provider{number}", vault)
+            await _add_webhook(conn, owner, f"wh{number}", vault)
         await _add_collection(conn, owner, "colplain", None)
 
 
@@ -92,6 +100,18 @@ async def _add_provider(conn: AsyncConnection, owner: str, name: str, vault: Vau
     )
 
 
+async def _add_webhook(conn: AsyncConnection, owner: str, webhook_id: str, vault: Vault) -> None:
+    insert = """
+        INSERT INTO webhook_endpoint (id, owner, url, types, secret, previous_secret)
+        VALUES (:id, :owner, 'https://hooks.example.org', '{}', :secret, :previous)
+    """
+    tokens = {
+        "secret": vault.encrypt(webhook_id, context=WEBHOOK_SECRET.context(webhook_id)),
+        "previous": vault.encrypt(webhook_id, context=WEBHOOK_PREVIOUS_SECRET.context(webhook_id)),
+    }
+    await conn.execute(text(insert), {"id": webhook_id, "owner": owner, **tokens})
+
+
 async def opened(engine: AsyncEngine, vault: Vault) -> dict[str, str]:
     """Everything that is encrypted, by its context; raises ``VaultError`` where ``vault`` cannot read it."""
     found: dict[str, str] = {}
@@ -102,6 +122,9 @@ async def opened(engine: AsyncEngine, vault: Vault) -> dict[str, str]:
             found[INVITATION_TOKEN.context(row.id)] = row.token
         for row in await conn.execute(text("SELECT name, api_key FROM llm_provider WHERE api_key IS NOT NULL")):
             found[PROVIDER_KEY.context(row.name)] = row.api_key
+        for row in await conn.execute(text("SELECT id, secret, previous_secret FROM webhook_endpoint")):
+            found[WEBHOOK_SECRET.context(row.id)] = row.secret
+            found[WEBHOOK_PREVIOUS_SECRET.context(row.id)] = row.previous_secret
         for row in await conn.execute(text("SELECT id, config FROM collection WHERE config ? 'credentials'")):
             for field, token in row.config["credentials"].items():
                 found[COLLECTION_CREDENTIALS.context(row.id, field)] = token
@@ -125,9 +148,11 @@ async def test_a_rotation_leaves_everything_readable_under_the_new_secret_alone(
         "setting.value": ROWS,
         "collection.config": 2 * ROWS,
         "llm_provider.api_key": ROWS,
+        "webhook_endpoint.secret": ROWS,
+        "webhook_endpoint.previous_secret": ROWS,
     }
     assert await opened(engine, Vault.of(NEW)) == before
-    assert len(before) == 5 * ROWS
+    assert len(before) == 7 * ROWS
     assert set(rotated(await rotate(engine, ROTATING, ROTATING, batch=batch)).values()) == {0}
 
 
@@ -175,6 +200,8 @@ async def test_an_interrupted_rotation_goes_on_where_it_was(
         "setting.value": ROWS - 2,
         "collection.config": 2 * ROWS,
         "llm_provider.api_key": ROWS,
+        "webhook_endpoint.secret": ROWS,
+        "webhook_endpoint.previous_secret": ROWS,
     }
     assert await opened(engine, Vault.of(NEW)) == before
 

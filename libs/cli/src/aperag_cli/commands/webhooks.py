@@ -30,7 +30,7 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the webhook, as `aperag webhooks list` shows it.")]
 DeliveryId = Annotated[str, typer.Argument(metavar="DELIVERY", help="Id of the delivery.")]
-Url = Annotated[str, typer.Argument(metavar="URL", help="Where events are sent.")]
+Address = Annotated[str, typer.Argument(metavar="ADDRESS", help="URL that events are sent to.")]
 Types = Annotated[
     list[str] | None,
     typer.Option(
@@ -70,17 +70,17 @@ def past(value: str) -> datetime:
 @remote
 async def create(
     session: Session,
-    url: Url,
+    address: Address,
     *,
     types: Types = None,
     collection: Collections = None,
     description: Description = None,
 ) -> None:
-    """Send events that happen from now on to URL. The secret is shown now and never again.
+    """Send events that happen from now on to ADDRESS. The secret is shown now and never again.
 
     Example: aperag webhooks create https://example.org/hook --type 'document.*' --collection Handbooks
     """
-    made = await webhooks.create(session.api.http, await _wanted(session, url, types, collection, description))
+    made = await webhooks.create(session.api.http, await _wanted(session, address, types, collection, description))
     session.printer.whole(made, lambda: details(_row(made)))
     session.printer.note(KEEP)
 
@@ -107,7 +107,7 @@ async def update(
     session: Session,
     webhook: Id,
     *,
-    url: Annotated[str | None, typer.Option(help="A new address.", show_default="as it is")] = None,
+    address: Annotated[str | None, typer.Option(help="URL that events are sent to.", show_default="as it is")] = None,
     types: Types = None,
     collection: Collections = None,
     description: Description = None,
@@ -116,7 +116,7 @@ async def update(
 ) -> None:
     """Change what is named, and leave the rest as it is."""
     now = await webhooks.get(session.api.http, webhook)
-    given = await _wanted(session, url or now["url"], types, collection, description)
+    given = await _wanted(session, address or now["url"], types, collection, description)
     kept = {name: now[name] for name in ("types", "collection_ids", "description")}
     cleared = ({"types": []} if every_type else {}) | ({"collection_ids": None} if every_collection else {})
     changed = await webhooks.update(session.api.http, webhook, kept | given | cleared)
@@ -209,10 +209,10 @@ async def replay(
 
 
 async def _wanted(
-    session: Session, url: str, types: list[str] | None, collections: list[str] | None, description: str | None
+    session: Session, address: str, types: list[str] | None, collections: list[str] | None, description: str | None
 ) -> Mapping[str, Any]:
     """What was given, as the gateway takes it."""
-    wanted: dict[str, Any] = {"url": url}
+    wanted: dict[str, Any] = {"url": address}
     if types:
         wanted["types"] = types
     if collections:
