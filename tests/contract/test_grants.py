@@ -66,4 +66,5 @@ def test_every_service_on_the_bus_has_a_role_of_its_own() -> None:
         "aperag_api",
         "aperag_indexer",
         "aperag_reconciler",
+        "aperag_webhooks",
     }

@@ -163,4 +163,6 @@ def test_contexts_name_the_place_and_the_row() -> None:
         "invitation.token:1",
         "setting.value:1",
         "llm_provider.api_key:1",
+        "webhook_endpoint.secret:1",
+        "webhook_endpoint.previous_secret:1",
     }

@@ -118,8 +118,12 @@ async def update(
     now = await webhooks.get(session.api.http, webhook)
     given = await _wanted(session, address or now["url"], types, collection, description)
     kept = {name: now[name] for name in ("types", "collection_ids", "description")}
-    cleared = ({"types": []} if every_type else {}) | ({"collection_ids": None} if every_collection else {})
-    changed = await webhooks.update(session.api.http, webhook, kept | given | cleared)
+    wanted = {**kept, **given}
+    if every_type:
+        wanted["types"] = []
+    if every_collection:
+        wanted["collection_ids"] = None
+    changed = await webhooks.update(session.api.http, webhook, wanted)
     session.printer.whole(changed, lambda: details(_row(changed)))
 
 
