@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import text
 
 from aperag_standalone import ports
 from aperag_testing.client import Client
-from aperag_testing.stack import Stack, running
+from aperag_testing.stack import Stack, rows_of, running
 from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
@@ -92,6 +93,35 @@ async def test_the_guides_receiver_gets_what_happens_also_after_kills(stack: Sta
     aperag(stack, "webhooks", "delete", webhook["id"], "--yes")
     await becomes(stack, None)
     assert stack.aperag("status").returncode == 0
+
+
+async def test_a_receiver_that_is_gone_is_told_of_under_the_services_own_identities(stack: Stack) -> None:
+    """PostgreSQL lets its role disable the webhook and write the fact, NATS lets it relay it."""
+
+    async def gone(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        await reader.readexactly(int(head.split("content-length:")[1].split("\r\n")[0]))
+        writer.write(b"HTTP/1.1 410 Gone\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(gone, "127.0.0.1", 0) as server, rows_of(stack) as engine:
+        port = server.sockets[0].getsockname()[1]
+        url = f"http://127.0.0.1:{port}/"
+        webhook = await asyncio.to_thread(aperag, stack, "webhooks", "create", url)
+        await asyncio.to_thread(aperag, stack, "webhooks", "test", webhook["id"])
+
+        async def relayed() -> bool:
+            async with engine.connect() as conn:
+                found = await conn.execute(text("SELECT epoch FROM outbox WHERE subject LIKE '%.webhook.disabled'"))
+                return [row.epoch is not None for row in found] == [True]
+
+        await until(relayed, within=60)
+    told = aperag(stack, "webhooks", "show", webhook["id"])
+    assert (told["enabled"], told["disabled_reason"]) == (False, "gone")
+    assert "permission_violation" not in stack.log(NAME)
+    aperag(stack, "webhooks", "delete", webhook["id"], "--yes")
+    await becomes(stack, None)
 
 
 async def commands(stack: Stack, webhook: str, delivery: str) -> None:
