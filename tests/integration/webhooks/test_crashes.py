@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.integration.webhooks.conftest import LOOPBACK, STATUSES, fact, made
@@ -13,7 +15,6 @@ from aperag_work import deliveries
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from typing import Any
 
     from tests.integration.api.conftest import Person
     from tests.integration.webhooks.conftest import Events, Receiver, Reconciler, Rows, WebhookProcess
@@ -21,8 +22,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.parametrize("settings", [LOOPBACK], indirect=True)
 
 
-class Died(BaseException):
-    """As kill -9: nothing below it runs."""
+async def for_ever(*_: Any) -> None:
+    await asyncio.Event().wait()
+
+
+async def not_at_all(*_: Any) -> None:
+    """What a dead process does."""
 
 
 async def test_a_death_between_the_request_and_its_end_sends_a_double_with_the_same_id(
@@ -36,18 +41,10 @@ async def test_a_death_between_the_request_and_its_end_sends_a_double_with_the_s
 ) -> None:
     webhook = await made(alice, receiver.url)
     async with service.running() as engine:
-        # The end of the attempt is never written, and the lease never renewed or given back.
-        async def never(*_: Any) -> None:
-            await until_forever()
-
-        async def until_forever() -> None:
-            import asyncio
-
-            await asyncio.Event().wait()
-
+        # The end of the attempt is never written, and its lease never given back.
         [handling] = engine._handlings.values()
-        monkeypatch.setattr(type(handling.attempts), "complete", never)
-        monkeypatch.setattr(type(engine.claims), "give_back", never_given_back)
+        monkeypatch.setattr(type(handling.attempts), "complete", for_ever)
+        monkeypatch.setattr(type(engine.claims), "give_back", not_at_all)
         await events.tell(fact(alice.id))
         await receiver.until_got(1)
         monkeypatch.undo()
@@ -58,14 +55,12 @@ async def test_a_death_between_the_request_and_its_end_sends_a_double_with_the_s
             assert await reconciler.run() == 1
             await receiver.until_got(2)
             await rows.until_all(STATUSES, ["delivered"])
+        for job in engine.held.values():
+            job.task.cancel()  # else the stop would wait for it
     assert receiver.got[0].id == receiver.got[1].id
     assert all(got.verified_by(webhook["secret"]) for got in receiver.got)
     [(attempts,)] = await rows.all("SELECT failed_attempts FROM job")
     assert [it["code"] for it in attempts] == ["WORKER_LOST"]
-
-
-async def never_given_back(*_: object) -> None:
-    return None
 
 
 async def test_an_event_whose_fan_out_failed_is_fanned_out_once(
@@ -73,6 +68,7 @@ async def test_an_event_whose_fan_out_failed_is_fanned_out_once(
     receiver: Receiver,
     service: WebhookProcess,
     events: Events,
+    reconciler: Reconciler,
     rows: Rows,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -87,9 +83,7 @@ async def test_an_event_whose_fan_out_failed_is_fanned_out_once(
         return calls[-1]
 
     monkeypatch.setattr(deliveries, "insert", torn)
-    monkeypatch.setattr(
-        "aperag_webhooks.fanout.handlers.unexpected_delay", lambda _: __import__("datetime").timedelta(0)
-    )
+    monkeypatch.setattr("aperag_webhooks.fanout.handlers.unexpected_delay", lambda _: timedelta(0))
     async with service.running():
         await events.tell(fact(alice.id))
 
@@ -100,7 +94,10 @@ async def test_an_event_whose_fan_out_failed_is_fanned_out_once(
         assert [len(jobs) for jobs in calls] == [1, 0]
         assert await rows.all("SELECT count(*) FROM job") == [(1,)]
         # Its command was never published: it counts as lost, and is redriven.
+        assert receiver.got == []
         await rows.change("UPDATE job SET due_at = clock_timestamp()")
+        assert await reconciler.run() == 1
+        await rows.until_all(STATUSES, ["delivered"])
 
 
 async def test_an_event_that_is_none_is_acknowledged_and_told(
