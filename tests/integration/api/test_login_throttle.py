@@ -173,7 +173,10 @@ async def test_behind_a_trusted_proxy_the_client_is_counted_and_cannot_lie(visit
     assert (await visitor.post("/login", json=RIGHT, headers=elsewhere)).status_code == 200
 
 
-@pytest.mark.parametrize("settings", [{"login": LoginSettings(address_failures=2)}], indirect=True)
+UNTRUSTED = {"http": GatewayHttp(trusted_proxies=()), "login": LoginSettings(address_failures=2)}
+
+
+@pytest.mark.parametrize("settings", [UNTRUSTED], indirect=True)
 async def test_without_a_trusted_proxy_what_a_client_says_of_its_address_counts_nothing(visitor: Visitor) -> None:
     statuses = []
     for number in range(3):

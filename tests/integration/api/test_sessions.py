@@ -90,9 +90,11 @@ async def test_a_token_names_its_session_and_signs_it(visitor: Visitor, engine: 
     ("settings", "forwarded", "secure"),
     [
         ({}, {}, False),
-        ({}, {"x-forwarded-proto": "https"}, False),
-        ({"http": GatewayHttp(trusted_proxies=("127.0.0.0/8",))}, {"x-forwarded-proto": "https"}, True),
-        ({"http": GatewayHttp(trusted_proxies=("127.0.0.0/8",))}, {"x-forwarded-proto": "http"}, False),
+        ({}, {"x-forwarded-proto": "https"}, True),  # a proxy on this machine is trusted by default
+        ({}, {"x-forwarded-proto": "http"}, False),
+        ({"http": GatewayHttp(trusted_proxies=())}, {"x-forwarded-proto": "https"}, False),
+        ({"public_url": "https://rag.example.org"}, {}, True),
+        ({"public_url": "http://rag.example.org"}, {}, False),
         ({"http": GatewayHttp(trusted_proxies=("10.0.0.0/8",))}, {"x-forwarded-proto": "https"}, False),
     ],
     indirect=["settings"],

@@ -69,6 +69,17 @@ async def test_names_and_origins_of_the_settings_are_let_in(alice: Person, repli
     assert (let_in.status_code, wrong_host.status_code, wrong_origin.status_code) == (OK, MISDIRECTED, FORBIDDEN)
 
 
+async def test_the_public_address_is_let_in_and_its_neighbours_are_not(
+    alice: Person, replica: Callable[..., Any]
+) -> None:
+    async with replica(public_url="https://rag.example.org/console") as other:
+        url = f"{other.url}/mcp/"
+        let_in = await post(url, key=alice.key, Host="rag.example.org", Origin="https://rag.example.org")
+        wrong_host = await post(url, key=alice.key, Host="evil.rag.example.org")
+        wrong_origin = await post(url, key=alice.key, Host="rag.example.org", Origin="https://evil.example.org")
+    assert (let_in.status_code, wrong_host.status_code, wrong_origin.status_code) == (OK, MISDIRECTED, FORBIDDEN)
+
+
 async def test_without_a_key_a_call_fails_also_where_the_shell_of_the_stack_had_one(stack: Stack) -> None:
     for url in addresses(stack):
         answer = await post(url)

@@ -21,7 +21,7 @@ from aperag_api.kernel.auth import Authentication
 from aperag_api.kernel.http.rates import Rates
 from aperag_api.kernel.http.settings import RateSettings
 from aperag_api.kernel.limits import BodyLimit
-from aperag_api.kernel.proxies import Proxies
+from aperag_common.http.front import Front
 from aperag_common.http.server import HttpServer
 from aperag_common.settings import HttpSettings
 from aperag_testing.waiting import until
@@ -84,8 +84,8 @@ async def gateway(mcp_url: str) -> tuple[HttpServer, McpProxy]:
     app = FastAPI()
     proxy = McpProxy(mcp_url)
     app.state.services = {McpProxy: proxy}
-    app.state.authentication = Authentication(Nobody(), (Nobody(),), frozenset())
-    app.state.rates = Rates(RateSettings(), Proxies.of(()))
+    app.state.authentication = Authentication(Nobody(), (Nobody(),), Front(), frozenset())
+    app.state.rates = Rates(RateSettings(), Front.of(()))
     app.add_middleware(BodyLimit, limit=LIMIT)
     errors.install(app)
     app.include_router(endpoints.router)

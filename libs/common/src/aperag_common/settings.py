@@ -11,8 +11,19 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Self
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PositiveInt, SecretStr, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from aperag_common.http.front import Front, origin_of
 
 
 class Block(BaseModel):
@@ -60,6 +71,22 @@ class HttpSettings(Block):
     max_connections: PositiveInt | None = Field(
         None, description="most connections at a time; none = as many as the process's file descriptors allow"
     )
+
+
+class FrontSettings(HttpSettings):
+    """Of a service that browsers reach, maybe through proxies."""
+
+    trusted_proxies: tuple[str, ...] = Field(
+        ("127.0.0.0/8", "::1"),
+        description="addresses and networks of proxies whose X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host"
+        " are believed (JSON); [] = nobody's",
+    )
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        Front.of(proxies)
+        return proxies
 
 
 class RetrySettings(Block):
@@ -166,6 +193,25 @@ class ProcessSettings(BaseSettings):
     otlp_endpoint: str | None = Field(
         None, validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_ENDPOINT"), description="standard OTLP endpoint"
     )
+
+
+class PublicSettings(ProcessSettings):
+    """Of a service that browsers reach."""
+
+    public_url: str | None = Field(
+        None,
+        description="address at which people open this installation, as in https://rag.example.com: pages from there may"
+        " use a person's cookie, and cookies are for TLS only where it begins with https; none = the address that each"
+        " request names",
+    )
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_address(cls, url: str | None) -> str | None:
+        if not url:
+            return None
+        origin_of(url)
+        return url
 
 
 class ServiceSettings(ProcessSettings):

@@ -53,11 +53,14 @@ def make_app(gateway: Gateway, settings: Settings, telemetry: Telemetry, health:
             Route("/static/{version}/{name}", assets.serve),
             *(route for concept in CONCEPTS for route in concept.ROUTES),
         ],
-        middleware=[Middleware(Protected), Middleware(GZipMiddleware, minimum_size=WORTH_COMPRESSING)],
+        middleware=[
+            Middleware(Protected, front=settings.front),
+            Middleware(GZipMiddleware, minimum_size=WORTH_COMPRESSING),
+        ],
         exception_handlers={GatewayFailure: on_failure, HTTPException: on_missing},
     )
     app.state.gateway = gateway
-    app.state.secure = settings.console_secure_cookies
+    app.state.front, app.state.secure = settings.front, settings.console_secure_cookies
     if not traced(settings):
         return app
     HTTPXClientInstrumentor.instrument_client(gateway.http, tracer_provider=telemetry.provider)

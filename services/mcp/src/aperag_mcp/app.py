@@ -74,8 +74,8 @@ def make_app(server: FastMCP, settings: Settings, telemetry: Telemetry, health: 
         stateless_http=True,
         # Off by default there. Probes and scrapes below are outside of it: they name this service as they like.
         host_origin_protection=True,
-        allowed_hosts=settings.mcp_allowed_hosts,
-        allowed_origins=settings.mcp_allowed_origins,
+        allowed_hosts=settings.hosts,
+        allowed_origins=settings.origins,
     )
     # Clients that were told the path without its slash would else be redirected, and some lose their key on the way.
     endpoint = next(route for route in guarded.router.routes if isinstance(route, Route) and route.path == PATH)

@@ -83,16 +83,16 @@ async def open_gateway(
 
 
 def make_app(gateway: Gateway, runtime: Runtime, settings: Settings) -> FastAPI:
-    proxies = gateway.identity.proxies
+    front = gateway.identity.front
     app = Application(
-        proxies=proxies,
+        front=front,
         cors=settings.cors,
         title="ApeRAG",
         version=VERSION,
         description="Upload documents, watch them become searchable, find them.",
     )
     app.state.services, app.state.authentication = gateway.services, gateway.authentication
-    app.state.rates = Rates(settings.rates, proxies)
+    app.state.rates = Rates(settings.rates, front)
     # The last one added sees a request first.
     app.add_middleware(BodyLimit, limit=settings.max_body_size)
     app.add_middleware(
@@ -103,7 +103,7 @@ def make_app(gateway: Gateway, runtime: Runtime, settings: Settings) -> FastAPI:
         max_body=settings.max_body_size,
         max_form=settings.max_document_size * settings.max_documents_per_request,
     )
-    app.add_middleware(Audit, trail=gateway.identity.audit.trail, proxies=proxies)
+    app.add_middleware(Audit, trail=gateway.identity.audit.trail, front=front)
     app.add_middleware(HeadLimits, limits=settings.requests, max_head_size=settings.http.max_head_size)
     errors.install(app)
     app.router.routes.extend(routes_of(settings.deployment_mode))
@@ -132,7 +132,7 @@ def _assemble(
     identity = open_identity(runtime, settings, secret, hasher, keys=keys, revocations=revocations)
     return Gateway(
         authentication=Authentication(
-            identity.sessions, (keys, TurnCredentials(engine)), origins=settings.cors.trusted
+            identity.sessions, (keys, TurnCredentials(engine)), identity.front, origins=settings.cors.trusted
         ),
         identity=identity,
         knowledge=open_knowledge(

@@ -29,9 +29,9 @@ from aperag_api.identity.sessions.service import SessionService
 from aperag_api.identity.sessions.throttle import Throttle
 from aperag_api.identity.sessions.tokens import SessionTokens
 from aperag_api.identity.users.service import UserService
-from aperag_api.kernel.proxies import Proxies
 from aperag_api.knowledge.chat_documents.home import provide_home
 from aperag_common.auth.vault import Vault
+from aperag_common.http.front import Front
 from aperag_common.outbound.client import OutboundClient
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def open_identity(
     sessions = SessionService(engine, tokens, settings.login.lifetime)
     providers = providers_of(settings)
     return Identity(
-        proxies=Proxies.of(settings.http.trusted_proxies),
+        front=Front.of(settings.http.trusted_proxies, settings.public_url),
         sessions=sessions,
         logins=Logins(engine, sessions, passwords, throttle),
         users=UserService(

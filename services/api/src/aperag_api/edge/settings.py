@@ -11,31 +11,21 @@ from aperag_api.access.quotas.decide import BUILT_IN
 from aperag_api.conversation.turns.settings import TurnSettings
 from aperag_api.identity.settings import IdentitySettings
 from aperag_api.kernel.http.settings import CorsSettings, IdempotencySettings, RateSettings, RequestSettings
-from aperag_api.kernel.proxies import Proxies
 from aperag_api.knowledge.ingest.settings import IngestSettings
 from aperag_api.knowledge.web.settings import WebSettings
 from aperag_api.operations.webhooks.settings import WebhookSettings
 from aperag_common.auth.installation import check_secret
 from aperag_common.db.models import QuotaType
-from aperag_common.settings import HttpSettings
+from aperag_common.settings import FrontSettings, PublicSettings
 from aperag_models.settings import CallingSettings
 
 MIB = 1024 * 1024
 
 
-class GatewayHttp(HttpSettings):
-    """The gateway alone has a port that people know."""
+class GatewayHttp(FrontSettings):
+    """The gateway has a port that people know."""
 
     port: int = Field(8000, ge=0, le=65535, description="port to bind; 0 = any free one")
-    trusted_proxies: tuple[str, ...] = Field(
-        (), description="addresses and networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed"
-    )
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _networks(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
-        Proxies.of(proxies)
-        return proxies
 
 
 def _initial_quota(quota_type: QuotaType, what: str) -> Any:
@@ -46,7 +36,7 @@ def _initial_quota(quota_type: QuotaType, what: str) -> Any:
     )
 
 
-class Settings(IdentitySettings, CallingSettings):
+class Settings(IdentitySettings, CallingSettings, PublicSettings):
     """``secret_key`` is required: without it no API key can be verified."""
 
     http: GatewayHttp = Field(default_factory=GatewayHttp)

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from aperag_api.identity.sessions.login import Logins
     from aperag_api.identity.sessions.service import SessionService
     from aperag_api.identity.users.service import UserService
-    from aperag_api.kernel.proxies import Proxies
+    from aperag_common.http.front import Front
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    proxies: Proxies
+    front: Front
     sessions: SessionService
     logins: Logins
     users: UserService

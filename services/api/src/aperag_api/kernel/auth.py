@@ -10,11 +10,13 @@ from fastapi import Depends, HTTPException, Request
 from fastapi.security import APIKeyCookie, HTTPBearer
 from starlette.requests import HTTPConnection
 
-from aperag_api.kernel.origins import same_origin
 from aperag_common import errors
+from aperag_common.http.front import ELSEWHERE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from aperag_common.http.front import Front
 
 COOKIE = "session"
 """Of a person who is logged in."""
@@ -101,6 +103,7 @@ class Authentication:
 
     sessions: Credentials
     bearers: Sequence[Credentials]
+    front: Front
     origins: frozenset[str]
 
 
@@ -123,7 +126,7 @@ async def find_caller(request: HTTPConnection) -> Caller | None:
     if person is not None:
         safe = request.scope.get("method") in SAFE
         if not safe and not from_here(request):
-            raise errors.Forbidden("Another site's page sent this request: do it on a page of this one")
+            raise errors.Forbidden(ELSEWHERE)
         return person
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
@@ -137,7 +140,7 @@ async def find_caller(request: HTTPConnection) -> Caller | None:
 def from_here(request: HTTPConnection) -> bool:
     """Whether a page of ours sent it, or no browser did."""
     known: Authentication = request.app.state.authentication
-    return same_origin(request.headers, known.origins)
+    return known.front.is_own_page(request, known.origins)
 
 
 _bearer = HTTPBearer(auto_error=False, description="an API key")

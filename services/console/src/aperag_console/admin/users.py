@@ -31,7 +31,7 @@ async def show(request: Request) -> Response:
         found=slice_of(found, page.number("page", 1), PAGE_SIZE),
         invitations=[it for it in invitations["items"] if it["is_valid"]],
         roles=ROLES,
-        origin=str(request.base_url).rstrip("/"),
+        origin=request.app.state.front.address(request),
     )
 
 

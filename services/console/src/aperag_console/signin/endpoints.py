@@ -116,7 +116,7 @@ async def prefer(request: Request) -> Response:
 
 
 def _keep(request: Request, response: Response, name: str, value: str, seconds: int) -> None:
-    secure = request.app.state.secure
+    secure = request.app.state.secure or request.app.state.front.secure(request)
     response.set_cookie(name, value, max_age=seconds, httponly=True, samesite="lax", secure=secure)
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from aperag_common.http.front import Front
     from aperag_console.gateway.client import Api, Gateway
 
 THEME = "theme"
@@ -99,8 +100,8 @@ def open_door(request: Request) -> Page:
 
 def api_of(request: Request, credential: Credential | None = None) -> Api:
     gateway: Gateway = request.app.state.gateway
-    client = request.client.host if request.client else ""
-    return gateway.acting_as(credential or credential_of(request), client=client)
+    front: Front = request.app.state.front
+    return gateway.acting_as(credential or credential_of(request), client=front.client(request))
 
 
 def theme_of(request: Request) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from aperag_api.identity.audit.trail import AuditTrail
-    from aperag_api.kernel.proxies import Proxies
+    from aperag_common.http.front import Front
 
 
 async def intended(request: Request, _: Anyone, services: Services) -> None:
@@ -32,16 +32,16 @@ async def intended(request: Request, _: Anyone, services: Services) -> None:
 class Audit:
     """The last byte of an audited answer is sent when what came of the call is on record."""
 
-    def __init__(self, app: ASGIApp, trail: AuditTrail, proxies: Proxies) -> None:
+    def __init__(self, app: ASGIApp, trail: AuditTrail, front: Front) -> None:
         self._app = app
         self._trail = trail
-        self._proxies = proxies
+        self._front = front
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or never_audited(scope["method"], scope["path"]):
             await self._app(scope, receive, send)
             return
-        call = Call(scope, self._proxies.client(HTTPConnection(scope)))
+        call = Call(scope, self._front.client(HTTPConnection(scope)))
         answer = _Answer(call, self._trail, send)
 
         async def copied() -> Message:

@@ -23,7 +23,7 @@ Given = Annotated[str, Query(max_length=4096)]
 async def authorize(provider: str, request: Request, response: Response, services: Services) -> Authorization:
     """Where to send the browser; it must come back with the cookie that this answer sets."""
     url, sealed = await services.oauth.authorize(provider)
-    seconds, secure = int(LIFETIME.total_seconds()), services.proxies.secure(request)
+    seconds, secure = int(LIFETIME.total_seconds()), services.front.secure(request)
     response.set_cookie(_name(provider), sealed, max_age=seconds, httponly=True, samesite="lax", secure=secure)
     return Authorization(authorization_url=url)
 
@@ -43,7 +43,7 @@ async def callback(
     token = await services.oauth.finish(provider, returned, who)
     lands = services.oauth.landing_url if "text/html" in request.headers.get("accept", "") else None
     response = Response(status_code=204) if lands is None else RedirectResponse(lands, 303)
-    secure = services.proxies.secure(request)
+    secure = services.front.secure(request)
     cookies.give(response, token, lifetime=services.sessions.lifetime, secure=secure)
     response.delete_cookie(_name(provider), httponly=True, samesite="lax", secure=secure)
     return response

@@ -12,16 +12,17 @@ from aperag_api.identity.sessions import cookies
 from aperag_api.identity.sessions.schemas import LoggedOut, Login
 from aperag_api.identity.sessions.service import Visitor
 from aperag_api.kernel.auth import COOKIE, from_here
+from aperag_common.http.front import ELSEWHERE
 
 
 async def visitor(request: Request, services: Services) -> Visitor:
-    return Visitor(services.proxies.client(request), request.headers.get("user-agent", ""))
+    return Visitor(services.front.client(request), request.headers.get("user-agent", ""))
 
 
 async def meant(request: Request) -> None:
     """Another site must neither log a person in as somebody else nor log them out."""
     if not from_here(request):
-        raise HTTPException(403, "Another site's page sent this request: log in on a page of this one")
+        raise HTTPException(403, ELSEWHERE)
 
 
 SeenVisitor = Annotated[Visitor, Depends(visitor)]
@@ -33,7 +34,7 @@ async def login(body: Login, who: SeenVisitor, request: Request, response: Respo
     """Sets the session's cookie."""
     logged_in = await services.logins.login(body.username, body.password, who)
     lifetime = services.sessions.lifetime
-    cookies.give(response, logged_in.token, lifetime=lifetime, secure=services.proxies.secure(request))
+    cookies.give(response, logged_in.token, lifetime=lifetime, secure=services.front.secure(request))
     return UserOut.model_validate(logged_in.user)
 
 
@@ -41,5 +42,5 @@ async def login(body: Login, who: SeenVisitor, request: Request, response: Respo
 async def logout(request: Request, response: Response, services: Services) -> LoggedOut:
     """Ends the session of the cookie, on all replicas at once."""
     await services.sessions.revoke(request.cookies.get(COOKIE, ""))
-    cookies.take(response, secure=services.proxies.secure(request))
+    cookies.take(response, secure=services.front.secure(request))
     return LoggedOut()

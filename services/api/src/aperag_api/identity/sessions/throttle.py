@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 from starlette.exceptions import HTTPException
 
-from aperag_api.kernel.proxies import place
 from aperag_common import errors
 from aperag_common.auth.derived import derive
+from aperag_common.http.front import place
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

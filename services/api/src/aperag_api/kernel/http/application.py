@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from aperag_api.kernel.http.settings import CorsSettings
-    from aperag_api.kernel.proxies import Proxies
+    from aperag_common.http.front import Front
 
 READABLE = (HEADER, "Retry-After", "Idempotency-Replayed", "Content-Disposition")
 """Headers that a page of another origin may read beside the usual ones."""
@@ -25,7 +25,7 @@ READABLE = (HEADER, "Retry-After", "Idempotency-Replayed", "Content-Disposition"
 class Application(FastAPI):
     """Middleware of its own would stand inside the handler of unforeseen failures, whose answers it would not see."""
 
-    def __init__(self, *, proxies: Proxies, cors: CorsSettings, **options: Any) -> None:
+    def __init__(self, *, front: Front, cors: CorsSettings, **options: Any) -> None:
         # The framework's own pages load their scripts from somebody else's server.
         super().__init__(docs_url=None, redoc_url=None, **options)
         reference.install(self)
@@ -39,7 +39,7 @@ class Application(FastAPI):
                 allow_credentials=cors.credentials,
                 expose_headers=READABLE,
             )
-        self._outside = RequestIds(SecurityHeaders(inside, proxies))
+        self._outside = RequestIds(SecurityHeaders(inside, front))
 
     def openapi(self) -> dict[str, Any]:
         return with_refusals(super().openapi())

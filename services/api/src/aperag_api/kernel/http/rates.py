@@ -15,14 +15,14 @@ from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
 from aperag_api.kernel.auth import Anyone
 from aperag_api.kernel.http.failures import TooManyRequests
-from aperag_api.kernel.proxies import place
+from aperag_common.http.front import place
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
 
     from aperag_api.kernel.auth import Caller
     from aperag_api.kernel.http.settings import RateSettings
-    from aperag_api.kernel.proxies import Proxies
+    from aperag_common.http.front import Front
 
 
 class Kind(StrEnum):
@@ -54,8 +54,8 @@ def kind_of(method: str, path: str, *, known: bool) -> Kind:
 class Rates:
     """Counted in this process: each replica of the gateway grants as much."""
 
-    def __init__(self, settings: RateSettings, proxies: Proxies) -> None:
-        self._proxies = proxies
+    def __init__(self, settings: RateSettings, front: Front) -> None:
+        self._front = front
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._limits = {kind: parse(getattr(settings, kind)) for kind in Kind} if settings.enabled else {}
 
@@ -70,7 +70,7 @@ class Rates:
         if limit is None:
             return
         by_user = caller is not None and kind is not Kind.SIGN_IN
-        who = caller.user_id if caller is not None and by_user else place(self._proxies.client(request))
+        who = caller.user_id if caller is not None and by_user else place(self._front.client(request))
         if await self._limiter.hit(limit, kind, who):
             return
         stats = await self._limiter.get_window_stats(limit, kind, who)

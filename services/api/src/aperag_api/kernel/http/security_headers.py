@@ -10,7 +10,7 @@ from starlette.requests import HTTPConnection
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from aperag_api.kernel.proxies import Proxies
+    from aperag_common.http.front import Front
 
 ALWAYS = {
     "X-Content-Type-Options": "nosniff",
@@ -29,9 +29,9 @@ OVER_TLS = "max-age=31536000"
 
 
 class SecurityHeaders:
-    def __init__(self, app: ASGIApp, proxies: Proxies) -> None:
+    def __init__(self, app: ASGIApp, front: Front) -> None:
         self._app = app
-        self._proxies = proxies
+        self._front = front
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -44,7 +44,7 @@ class SecurityHeaders:
                 headers.update(ALWAYS)
                 for name, value in UNLESS_SAID.items():
                     headers.setdefault(name, value)
-                if self._proxies.secure(HTTPConnection(scope)):
+                if self._front.secure(HTTPConnection(scope)):
                     headers["Strict-Transport-Security"] = OVER_TLS
             await send(message)
 
