@@ -195,7 +195,7 @@ async def test_an_agent_answers_over_a_websocket_and_two_tabs_do_not_mix(
     assert len(await talk.history()) == 2
 
 
-async def test_who_comes_back_in_the_middle_of_an_answer_is_told_all_of_it(
+async def test_who_comes_back_in_the_middle_of_an_answer_and_asks_for_it_is_told_all_of_it(
     stack: Stack, talk: Talk, provider: Provider
 ) -> None:
     gate = asyncio.Event()
@@ -206,7 +206,8 @@ async def test_who_comes_back_in_the_middle_of_an_answer_is_told_all_of_it(
         told: list[dict[str, Any]] = []
         while text_of(told) != "Green tea is ":
             told.append(await frame_of(opened))
-    async with socket(stack, talk.bot, talk.chat, gateway="api-2") as again:
+        opened.transport.abort()
+    async with socket(stack, talk.bot, talk.chat, gateway="api-2", query="?resume=true") as again:
         frames = [await frame_of(again)]
         gate.set()
         frames += await until_end(again)

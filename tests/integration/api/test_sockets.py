@@ -1,10 +1,11 @@
-"""The WebSocket of a chat: who may open one, what it resumes, and when it ends; the agent is played by the test."""
+"""The WebSocket of a chat: who may open one, what it resumes and stops, and when it ends; the agent is played by the test."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -19,7 +20,7 @@ from aperag_api.identity.sessions.service import Visitor
 from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -87,11 +88,11 @@ async def test_it_opens_to_the_owner_of_the_chat_and_to_nobody_else(
     assert await refusal(served, path, authorization=f"Bearer {alice.key}") == 403
 
 
-async def test_questions_are_answered_in_their_order_and_what_runs_is_resumed_unless_refused(
+async def test_questions_are_answered_in_their_order_and_what_runs_is_told_to_whoever_asks_for_it(
     served: httpx.AsyncClient, path: str, alice: Person, agent: FakeAgent
 ) -> None:
     running = (await alice.http.post(f"{path}/turns", json={"query": "before", "message_id": "m0"})).json()["id"]
-    async with opened(served, path) as socket, opened(served, path, "?resume=false") as other:
+    async with opened(served, path, "?resume=true") as socket, opened(served, path) as other:
         async with agent.holding(running) as held:
             await held.say("Yes.")
             await held.end()
@@ -113,6 +114,7 @@ async def test_a_question_that_is_sent_again_after_a_reconnect_is_told_once(
     async with opened(served, path) as socket:
         await socket.send(question)
         turn = await begun(alice, path, "m1")
+        socket.transport.abort()
     async with opened(served, path) as socket:
         await socket.send(question)
         await socket.send("[]")
@@ -134,6 +136,79 @@ async def test_what_waits_for_its_turn_can_be_cancelled_too(
         await socket.send(json.dumps({"type": "cancel"}))
         ended = [(await frames(socket))[-1], (await frames(socket))[-1]]
     assert [(it["type"], it["id"]) for it in ended] == [("stop", "m1"), ("stop", "m2")]
+
+
+async def close_without_a_code(socket: Any) -> None:
+    """As browsers do where a script names none."""
+    async with socket.send_context():
+        socket.protocol.send_close()
+
+
+STOPPING: dict[str, Callable[[Any], Awaitable[None]]] = {
+    "1000": lambda socket: socket.close(1000),
+    "no code": close_without_a_code,
+}
+
+
+async def lose(socket: Any) -> None:
+    socket.transport.abort()
+
+
+LOSING: dict[str, Callable[[Any], Awaitable[None]]] = {"1001": lambda socket: socket.close(1001), "lost": lose}
+
+
+@pytest.mark.parametrize("way", STOPPING)
+async def test_a_client_that_closes_its_socket_normally_stops_what_it_asked(
+    served: httpx.AsyncClient, path: str, alice: Person, agent: FakeAgent, way: str
+) -> None:
+    async with opened(served, path) as socket:
+        for name in ("m1", "m2"):
+            await socket.send(json.dumps({"query": name, "message_id": name, "collections": []}))
+        turn = await begun(alice, path, "m1")
+        async with agent.holding(turn) as held:
+            await held.say("Yes")
+            assert json.loads(await socket.recv())["type"] == "start"
+            await STOPPING[way](socket)
+            await until(partial(state_is, alice, turn, {"cancelling"}), within=30)
+            await held.end(outcome="cancelled")
+    assert await state_is(alice, turn, {"cancelled"})
+    assert [group[0]["id"] for group in (await alice.http.get(path)).json()["history"]][-1] == "m1", "m2 was not asked"
+
+
+@pytest.mark.parametrize("way", LOSING)
+async def test_a_lost_connection_stops_nothing_and_replays_nothing_unasked(
+    served: httpx.AsyncClient, path: str, alice: Person, agent: FakeAgent, way: str
+) -> None:
+    async with opened(served, path) as socket:
+        await socket.send(json.dumps({"query": "m1", "message_id": "m1", "collections": []}))
+        turn = await begun(alice, path, "m1")
+        await LOSING[way](socket)
+    async with agent.holding(turn) as held, opened(served, path) as again, opened(served, path, "?resume=1") as resumed:
+        await held.say("Three minutes.")
+        assert json.loads(await resumed.recv())["type"] == "start"
+        assert await state_is(alice, turn, {"running"})
+        await held.end()
+        told = await frames(resumed)
+        await again.send("[]")
+        assert json.loads(await again.recv())["type"] == "error", "nothing was told before"
+    assert "".join(it["data"] for it in told if it["type"] == "message") == "Three minutes."
+    assert await state_is(alice, turn, {"answered"})
+
+
+async def test_a_tab_that_is_closed_stops_nothing_that_another_asked(
+    served: httpx.AsyncClient, path: str, alice: Person, agent: FakeAgent
+) -> None:
+    async with opened(served, path) as socket, opened(served, path) as other:
+        await socket.send(json.dumps({"query": "m1", "message_id": "m1", "collections": []}))
+        turn = await begun(alice, path, "m1")
+        await other.close(1000)
+        await agent.answer(turn, "Yes.")
+        assert (await frames(socket))[-1]["type"] == "stop"
+    assert await state_is(alice, turn, {"answered"})
+
+
+async def state_is(alice: Person, turn: str, wanted: set[str]) -> bool:
+    return (await alice.http.get(f"/turns/{turn}")).json()["state"] in wanted
 
 
 async def begun(alice: Person, path: str, message_id: str) -> str:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import structlog
-from fastapi import APIRouter, WebSocket
+from fastapi import APIRouter, Query, WebSocket
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from aperag_api.conversation.services import Services
-from aperag_api.conversation.sockets.session import ChatSession
+from aperag_api.conversation.sockets.session import ChatSession, HungUp
 from aperag_api.kernel.auth import find_caller, keep_within, may_write
 from aperag_api.kernel.http.rates import Kind, Rates
 from aperag_common import errors
@@ -27,11 +27,18 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 router = APIRouter(prefix="/api/v1", tags=["chats"])
 
-POLICY_VIOLATION = 1008
+NORMAL, UNSAID, POLICY_VIOLATION = 1000, 1005, 1008
+TRUE = frozenset({"true", "1", "yes", "on"})
 
 
 @router.websocket("/bots/{bot_id}/chats/{chat_id}/connect")
-async def connect(websocket: WebSocket, bot_id: str, chat_id: str, services: Services, *, resume: bool = True) -> None:
+async def connect(
+    websocket: WebSocket,
+    bot_id: str,
+    chat_id: str,
+    services: Services,
+    resume: Annotated[str, Query(description="`true`: tell what is being answered in the chat too")] = "",
+) -> None:
     """By the cookie of a login or an API key. Whoever may not is answered 403, whatever the reason."""
     admitted = await _admitted(websocket, services, bot_id, chat_id)
     if admitted is None:
@@ -50,9 +57,7 @@ async def connect(websocket: WebSocket, bot_id: str, chat_id: str, services: Ser
     )
     watching = asyncio.create_task(_watch(websocket, services.turns.heartbeat.total_seconds()))
     try:
-        await session.run(_texts(websocket), resume=resume)
-    except WebSocketDisconnect:
-        log.debug("socket.closed", chat_id=chat_id)
+        await session.run(_texts(websocket), resume=resume.lower() in TRUE)
     finally:
         watching.cancel()
 
@@ -80,10 +85,13 @@ async def _admit(websocket: WebSocket, caller: Caller) -> None:
 
 
 async def _texts(websocket: WebSocket) -> AsyncIterator[str]:
-    """Frames of bytes are taken for text in UTF-8."""
+    """Frames of bytes are taken for text in UTF-8. Raises ``HungUp`` where the client closed the connection normally."""
     while True:
         message = await websocket.receive()
         if message["type"] == "websocket.disconnect":
+            # Browsers that close without a code send none. uvicorn calls a lost connection 1005 too, without a reason.
+            if message["code"] == NORMAL or (message["code"] == UNSAID and "reason" in message):
+                raise HungUp
             return
         text = message.get("text")
         yield text if text is not None else message["bytes"].decode(errors="replace")
@@ -91,7 +99,9 @@ async def _texts(websocket: WebSocket) -> AsyncIterator[str]:
 
 async def _send(websocket: WebSocket, one_at_a_time: asyncio.Lock, frame: dict[str, Any]) -> None:
     async with one_at_a_time:
-        if websocket.application_state is WebSocketState.CONNECTED:
+        if websocket.application_state is not WebSocketState.CONNECTED:
+            return
+        with suppress(WebSocketDisconnect):  # how it was closed is what the reading side is told
             await websocket.send_json(frame)
 
 

@@ -1,7 +1,7 @@
 """One connection of one client to one chat.
 
-Its questions are answered one after the other. It may go away and come back: what is being answered then is told from
-its beginning, as a ``start`` says, and goes on.
+Its questions are answered one after the other. It may be lost and come back: what is being answered goes on, and is told
+from its beginning, as a ``start`` says, where the client asks for that.
 """
 
 from __future__ import annotations
@@ -37,9 +37,13 @@ MOST_WAITING = 16
 """Questions of one connection that wait for the one before them."""
 
 
+class HungUp(Exception):
+    """Raised by the frames of a client that closed its connection on purpose."""
+
+
 @dataclass(slots=True)
 class ChatSession:
-    """``send`` sends one frame; ``admit`` raises where its caller may not ask now."""
+    """``send`` sends one frame, and nothing to a client that is gone; ``admit`` raises where its caller may not ask now."""
 
     caller: Caller
     bot_id: str
@@ -52,13 +56,14 @@ class ChatSession:
     _followed: dict[str, tuple[str, asyncio.Event]] = field(default_factory=dict)
     _cancelled: set[str] = field(default_factory=set)
     _pending: list[str] = field(default_factory=list)
+    _beginning: asyncio.Task[TurnOut | None] | None = None
 
     @property
     def flow(self) -> bool:
         return self.bot_type in FLOWING
 
     async def run(self, frames: AsyncIterator[str], *, resume: bool) -> None:
-        """Until the client goes: its turns go on without it."""
+        """Until the client goes. Its turns go on without it, unless it hung up."""
         answering = asyncio.create_task(self._answer())
         reading = asyncio.create_task(self._read(frames))
         tasks = {answering, reading}
@@ -73,11 +78,22 @@ class ChatSession:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.wait(tasks)
+            await asyncio.wait(tasks if self._beginning is None else {*tasks, self._beginning})
 
     async def _read(self, frames: AsyncIterator[str]) -> None:
-        async for text in frames:
-            await self._take(text)
+        try:
+            async for text in frames:
+                await self._take(text)
+        except HungUp:
+            await self._leave()
+
+    async def _leave(self) -> None:
+        """What it asked and is not answered yet is stopped; what waits is not asked."""
+        while not self._waiting.empty():
+            self._pending.remove(str(self._waiting.get_nowait().message_id))
+        await self._cancel(Cancel(None))
+        if self._beginning is not None:
+            await asyncio.wait({self._beginning})
 
     async def _take(self, text: str) -> None:
         try:
@@ -100,12 +116,16 @@ class ChatSession:
         while True:
             message = await self._waiting.get()
             try:
-                await self._ask(message)
+                # Whole also where the client goes meanwhile: what is begun is known, and can be stopped.
+                self._beginning = asyncio.create_task(self._begin(message))
+                if (turn := await asyncio.shield(self._beginning)) is not None:
+                    await self._follow(turn)
             finally:
                 self._pending.remove(str(message.message_id))
                 self._cancelled.discard(str(message.message_id))
 
-    async def _ask(self, message: AgentMessage) -> None:
+    async def _begin(self, message: AgentMessage) -> TurnOut | None:
+        """None where it cannot be asked, which the client is told."""
         try:
             await self.admit()
             turn = await self.turns.start(self.caller, self.bot_id, self.chat_id, message)
@@ -119,7 +139,8 @@ class ChatSession:
             log.exception("socket.question_failed", chat_id=self.chat_id)
             await self._problem(text_of(Problem.UNKNOWN, message.language), message.message_id)
         else:
-            await self._follow(turn)
+            return turn
+        return None
 
     async def _follow(self, turn: TurnOut) -> None:
         """Told once on a connection, however often it is asked for there."""
