@@ -124,8 +124,12 @@ async def test_chats_messages_and_titles(client: Client, talk: Talk, provider: P
     provider.decide = lambda _: Reply(["At 75 degrees."])
     mine = type(talk)(client, talk.bot, made["id"], talk.provider)
     await mine.answered("How hot is green tea brewed in the morning?", message_id="m1")
-    [turn] = await mine.history()
-    assert [(it["role"], it["type"], it["id"]) for it in turn] == [("human", "message", "m1"), ("ai", "message", "m1")]
+    groups = await mine.history()
+    turn = [it for group in groups for it in group]
+    assert [[(it["role"], it["type"], it["id"]) for it in group] for group in groups] == [
+        [("human", "message", "m1")],
+        [("ai", "message", "m1")],
+    ]
     assert all(set(it) == MESSAGE and isinstance(it["timestamp"], float) for it in turn)
     title = (await client.json("POST", f"{path}/title", json={"max_length": 12, "language": "en-US", "turns": 1}))[
         "title"
@@ -135,7 +139,7 @@ async def test_chats_messages_and_titles(client: Client, talk: Talk, provider: P
     await refused(client, "POST", f"{path}/title", 422, None, json={"max_length": 5})
     rated = await client.json("POST", f"{path}/messages/m1", json={"type": "good"})
     assert rated == {"action": "upserted", "feedback": {"type": "good", "tag": None, "message": None}}
-    assert (await mine.history())[0][1]["feedback"]["type"] == "good"
+    assert (await mine.history())[1][0]["feedback"]["type"] == "good"
     taken = await client.json("POST", f"{path}/messages/m1", json={})
     assert taken == {"action": "deleted", "success": True}
     await refused(client, "POST", f"{path}/messages/lost", 404, "MESSAGE_NOT_FOUND", json={"type": "good"})

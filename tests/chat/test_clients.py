@@ -142,7 +142,12 @@ async def test_a_chat_that_is_named_keeps_what_was_said(
             )
     assert {"Which tea?", "Oolong."} <= {text.splitlines()[0] for text in provider.asked[1].texts if text}
     history = (await client.json("GET", f"/bots/{bot}/chats/{chat}"))["history"]
-    assert [[it["data"] for it in turn] for turn in history] == [["Which tea?", "Oolong."], ["Is it Chinese?", "Yes."]]
+    assert [[it["data"] for it in group] for group in history] == [
+        ["Which tea?"],
+        ["Oolong."],
+        ["Is it Chinese?"],
+        ["Yes."],
+    ]
 
 
 @asynccontextmanager
@@ -192,7 +197,7 @@ async def test_an_agent_answers_over_a_websocket_and_two_tabs_do_not_mix(
         assert all(isinstance(it["timestamp"], int) for it in frames)
         assert (frames[-1]["data"], frames[-1]["urls"]) == ([], [])
     assert one[0]["id"] != two[0]["id"]
-    assert len(await talk.history()) == 2
+    assert [group[0]["role"] for group in await talk.history()] == ["human", "ai"] * 2
 
 
 async def test_who_comes_back_in_the_middle_of_an_answer_and_asks_for_it_is_told_all_of_it(
@@ -428,8 +433,8 @@ async def test_a_file_of_a_chat_is_found_there_and_nowhere_else(client: Client, 
     turn, reading = await mine.answered("When is the meeting about oolong?", files=[{"id": made["id"], "name": "x"}])
     assert "Thursday" in turn["answer"], str(turn["error"]) + str(reading.frames)
     assert reading.ends[0]["data"][0]["metadata"]["document_id"] == made["id"]
-    [history] = await mine.history()
-    assert history[0]["files"] == [{"id": made["id"], "name": "note.txt"}]
+    history = await mine.history()
+    assert history[0][0]["files"] == [{"id": made["id"], "name": "note.txt"}]
 
 
 async def test_history_feedback_and_titles_outlive_every_process(
@@ -452,6 +457,6 @@ async def test_history_feedback_and_titles_outlive_every_process(
 
     after = await until(there, within=90)
     assert after == before
-    assert after["history"][0][1]["feedback"] == {"type": "bad", "tag": "Fake", "message": "colder"}
+    assert after["history"][1][0]["feedback"] == {"type": "bad", "tag": "Fake", "message": "colder"}
     gone = await client.json("POST", f"{path}/messages/m1", json={"type": None})
     assert gone == {"action": "deleted", "success": True}

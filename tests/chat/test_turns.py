@@ -39,11 +39,9 @@ async def test_an_answer_is_told_as_it_is_made_and_kept_whole(talk: Talk, provid
         "output_tokens": 4,
         "tool_calls": 0,
     }
-    [history] = await talk.history()
-    assert [(it["role"], it["type"], it["data"]) for it in history] == [
-        ("human", "message", "What is green tea?"),
-        ("ai", "thinking", "Let me see."),
-        ("ai", "message", "Green tea is heated."),
+    assert [[(it["role"], it["type"], it["data"]) for it in group] for group in await talk.history()] == [
+        [("human", "message", "What is green tea?")],
+        [("ai", "thinking", "Let me see."), ("ai", "message", "Green tea is heated.")],
     ]
     assert [it.headers["authorization"] for it in provider.asked] == [f"Bearer {KEY}"]
 
@@ -75,6 +73,14 @@ async def test_tools_are_called_with_the_askers_rights_and_what_they_find_is_cit
     ]
     assert [it["tool_name"] for it in reading.of("tool_call_result")] == ["list_collections", "search_collection"]
     assert "1 passages: tea.md" in reading.of("tool_call_result")[1]["data"]
+    [reference] = reading.of("references")[0]["data"]
+    found_by = {name: reference["metadata"][name] for name in ("type", "query", "collection_id")}
+    assert found_by == {"type": "search_collection", "query": "degrees of green tea", "collection_id": collection}
+    answer = (await talk.history())[1]
+    assert [it["data"].partition("\n\n")[0] for it in answer if it["type"] == "tool_call_result"] == [
+        "**Collections**",
+        "**Search**",
+    ]
     [reference] = reading.ends[0]["data"]
     assert reference["text"] == "Green tea is brewed at 75 degrees."
     assert reference["metadata"]["document_id"] == document["id"]

@@ -346,16 +346,45 @@ async def test_the_history_is_made_of_the_turns_and_has_pages(alice: Person, cha
     for number in range(3):
         await agent.answer(await chat.asked(f"question {number}", message_id=f"m{number}"), f"answer {number}")
     whole = (await alice.http.get(chat.path)).json()
-    assert [[message["data"] for message in turn] for turn in whole["history"]] == [
-        [f"question {number}", f"answer {number}", ""] for number in range(3)
+    assert [[message["data"] for message in group] for group in whole["history"]] == [
+        group for number in range(3) for group in ([f"question {number}"], [f"answer {number}", ""])
     ]
-    assert [message["role"] for message in whole["history"][0]] == ["human", "ai", "ai"]
-    assert whole["history"][0][2]["references"] == [REFERENCE]
-    assert {message["id"] for message in whole["history"][1]} == {"m1"}
+    question, answer = whole["history"][:2]
+    assert ({it["role"] for it in question}, {it["role"] for it in answer}) == ({"human"}, {"ai"})
+    assert [it["references"] for it in (*question, *answer)] == [None, None, [REFERENCE]]
+    assert {message["id"] for group in whole["history"][2:4] for message in group} == {"m1"}
     newest = (await alice.http.get(chat.path, params={"turns": 2})).json()
-    assert ([turn[0]["data"] for turn in newest["history"]], newest["before"]) == (["question 1", "question 2"], 1)
+    assert ([group[0]["data"] for group in newest["history"]][::2], newest["before"]) == (
+        ["question 1", "question 2"],
+        1,
+    )
     rest = (await alice.http.get(chat.path, params={"turns": 2, "before": newest["before"]})).json()
-    assert ([turn[0]["data"] for turn in rest["history"]], rest["before"]) == (["question 0"], None)
+    assert ([group[0]["data"] for group in rest["history"]][::2], rest["before"]) == (["question 0"], None)
+
+
+async def test_each_part_of_an_answer_bears_its_feedback_and_a_tools_result_begins_with_its_title(
+    alice: Person, chat: Chat, agent: HandAgent
+) -> None:
+    turn = await chat.asked("How long?", message_id="m1")
+    failed = {"call_id": "c", "tool": "web_read", "title": "Web pages", "text": "refused", "failed": True}
+    searched = {"call_id": "d", "tool": "search_collection", "title": "Search", "text": "Found 1", "failed": False}
+    assert len((await alice.http.get(chat.path)).json()["history"]) == 1, "no answer yet, so no group of it"
+    async with agent.holding(turn) as held:
+        for result in (failed, searched):
+            await held.told.put({"type": "tool_call_result", "data": result})
+        await held.say("Three minutes.")
+        await held.told.put({"type": "references", "data": {"items": []}})
+        await held.end()
+    rated = await alice.http.post(f"{chat.path}/messages/m1", json={"type": "bad", "tag": "Fake"})
+    assert rated.status_code == 200
+    [question], answer = (await alice.http.get(chat.path)).json()["history"]
+    assert [(it["type"], it["data"], it["references"]) for it in answer] == [
+        ("tool_call_result", "**Search**\n\nFound 1\n\n", None),
+        ("message", "Three minutes.", None),
+        ("references", "", None),
+    ]
+    assert question["feedback"] is None
+    assert [it["feedback"]["type"] for it in answer] == ["bad"] * 3
 
 
 async def test_an_agent_reads_with_the_credential_of_its_turn_while_it_holds_it_and_nothing_more(

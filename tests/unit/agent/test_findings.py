@@ -25,7 +25,13 @@ def test_a_passage_that_two_searches_found_is_kept_once_and_numbered_over_the_tu
     assert found.references()[0] == {
         "text": "Green tea.",
         "score": 0.5,
-        "metadata": {"document_id": "doc1", "collection_id": "col1", "source": "tea.md"},
+        "metadata": {
+            "document_id": "doc1",
+            "type": "search_collection",
+            "query": "a",
+            "collection_id": "col1",
+            "source": "tea.md",
+        },
     }
 
 
@@ -37,7 +43,7 @@ def test_pages_of_the_web_are_references_too_and_all_are_bounded() -> None:
     [only] = found.references()
     assert (len(only["text"]), only["metadata"]) == (
         4000,
-        {"type": "web", "url": "https://example.org", "title": "T"},
+        {"type": "web_read", "query": None, "url": "https://example.org", "title": "T"},
     )
     items = [{**ITEM, "content": f"Tea {number}"} for number in range(100)]
     found.add("search_chat_files", {"query": "a"}, {"items": items})

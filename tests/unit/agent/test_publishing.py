@@ -63,7 +63,10 @@ async def test_whatever_the_model_does_is_put_into_the_queue() -> None:
         {"type": "thinking", "data": {"text": "Hm"}},
         {"type": "thinking", "data": {"text": "."}},
         {"type": "tool_call", "data": {"call_id": "c", "tool": "web_read", "arguments": {"url": "u"}}},
-        {"type": "tool_call_result", "data": {"call_id": "c", "tool": "web_read", "text": "Read 1", "failed": False}},
+        {
+            "type": "tool_call_result",
+            "data": {"call_id": "c", "tool": "web_read", "title": "Web pages", "text": "Read 1", "failed": False},
+        },
         {"type": "message", "data": {"text": "Green "}},
         {"type": "message", "data": {"text": "tea"}},
     ]

@@ -35,7 +35,8 @@ def says(text: str) -> tuple[TurnEventKind, dict[str, Any]]:
 
 
 START = (KINDS.START, {})
-TOOL = (KINDS.TOOL_CALL_RESULT, {"call_id": "c", "tool": "web_read", "text": "Read 1", "failed": False})
+READ = {"call_id": "c", "tool": "web_read", "title": "Web pages", "text": "Read 1", "failed": False}
+TOOL = (KINDS.TOOL_CALL_RESULT, READ)
 
 
 def chunks(*runs: list[Message], with_usage: bool = False) -> list[dict[str, Any]]:
@@ -104,7 +105,10 @@ def test_an_agents_tools_are_told_of_where_they_worked() -> None:
     failed = (TOOL[0], {**TOOL[1], "failed": True})
     told = AgentFrames("m").of(events(START, TOOL, failed, says("yes"), STOP))
     assert [it["type"] for it in told] == ["start", "tool_call_result", "message", "stop"]
-    assert (told[1]["data"], told[1]["tool_name"], told[1]["result"]) == ("Read 1\n\n", "web_read", None)
+    assert (told[1]["tool_name"], told[1]["result"]) == ("web_read", None)
+    assert told[1]["data"] == "**Web pages**\n\nRead 1\n\n", "a title line, and a blank line after all"
+    untitled = (TOOL[0], {name: value for name, value in READ.items() if name != "title"})
+    assert AgentFrames("m").of(events(untitled))[0]["data"].startswith("**web_read**\n\n"), "of an older agent"
     [error] = AgentFrames("m").of(events((KINDS.ERROR, {"code": "C", "message": "no"})))
     assert (error["id"], error["data"]) == ("error", "no")
 

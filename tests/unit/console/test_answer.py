@@ -83,7 +83,11 @@ def test_history_becomes_turns_with_their_passages_and_judgement() -> None:
     answer = part("message", data="Because [1].", feedback={"type": "good"})
     groups = [
         [question],
-        [part("tool_call_result", data="Searched"), answer, part("references", references=[{"text": "p"}])],
+        [
+            part("tool_call_result", data="**Search**\n\nSearched\n\n"),
+            answer,
+            part("references", references=[{"text": "p"}]),
+        ],
     ]
     (turn,) = turns_of(groups)
     (same,) = turns_of([[it for group in groups for it in group]])

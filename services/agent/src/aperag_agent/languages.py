@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +18,7 @@ class Phrases:
     searched_web_: str
     read_web_: str
     used_: str
+    titles: Mapping[str, str]
     from_: str
     extractive: str
     nothing_: str
@@ -33,6 +38,10 @@ class Phrases:
     def read_web(self, count: int) -> str:
         return self.read_web_.format(count=count)
 
+    def title(self, tool: str) -> str:
+        """What a call is headed with; its name for a tool that has no title."""
+        return self.titles.get(tool, tool)
+
     def used(self, tool: str) -> str:
         return self.used_.format(tool=tool)
 
@@ -46,6 +55,15 @@ _ENGLISH = Phrases(
     searched_web_="Searched the web for “{query}”: {count} pages",
     read_web_="Read {count} web pages",
     used_="Used {tool}",
+    titles={
+        "list_collections": "Collections",
+        "search_collection": "Search",
+        "search_chat_files": "Search in files",
+        "web_search": "Web search",
+        "web_read": "Web pages",
+        "list_documents": "Documents",
+        "read_document": "Document",
+    },
     from_="This is what the documents say:",
     extractive=(
         "These are sentences from the documents, chosen by the built-in model, which cannot write of its own."
@@ -64,6 +82,15 @@ _KOREAN = Phrases(
     searched_web_="웹에서 ‘{query}’ 검색: {count}쪽",
     read_web_="웹 페이지 {count}개를 읽음",
     used_="{tool} 사용",
+    titles={
+        "list_collections": "컬렉션",
+        "search_collection": "검색",
+        "search_chat_files": "파일 검색",
+        "web_search": "웹 검색",
+        "web_read": "웹 페이지",
+        "list_documents": "문서 목록",
+        "read_document": "문서",
+    },
     from_="문서에는 이렇게 쓰여 있습니다:",
     extractive=(
         "위 내용은 내장 모델이 문서에서 고른 문장이며, 내장 모델은 스스로 글을 쓰지 못합니다."
@@ -79,6 +106,15 @@ _CHINESE = Phrases(
     searched_web_="在网上搜索“{query}”：{count} 个网页",
     read_web_="阅读了 {count} 个网页",
     used_="使用了 {tool}",
+    titles={
+        "list_collections": "知识库",
+        "search_collection": "搜索",
+        "search_chat_files": "文件搜索",
+        "web_search": "网络搜索",
+        "web_read": "网页",
+        "list_documents": "文档列表",
+        "read_document": "文档",
+    },
     from_="文档中是这样写的：",
     extractive="以上是内置模型从文档中摘出的原句，内置模型不会自己写作。想要它自己组织的回答，请添加模型：aperag models providers add。",
     nothing_="文档中没有找到关于“{query}”的内容。请换一种说法，或换一个知识库。",
@@ -91,6 +127,15 @@ _JAPANESE = Phrases(
     searched_web_="ウェブで「{query}」を検索：{count} ページ",
     read_web_="ウェブページ {count} 件を読みました",
     used_="{tool} を使いました",
+    titles={
+        "list_collections": "コレクション",
+        "search_collection": "検索",
+        "search_chat_files": "ファイル検索",
+        "web_search": "ウェブ検索",
+        "web_read": "ウェブページ",
+        "list_documents": "文書一覧",
+        "read_document": "文書",
+    },
     from_="文書にはこう書かれています：",
     extractive=(
         "これは内蔵モデルが文書から選んだ文で、内蔵モデルは自分で文章を書けません。"

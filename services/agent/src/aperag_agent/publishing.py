@@ -79,7 +79,8 @@ class EventPublisher:
         shown = self.shown.pop(call_id, None)  # some providers give a later call the same id
         failed = shown is None
         text = shown or _failure(part)
-        data = {"call_id": call_id, "tool": part.tool_name, "text": text, "failed": failed}
+        tool = part.tool_name
+        data = {"call_id": call_id, "tool": tool, "title": self.findings.title(tool), "text": text, "failed": failed}
         await self._put(TurnEventKind.TOOL_CALL_RESULT, data)
 
     async def _put(self, kind: TurnEventKind, data: dict[str, Any]) -> None:

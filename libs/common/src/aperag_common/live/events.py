@@ -18,7 +18,7 @@ class TurnEventKind(StrEnum):
     """START opens a run, STOP or ERROR ends a turn; a BEAT says that its agent lives, and is told to nobody else.
 
     ``data``: MESSAGE and THINKING ``{text}`` (what is added); TOOL_CALL ``{call_id, tool, arguments}``;
-    TOOL_CALL_RESULT ``{call_id, tool, text, failed}``; REFERENCES ``{items: [{text, score, metadata}]}``;
+    TOOL_CALL_RESULT ``{call_id, tool, title, text, failed}``; REFERENCES ``{items: [{text, score, metadata}]}``;
     NODE, of a flow, ``{event_type, node_id, node_type, execution_id, data}``; STOP ``{outcome, usage}``;
     ERROR ``{code, message}``.
     """

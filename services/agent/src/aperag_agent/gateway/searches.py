@@ -58,10 +58,12 @@ class Searches:
         # An id stands in the path: what is none is not found instead of changing the path's meaning.
         segment = collection_id if collection_id.isalnum() else "-"
         found = await self._post(f"/collections/{segment}/searches", body)
-        return _found(found, {"collection_id": collection_id})
+        place = {"type": "search_collection", "query": body["query"], "collection_id": collection_id}
+        return _found(found, place)
 
     async def chat(self, chat_id: str, body: Mapping[str, Any]) -> Found:
-        return _found(await self._post(f"/chats/{chat_id}/search", body), {"chat_id": chat_id})
+        place = {"type": "search_chat_files", "query": body["query"], "chat_id": chat_id}
+        return _found(await self._post(f"/chats/{chat_id}/search", body), place)
 
     async def _post(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         headers = {"Authorization": f"Bearer {self.credential}", **propagate.inject()}

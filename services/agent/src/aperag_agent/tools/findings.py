@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 MOST_REFERENCES = 50
 REFERENCE_CHARACTERS = 4_000
 NAMES = 5
+_FOUND_BY = ("type", "query", "collection_id", "chat_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +43,12 @@ class Findings:
     def add(self, tool: str, arguments: Mapping[str, Any], result: Any) -> None:
         found = _object(result)
         if tool in {"search_collection", "search_chat_files"}:
-            self._add_passages(found, arguments)
+            self._add_passages(found, {**arguments, "type": tool})
         elif tool == "list_collections":
             self.collections = [item for item in found.get("items", ()) if isinstance(item, dict)]
         elif tool in {"web_search", "web_read"}:
-            self.web += [item for item in found.get("results", ()) if isinstance(item, dict)]
+            place = {"type": tool, "query": arguments.get("query")}
+            self.web += [{**item, **place} for item in found.get("results", ()) if isinstance(item, dict)]
 
     def add_passages(self, passages: Sequence[flows.Passage]) -> None:
         """What the searches of a flow found."""
@@ -54,17 +56,20 @@ class Findings:
         self._add_passages({"items": items}, {})
 
     def references(self) -> list[dict[str, Any]]:
-        """In the contract's shape; the web's after the collections'."""
+        """In the contract's shape, each with the tool (``type``) and the ``query`` that found it; the web's come last."""
         cited = [
             {"text": it.text[:REFERENCE_CHARACTERS], "score": it.score, "metadata": dict(it.metadata)}
             for it in self.passages
         ]
         for page in self.web:
             text = str(page.get("content") or page.get("snippet") or "")[:REFERENCE_CHARACTERS]
-            metadata = {"type": "web", "url": page.get("url"), "title": page.get("title")}
+            metadata = {name: page.get(name) for name in ("type", "query", "url", "title")}
             if text:
                 cited.append({"text": text, "score": None, "metadata": metadata})
         return cited[:MOST_REFERENCES]
+
+    def title(self, tool: str) -> str:
+        return phrases(self.language).title(tool)
 
     def describe(self, tool: str, arguments: Mapping[str, Any], result: Any) -> str:
         """What a person reads of a call, in one line."""
@@ -90,7 +95,7 @@ class Findings:
                 continue
             self._seen.add(text)
             metadata = {**(item.get("metadata") or {})}
-            metadata |= {name: arguments[name] for name in ("collection_id", "chat_id") if arguments.get(name)}
+            metadata |= {name: arguments[name] for name in _FOUND_BY if arguments.get(name)}
             source = str(item.get("source") or metadata.get("source") or metadata.get("name") or "")
             passage = Passage(len(self.passages) + 1, text, item.get("score"), source, {**metadata, "source": source})
             self.passages.append(passage)

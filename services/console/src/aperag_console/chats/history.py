@@ -55,10 +55,15 @@ def _add(turn: Turn, part: Mapping[str, Any]) -> None:
             turn.texts.append(part["data"])
             turn.feedback = (part["feedback"] or {}).get("type") or turn.feedback
         case "tool_call_result":
-            turn.tools.append(part["data"])
+            turn.tools.append(_below_title(part["data"]))
         case "thinking":
             turn.thinking.append(part["data"])
         case "references":
             turn.references += part["references"] or []
         case "error":
             turn.error = part["data"]
+
+
+def _below_title(text: str) -> str:
+    """A line that says what was done needs no heading."""
+    return (text.partition("\n\n")[2] or text).strip()

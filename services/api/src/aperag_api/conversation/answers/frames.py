@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aperag_common.live.events import TurnEventKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from aperag_common.live.queue import Message
 
@@ -21,6 +21,11 @@ Frame = dict[str, Any]
 def frame(kind: str, message_id: str, at: float, **fields: Any) -> Frame:
     """Their clock counts whole seconds."""
     return {"type": kind, "id": message_id, **fields, "timestamp": int(at)}
+
+
+def tool_text(data: Mapping[str, Any]) -> str:
+    """Of the result of a tool's call: its title in the first line, which clients show alone until it is opened."""
+    return f"**{data.get('title') or data['tool']}**{SEPARATOR}{data['text']}{SEPARATOR}"
 
 
 @dataclass(slots=True)
@@ -99,7 +104,7 @@ class AgentFrames:
             case TurnEventKind.THINKING:
                 fields = {"data": data["text"]}
             case TurnEventKind.TOOL_CALL_RESULT if not data["failed"]:
-                fields = {"data": f"{data['text']}{SEPARATOR}", "tool_name": data["tool"], "result": None}
+                fields = {"data": tool_text(data), "tool_name": data["tool"], "result": None}
             case TurnEventKind.STOP:
                 fields = {"data": data["references"], "urls": []}
             case TurnEventKind.ERROR:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from aperag_api.conversation.answers.frames import tool_text
 from aperag_api.conversation.chats.schemas import ChatMessage
 from aperag_common.live.events import TurnEventKind
 
@@ -21,8 +22,8 @@ _SHOWN: Mapping[str, Literal["message", "thinking", "tool_call_result", "referen
 }
 
 
-def messages_of(turn: TurnRow) -> list[ChatMessage]:
-    """The question, then what the turn told, in its order."""
+def groups_of(turn: TurnRow) -> list[list[ChatMessage]]:
+    """The question; then, once there is any, what the turn told in its order."""
     question = ChatMessage(
         id=turn.message_id,
         part_id=f"{turn.id}-q",
@@ -32,22 +33,34 @@ def messages_of(turn: TurnRow) -> list[ChatMessage]:
         data=turn.question,
         files=turn.request.get("files") or [],
     )
-    return [question, *_answered(turn, turn.parts)]
+    answered = list(_answered(turn, turn.parts))
+    return [[question], answered] if answered else [[question]]
 
 
 def _answered(turn: TurnRow, parts: Iterable[Mapping[str, Any]]) -> Iterable[ChatMessage]:
     for part in parts:
-        shown = _SHOWN.get(part["type"])
-        if shown is None:
+        shown, data = _SHOWN.get(part["type"]), part["data"]
+        if shown is None or data.get("failed"):
             continue
-        data = part["data"]
         yield ChatMessage(
             id=turn.message_id,
             part_id=f"{turn.id}-{part['part_id']}",
             type=shown,
             timestamp=part["timestamp"],
             role="ai",
-            data="" if shown == "references" else data.get("text", data.get("message", "")),
-            references=data["items"] if shown == "references" else [],
-            feedback=turn.feedback if shown == "message" else None,
+            data=_text(shown, data),
+            references=data["items"] or None if shown == "references" else None,
+            feedback=turn.feedback,
         )
+
+
+def _text(shown: str, data: Mapping[str, Any]) -> str:
+    match shown:
+        case "references":
+            return ""
+        case "tool_call_result":
+            return tool_text(data)
+        case "error":
+            return str(data["message"])
+        case _:
+            return str(data["text"])

@@ -32,7 +32,7 @@ class ChatOut(BaseModel):
 
 
 class ChatMessage(BaseModel):
-    """``id`` is the message's, which a question and all parts of its answer share."""
+    """``id`` is the message's, which a question and all parts of its answer share, as they do ``feedback``."""
 
     id: str
     part_id: str
@@ -40,14 +40,17 @@ class ChatMessage(BaseModel):
     timestamp: float
     role: Literal["human", "ai"]
     data: str
-    references: list[dict[str, Any]] = []
+    references: list[dict[str, Any]] | None = None
     urls: list[str] = []
     feedback: dict[str, Any] | None = None
     files: list[dict[str, Any]] = []
 
 
 class ChatDetails(ChatOut):
-    """``history`` has a list for each turn, the oldest first; ``before`` asks for the turns before these, if any."""
+    """``history`` has a list for each question and one for each answer, the oldest first.
+
+    ``before`` asks for the turns before these, if any.
+    """
 
     history: list[list[ChatMessage]]
     before: int | None = None

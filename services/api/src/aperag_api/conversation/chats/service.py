@@ -10,7 +10,7 @@ from nats.errors import Error as NatsError
 
 from aperag_api.access.chats import ids_of_chats
 from aperag_api.conversation.chats import repository
-from aperag_api.conversation.chats.history import messages_of
+from aperag_api.conversation.chats.history import groups_of
 from aperag_api.conversation.chats.schemas import ChatDetails, ChatOut
 from aperag_api.conversation.turns import repository as turns
 from aperag_api.kernel.paging import Page, Paged
@@ -70,7 +70,7 @@ class ChatService:
             row = _found(await repository.find(conn, owner, bot_id, chat_id), chat_id)
             found = await turns.history(conn, chat_id, before=LAST if before is None else before, limit=limit)
         earlier = found[0].ordinal if found and found[0].ordinal > 0 else None
-        history = [messages_of(turn) for turn in found]
+        history = [group for turn in found for group in groups_of(turn)]
         return ChatDetails(**row.model_dump(), history=history, before=earlier)
 
     async def rename(self, owner: str, bot_id: str, chat_id: str, title: str) -> ChatOut:

@@ -52,6 +52,7 @@ def shape_of(message: Message, message_id: str) -> dict[str, Any]:
         case TurnEventKind.TOOL_CALL_RESULT:
             frame |= {
                 "data": data["text"],
+                "title": data.get("title") or data["tool"],
                 "tool_name": data["tool"],
                 "call_id": data["call_id"],
                 "failed": data["failed"],
