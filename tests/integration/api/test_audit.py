@@ -11,7 +11,7 @@ import pytest_asyncio
 from sqlalchemy import text
 
 from aperag_api.identity.audit import repository
-from aperag_api.identity.audit.decide import is_audited, resource_of
+from aperag_api.identity.audit.decide import is_audited, name_of, resource_of
 from aperag_api.kernel.http.settings import RateSettings
 from aperag_api.knowledge.collections.service import CollectionService
 from aperag_testing.waiting import until
@@ -60,7 +60,7 @@ async def test_a_change_is_on_record_with_who_what_and_when(alice: Person, logge
     [row] = await logged_calls()
     assert (row["user_id"], row["username"]) == (alice.id, alice.id)
     assert (row["resource_type"], row["resource_id"]) == ("collection", answer.json()["id"])
-    assert (row["api_name"], row["http_method"], row["path"]) == ("create_collection", "POST", f"{ROOT}/collections")
+    assert (row["api_name"], row["http_method"], row["path"]) == ("CreateCollection", "POST", f"{ROOT}/collections")
     assert (row["status_code"], row["error_message"]) == (200, None)
     assert row["request_data"] == {"body": body}
     assert row["response_data"]["id"] == answer.json()["id"]
@@ -95,7 +95,7 @@ async def test_a_question_of_openais_clients_is_on_record_as_its_turn(
     answering = asyncio.create_task(alice.http.post(url, json={**asked, "model": bot}))
     turn = await until(begun, within=20)
     intended = (await logged_calls())[-1]
-    assert (intended["api_name"], intended["status_code"]) == ("create_chat_completion", None)
+    assert (intended["api_name"], intended["status_code"]) == ("CreateChatCompletion", None)
     await agent.answer(turn, "Three minutes.")
     assert (await answering).status_code == 200
     row = (await logged_calls())[-1]
@@ -166,7 +166,7 @@ async def test_an_unforeseen_failure_is_on_record_as_such(
     monkeypatch.setattr(CollectionService, "create", fail)
     assert (await alice.http.post("/collections", json={"title": "t"})).status_code == 500
     [row] = await logged_calls()
-    assert (row["status_code"], row["user_id"], row["api_name"]) == (500, alice.id, "create_collection")
+    assert (row["status_code"], row["user_id"], row["api_name"]) == (500, alice.id, "CreateCollection")
     assert SECRET not in json.dumps(row, default=str)
 
 
@@ -228,7 +228,7 @@ async def test_what_is_meant_is_on_record_before_it_is_done(
     await alice.http.post("/collections", json={"title": "Tea"})
     [row] = seen
     assert (row["user_id"], row["api_name"], row["status_code"], row["end_time"]) == (
-        alice.id, "create_collection", None, None,
+        alice.id, "CreateCollection", None, None,
     )  # fmt: skip
     assert row["request_data"] == {"body": {"title": "Tea"}}
     assert [row["status_code"] for row in await logged_calls()] == [200]
@@ -331,12 +331,14 @@ async def test_the_log_is_filtered_by_every_field_it_has(admin: Person, alice: P
 
     assert await names(username=alice.id) == sorted(row["api_name"] for row in whole)
     assert await names(username="nobody") == []
-    assert await names(resource_type="api_key") == ["create_api_key"]
-    assert await names(resource_id=collection) == ["create_collection", "delete_collection"]
-    assert await names(api_name="delete_collection") == ["delete_collection"]
-    assert await names(http_method="put") == ["update_collection"]
-    assert await names(status_code=404) == ["update_collection"]
-    assert await names(search="NO-SUCH") == ["update_collection"]
+    assert await names(resource_type="api_key") == ["CreateApiKey"]
+    assert await names(resource_id=collection) == ["CreateCollection", "DeleteCollection"]
+    assert await names(api_name="DeleteCollection") == ["DeleteCollection"]
+    assert await names(api_name="collection") == ["CreateCollection", "DeleteCollection", "UpdateCollection"]
+    assert await names(api_name="_") == []
+    assert await names(http_method="put") == ["UpdateCollection"]
+    assert await names(status_code=404) == ["UpdateCollection"]
+    assert await names(search="NO-SUCH") == ["UpdateCollection"]
     assert await names(search="%") == []
     after, until_then = await names(start_date=moment), await names(end_date=moment)
     assert sorted(after + until_then) == sorted([*(row["api_name"] for row in whole), whole[1]["api_name"]])
@@ -345,6 +347,46 @@ async def test_the_log_is_filtered_by_every_field_it_has(admin: Person, alice: P
     for wrong in ({"status_code": "x"}, {"start_date": "yesterday"}, {"start_date": "2026-01-01T00:00:00"},
                   {"sort_by": "request_data"}, {"sort_order": "up"}, {"page": 0}, {"page_size": 101}):  # fmt: skip
         assert (await admin.http.get("/audit-logs", params=wrong)).status_code == 422, wrong
+
+
+EMPTY = [
+    "user_id",
+    "username",
+    "resource_type",
+    "resource_id",
+    "api_name",
+    "http_method",
+    "status_code",
+    "start_date",
+    "end_date",
+    "search",
+]
+
+
+async def test_a_filter_that_nobody_filled_in_is_none(admin: Person, alice: Person) -> None:
+    await alice.http.post("/apikeys", json={})
+    for reader in (admin, alice):
+        rows = await told(reader, **dict.fromkeys(EMPTY, ""))
+        assert [row["api_name"] for row in rows] == ["CreateApiKey"]
+
+
+async def test_what_was_asked_and_answered_are_json_in_strings(admin: Person, alice: Person) -> None:
+    made = (await alice.http.post("/collections", json={"title": "녹차"})).json()
+    await alice.http.delete("/collections/colunknown")
+    [refused, row] = await told(admin)
+    assert json.loads(row["request_data"]) == {"body": {"title": "녹차"}}
+    assert "녹차" in row["request_data"], "readable as it is"
+    assert json.loads(row["response_data"])["id"] == made["id"]
+    assert (refused["request_data"], refused["response_data"]) == (None, None)
+    assert (await admin.http.get(f"/audit-logs/{row['id']}")).json() == row
+
+
+def test_operations_are_named_in_the_contracts_style() -> None:
+    assert [name_of(it) for it in ("create_collection", "update_llm_provider", "login")] == [
+        "CreateCollection",
+        "UpdateLLMProvider",
+        "Login",
+    ]
 
 
 async def test_the_log_is_paged_and_sorted(admin: Person, alice: Person) -> None:

@@ -5,9 +5,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from functools import cache
+from types import NoneType
+from typing import Any, ClassVar, TypeAlias, get_args
 
-from pydantic import BaseModel, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from aperag_api.kernel.masking import MASK, is_secret
 from aperag_common import errors
@@ -30,7 +39,50 @@ _Place: TypeAlias = "tuple[()] | tuple[_Place, str | int]"
 """The way to a value, innermost name first: it is spelled out only where something is wrong."""
 
 
-class RequestBody(BaseModel):
+Unfilled = BeforeValidator(lambda value: None if value == "" else value)
+"""For an optional filter in a query: forms also send those that nobody filled in. Bounds stand inside, on what is no null."""
+
+
+def ignoring(default: object = None) -> WrapValidator:
+    """For an optional field that the contract ignores: what does not fit is as good as absent."""
+
+    def read(value: object, valid: ValidatorFunctionWrapHandler) -> object:
+        try:
+            return valid(value)
+        except ValidationError:
+            return default
+
+    return WrapValidator(read)
+
+
+class BodyPart(BaseModel):
+    """A part of a JSON body. What may be absent may also be null: clients made from a schema send every field.
+
+    ``NEVER_NULL`` are fields where absent and null would be too easily mistaken for each other.
+    """
+
+    NEVER_NULL: ClassVar[frozenset[str]] = frozenset()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nulls_are_absent(cls, part: object) -> object:
+        if not isinstance(part, dict) or None not in part.values():
+            return part
+        named = _with_defaults(cls) - cls.NEVER_NULL
+        return {name: value for name, value in part.items() if value is not None or name not in named}
+
+
+@cache
+def _with_defaults(model: type[BaseModel]) -> frozenset[str]:
+    """Names of the fields that are not required and have no meaning for null."""
+    return frozenset(
+        field.alias or name
+        for name, field in model.model_fields.items()
+        if not field.is_required() and field.annotation is not Any and NoneType not in get_args(field.annotation)
+    )
+
+
+class RequestBody(BodyPart):
     """The base of every JSON body.
 
     Python's JSON reader takes what PostgreSQL cannot hold (NUL, half of a surrogate pair) and what no JSON answer

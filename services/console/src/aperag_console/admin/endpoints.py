@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING
 
 from starlette.routing import Route
@@ -39,7 +40,6 @@ async def save_settings(request: Request) -> Response:
 
 
 async def show_audit(request: Request) -> Response:
-    """Empty filters are left out: the gateway takes every filter literally."""
     page = await open_page(request, admin=True)
     asked = {name: page.query(name) for name in AUDIT_FILTERS}
     found = await page.api.get("audit-logs", page=page.number("page", 1), page_size=AUDIT_SIZE, **asked)
@@ -48,7 +48,9 @@ async def show_audit(request: Request) -> Response:
 
 async def show_audit_entry(request: Request) -> Response:
     page = await open_page(request, admin=True)
-    return page.render("audit_entry.html", entry=await page.api.get("audit-logs", request.path_params["entry_id"]))
+    entry = await page.api.get("audit-logs", request.path_params["entry_id"])
+    data = {name: json.loads(entry[name]) for name in ("request_data", "response_data") if entry[name]}
+    return page.render("audit_entry.html", entry=entry, data=data)
 
 
 ROUTES = [

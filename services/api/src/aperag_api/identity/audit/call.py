@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import HTTPConnection
 
-from aperag_api.identity.audit.decide import ResourceType, complaint_of, created_in, is_audited, resource_of
+from aperag_api.identity.audit.decide import ResourceType, complaint_of, created_in, is_audited, name_of, resource_of
 from aperag_api.identity.audit.repository import Entry
 from aperag_api.kernel.auth import caller_of
 from aperag_api.kernel.masking import clean, masked
@@ -133,7 +133,7 @@ class Call:
             username=None if username is None else clean(username, 256),
             resource_type=None if resource is None else resource.value,
             resource_id=None if identifier is None else clean(identifier, 255),
-            api_name=route.name[:96],
+            api_name=name_of(route.name)[:96],
             http_method=self._scope["method"],
             path=clean(self._scope["path"], 1024),
             elapsed=round((time.monotonic() - self._begun) * 1000),

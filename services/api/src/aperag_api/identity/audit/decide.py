@@ -101,6 +101,7 @@ _ROOTS = (_ROOT, "/v1/")
 _SPANS = "/v1/traces"
 """Services bring their spans there several times a second, for nobody in particular."""
 _CREATED = ("id", "document_id", "user_id")
+_ACRONYMS: Mapping[str, str] = {"llm": "LLM"}
 
 
 def is_audited(method: str, template: str) -> bool:
@@ -115,6 +116,11 @@ def never_audited(method: str, path: str) -> bool:
     if not path.startswith(_ROOTS) or path == _SPANS:
         return True
     return method in _SAFE and not path.startswith((f"{_ROOT}auth/", f"{_ROOT}admin/events"))
+
+
+def name_of(route: str) -> str:
+    """``create_llm_provider`` is ``CreateLLMProvider``: the contract's style."""
+    return "".join(_ACRONYMS.get(word, word.capitalize()) for word in route.split("_"))
 
 
 def resource_of(template: str, parameters: Mapping[str, Any]) -> tuple[ResourceType | None, str | None]:

@@ -5,18 +5,22 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 
 from aperag_api.identity.audit.repository import Filter
 from aperag_api.identity.audit.schemas import AuditLogOut, AuditSort
 from aperag_api.identity.services import Services
 from aperag_api.kernel.auth import Reader
 from aperag_api.kernel.paging import Page, Paged, SortOrder, paged
+from aperag_api.kernel.validation import Unfilled
 
 router = APIRouter(prefix="/audit-logs", tags=["audit"])
 
-Exactly = Annotated[str | None, Query(max_length=256)]
-Moment = Annotated[AwareDatetime | None, Query()]
+Short = Annotated[str, Field(max_length=256)]
+Exactly = Annotated[Short | None, Unfilled, Query()]
+Part = Annotated[Short | None, Unfilled, Query(description="what it contains")]
+Status = Annotated[int, Field(ge=100, le=599)]
+Moment = Annotated[AwareDatetime | None, Unfilled, Query()]
 
 
 def wanted(
@@ -24,12 +28,12 @@ def wanted(
     username: Exactly = None,
     resource_type: Exactly = None,
     resource_id: Exactly = None,
-    api_name: Exactly = None,
+    api_name: Part = None,
     http_method: Exactly = None,
-    status_code: Annotated[int | None, Query(ge=100, le=599)] = None,
+    status_code: Annotated[Status | None, Unfilled, Query()] = None,
     start_date: Moment = None,
     end_date: Moment = None,
-    search: Exactly = None,
+    search: Part = None,
 ) -> Filter:
     method = None if http_method is None else http_method.upper()
     return Filter(

@@ -44,7 +44,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What is asked for; None does not matter. ``search`` is part of a path, a name or a route's name."""
+    """What is asked for; None does not matter. ``search`` is part of a path, a name or an ``api_name``."""
 
     user_id: str | None = None
     username: str | None = None
@@ -98,7 +98,7 @@ _MATCHING = """
         AND (CAST(:username AS text) IS NULL OR username = :username)
         AND (CAST(:resource_type AS text) IS NULL OR resource_type = :resource_type)
         AND (CAST(:resource_id AS text) IS NULL OR resource_id = :resource_id)
-        AND (CAST(:api_name AS text) IS NULL OR api_name = :api_name)
+        AND (CAST(:api_name AS text) IS NULL OR api_name ILIKE :api_name)
         AND (CAST(:http_method AS text) IS NULL OR http_method = :http_method)
         AND (CAST(:status_code AS int) IS NULL OR status_code = :status_code)
         AND (CAST(:start_date AS timestamptz) IS NULL OR created >= :start_date)
@@ -121,8 +121,8 @@ async def page(
     conn: AsyncConnection, wanted: Filter, *, sort: str, order: str, page: Page
 ) -> tuple[list[AuditLogOut], int]:
     """One page and the number of all; ``sort`` and ``order`` come from enums, never from the request's own text."""
-    pattern = None if wanted.search is None else containing(wanted.search)
-    values = {**asdict(wanted), "search": pattern}
+    parts = {name: None if part is None else containing(part) for name, part in _parts(wanted)}
+    values = {**asdict(wanted), **parts}
     total = int((await conn.execute(_COUNT, values)).scalar_one())
     listing = f"""
         SELECT {_COLUMNS} FROM audit_log {_MATCHING}
@@ -136,6 +136,10 @@ async def get(conn: AsyncConnection, entry_id: str, *, user_id: str | None) -> A
     """Of this user alone, or of anybody for None."""
     row = (await conn.execute(_GET, {"id": entry_id, "user": user_id})).one_or_none()
     return None if row is None else AuditLogOut(**row._mapping)
+
+
+def _parts(wanted: Filter) -> tuple[tuple[str, str | None], ...]:
+    return ("search", wanted.search), ("api_name", wanted.api_name)
 
 
 def _encoded(entries: Sequence[Entry]) -> str:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Annotated
 
-from pydantic import BaseModel, computed_field
+from pydantic import BaseModel, BeforeValidator, Field, computed_field
+
+Json = Annotated[
+    str | None,
+    BeforeValidator(lambda value: json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value),
+    Field(description="a JSON object as a string, which clients parse themselves"),
+]
 
 
 class AuditSort(StrEnum):
@@ -24,7 +31,7 @@ class AuditSort(StrEnum):
 
 
 class AuditLogOut(BaseModel):
-    """Times are Unix milliseconds. Without ``status_code`` the call is under way, or its end is not known."""
+    """Times are Unix milliseconds; ``api_name`` is as in ``CreateCollection``. Without ``status_code`` the call is under way, or its end is not known."""
 
     id: str
     user_id: str | None
@@ -37,8 +44,8 @@ class AuditLogOut(BaseModel):
     status_code: int | None
     start_time: int
     end_time: int | None
-    request_data: dict[str, Any] | None
-    response_data: dict[str, Any] | None
+    request_data: Json
+    response_data: Json
     error_message: str | None
     ip_address: str | None
     user_agent: str | None
