@@ -214,7 +214,7 @@ async def test_objects_are_those_of_the_document_and_no_others(
     await indexer.serve_markdown(document, f"{prefix}/parsed-by-some-reader.md")
     path = f"/collections/{collection}/documents/{document}"
     preview = (await alice.http.get(f"{path}/preview")).json()
-    assert preview["doc_object_path"] == f"{prefix}/original.txt"
+    assert (preview["doc_object_path"], preview["converted_pdf_object_path"]) == ("original.txt", None)
     assert (preview["doc_filename"], preview["markdown_content"]) == ("0.txt", "# parsed")
     assert [(chunk["text"], chunk["metadata"]["titles"]) for chunk in preview["chunks"]] == [("parsed", ["Tea"])]
     assert preview["vision_chunks"] == []
@@ -225,11 +225,27 @@ async def test_objects_are_those_of_the_document_and_no_others(
 
     assert await fetch("parsed.md") == (200, b"# parsed")
     assert await fetch(preview["doc_object_path"], Range="bytes=0-3") == (206, b"text")
+    assert await fetch(f"{prefix}/original.txt", Range="bytes=0-3") == (206, b"text")
     assert (await fetch("parsed.md", Range="bytes=99-"))[0] == 416
+    assert (await fetch("converted.pdf"))[0] == 404
     assert (await fetch("assets/none"))[0] == 404
     assert (await fetch(f"../{other}/original.txt"))[0] == 400
     assert (await fetch(f"user-{alice.id}/{collection}/{other}/original.txt"))[0] == 404
     assert (await fetch("/etc/passwd"))[0] == 400
+
+
+@pytest.mark.parametrize("name", ["report.pdf", "REPORT.PDF"])
+async def test_the_pages_of_a_pdf_are_served_under_the_name_that_its_preview_gives(alice: Person, name: str) -> None:
+    collection = await alice.collection()
+    content = b"%PDF-1.7 pages"
+    document = (await alice.uploaded(collection, name, content))["id"]
+    path = f"/collections/{collection}/documents/{document}"
+    preview = (await alice.http.get(f"{path}/preview")).json()
+    assert preview["converted_pdf_object_path"] == "converted.pdf"
+    for served in (preview["converted_pdf_object_path"], preview["doc_object_path"]):
+        answer = await alice.http.get(f"{path}/object", params={"path": served})
+        assert (answer.status_code, answer.content) == (200, content), served
+        assert answer.headers["content-type"] == "application/pdf"
 
 
 async def test_a_document_without_a_parse_previews_empty(alice: Person) -> None:

@@ -6,6 +6,8 @@ import re
 
 PARSED = "parsed.md"
 """What clients call the Markdown of a document."""
+CONVERTED = "converted.pdf"
+"""What clients call the pages of a document; those of a PDF are the document itself."""
 _NO_NAME = re.compile(r"[^\w.]+", re.ASCII)
 
 
@@ -38,6 +40,11 @@ def parsed(prefix: str, sha256: str, parser: str) -> str:
     Clients know the one that is served as ``parsed.md``.
     """
     return f"{prefix}/parsed-{sha256[:16]}-{_NO_NAME.sub('-', parser)}.md"
+
+
+def pages_of(object_path: str) -> str | None:
+    """The object that clients know as ``converted.pdf``, from the path of the original; None where there are no pages."""
+    return object_path if object_path.lower().endswith(".pdf") else None
 
 
 def prefix_of(object_path: str) -> str:

@@ -18,7 +18,7 @@ class VisionChunkView(ChunkView):
 
 
 class Preview(BaseModel):
-    """``markdown_content`` is empty until the document has been parsed."""
+    """``markdown_content`` is empty until the document has been parsed; the paths are what ``object`` takes."""
 
     doc_object_path: str
     doc_filename: str

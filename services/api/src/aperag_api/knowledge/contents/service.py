@@ -50,15 +50,18 @@ class ContentService:
     async def object(
         self, user_id: str | None, collection_id: str, document_id: str, path: str, wanted: Wanted
     ) -> Response:
-        """``path`` as the preview names it, or relative to the document; nothing outside the document."""
+        """``path`` is relative to the document, as the preview names it, or whole; nothing outside the document."""
         async with reading(self.engine) as conn:
             row = await readable_document(conn, collection_id, document_id, user_id)
             markdown = await repository.served_markdown(conn, document_id)
         prefix = layout.prefix_of(row.object_path)
         full = path if path.startswith(f"{prefix}/") else f"{prefix}/{path}"
         headers = {"Content-Disposition": content_disposition(full.rpartition("/")[2], inline=True)}
-        stored = markdown if markdown and full == f"{prefix}/{layout.PARSED}" else full
-        return await self._answer(stored, full, headers, wanted)
+        known_as = {
+            f"{prefix}/{layout.PARSED}": markdown,
+            f"{prefix}/{layout.CONVERTED}": layout.pages_of(row.object_path),
+        }
+        return await self._answer(known_as.get(full) or full, full, headers, wanted)
 
     async def preview(self, user_id: str | None, collection_id: str, document_id: str) -> Preview:
         async with reading(self.engine) as conn:
@@ -66,7 +69,13 @@ class ContentService:
             chunks = await repository.served_chunks(conn, document_id)
             path = await repository.served_markdown(conn, document_id)
         markdown = await self._text(path) if path else ""
-        return Preview(doc_object_path=row.object_path, doc_filename=row.name, markdown_content=markdown, chunks=chunks)
+        return Preview(
+            doc_object_path=row.object_path.rpartition("/")[2],
+            doc_filename=row.name,
+            converted_pdf_object_path=layout.CONVERTED if layout.pages_of(row.object_path) else None,
+            markdown_content=markdown,
+            chunks=chunks,
+        )
 
     async def _document(self, user_id: str | None, collection_id: str, document_id: str) -> DocumentRow:
         async with reading(self.engine) as conn:
