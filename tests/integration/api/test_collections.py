@@ -47,6 +47,18 @@ async def test_collections_are_listed_latest_change_first_and_in_pages(alice: Pe
     assert page["pageResult"] == {"page_number": 2, "page_size": 2, "count": 3}
 
 
+async def test_no_list_shows_what_holds_the_files_of_chats(alice: Person) -> None:
+    bot = (await alice.http.post("/bots", json={})).json()["id"]
+    chat = (await alice.http.post(f"/bots/{bot}/chats")).json()["id"]
+    made = await alice.http.post(f"/chats/{chat}/documents", files={"file": ("a.txt", b"tea")})
+    assert made.status_code == 200
+    for asked in ({}, {"include_subscribed": False}, {"page_size": 1}):
+        listed = (await alice.http.get("/collections", params=asked)).json()
+        assert (listed["items"], listed["pageResult"]["count"]) == ([], 0)
+    collection = await alice.collection()
+    assert [it["id"] for it in (await alice.http.get("/collections")).json()["items"]] == [collection]
+
+
 async def test_a_deleted_collection_is_gone_and_deleting_it_again_is_no_error(alice: Person) -> None:
     collection = await alice.collection()
     for _ in range(2):

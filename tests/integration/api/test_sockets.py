@@ -250,10 +250,11 @@ async def test_a_frame_that_is_too_large_ends_the_connection_and_nothing_else(
         assert (await frames(socket))[-1]["type"] == "error"
 
 
-async def test_a_deleted_chats_files_are_gone_with_it(alice: Person, path: str) -> None:
+async def test_a_deleted_chats_files_are_gone_with_it(alice: Person, path: str, engine: AsyncEngine) -> None:
     chat = path.rpartition("/")[2]
     made = (await alice.http.post(f"/chats/{chat}/documents", files={"file": ("a.txt", b"tea")})).json()
-    home = next(it["id"] for it in (await alice.http.get("/collections")).json()["items"] if it["type"] == "CHAT")
+    async with engine.connect() as conn:
+        home = (await conn.execute(text("SELECT id FROM collection WHERE type = 'CHAT'"))).scalar_one()
     assert (await alice.http.get(f"/collections/{home}/documents/{made['id']}")).status_code == 200
     assert (await alice.http.delete(path)).status_code == 204
     assert (await alice.http.get(f"/collections/{home}/documents/{made['id']}")).status_code == 404

@@ -11,16 +11,14 @@ if TYPE_CHECKING:
     from aperag_console.gateway.client import Api
 
 MOST = 1000
-CHAT_FILES = "CHAT"
-"""The collection that holds the files of chats: nobody puts documents there by hand."""
 
 STATUS_ORDER = {"RUNNING": 0, "PENDING": 1, "FAILED": 2}
 
 
 async def every(api: Api) -> list[dict[str, Any]]:
     """Own and subscribed ones, the latest first."""
-    found = await api.get("collections", page_size=MOST)
-    return [it for it in found["items"] if it["type"] != CHAT_FILES]
+    found: list[dict[str, Any]] = (await api.get("collections", page_size=MOST))["items"]
+    return found
 
 
 async def counted(api: Api, collections: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, String, Text, func
+from sqlalchemy import ForeignKey, String, Text, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from aperag_common.db.models.base import Base
@@ -15,7 +15,7 @@ class Bot(Base):
     """Every user has one from the start. Written by the gateway only.
 
     ``config_text`` is the string that ``config`` was posted as, where it was: answers give back the form they got.
-    ``flow`` is what knowledge and common bots do with a question (``aperag_common.flows``).
+    ``provided``: it came with its owner, and counts for no quota. ``flow`` is what knowledge and common bots do with a question (``aperag_common.flows``).
     """
 
     __tablename__ = "bot"
@@ -28,6 +28,7 @@ class Bot(Base):
     config: Mapped[dict[str, Any]]
     config_text: Mapped[str | None] = mapped_column(Text)
     flow: Mapped[dict[str, Any] | None]
+    provided: Mapped[bool] = mapped_column(server_default=text("false"))
     created: Mapped[datetime] = mapped_column(server_default=func.now())
     updated: Mapped[datetime] = mapped_column(server_default=func.now())
     deleted_at: Mapped[datetime | None]

@@ -71,9 +71,9 @@ _DOCUMENTS = text(
     """
 )
 
-# A user's chat collection came with the user and is no choice of theirs.
+# A user's chat collection and first bot came with the user and are no choice of theirs.
 _COLLECTIONS = text("SELECT count(*) FROM collection WHERE owner = :user AND status <> 'DELETED' AND type = 'document'")
-_BOTS = text("SELECT count(*) FROM bot WHERE owner = :user AND deleted_at IS NULL")
+_BOTS = text("SELECT count(*) FROM bot WHERE owner = :user AND deleted_at IS NULL AND NOT provided")
 
 _PERSON = "SELECT id, username, email, role FROM users"
 _BY_ID = text(f"{_PERSON} WHERE id = :id AND deleted_at IS NULL")

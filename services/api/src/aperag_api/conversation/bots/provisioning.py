@@ -15,8 +15,8 @@ TITLE = "Default Agent Bot"
 
 _INSERT = text(
     """
-    INSERT INTO bot (id, owner, title, description, type, config)
-    SELECT :id, u.id, :title, '', 'agent', '{}' FROM users u
+    INSERT INTO bot (id, owner, title, description, type, config, provided)
+    SELECT :id, u.id, :title, '', 'agent', '{}', true FROM users u
     WHERE u.id = :owner AND NOT EXISTS (SELECT FROM bot WHERE owner = u.id)
     """
 )

@@ -43,6 +43,7 @@ _UPDATE = text(
     WHERE id = :id AND owner = :owner AND status <> 'DELETED' RETURNING {COLUMNS}
     """
 )
+# A user's files of chats are reached by their chat: nobody chooses the collection that holds them.
 # Both ways to a collection have an index of their own, which an OR over the joined tables would not use.
 _LISTED = f"""
     FROM collection c JOIN users u ON u.id = c.owner AND u.is_active
@@ -50,7 +51,7 @@ _LISTED = f"""
     LEFT JOIN collection_subscription b ON b.collection_id = c.id AND b.user_id = :user
     WHERE c.id IN (SELECT id FROM collection WHERE owner = :user
                    UNION ALL SELECT collection_id FROM collection_subscription WHERE user_id = :user AND :subscribed)
-        AND c.status <> 'DELETED' AND {REACHED.format(collection="c.id")}
+        AND c.status <> 'DELETED' AND c.type = 'document' AND {REACHED.format(collection="c.id")}
 """
 _LIST = text(
     f"""
