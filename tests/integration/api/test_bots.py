@@ -85,6 +85,25 @@ async def test_bots_are_their_owners_alone(alice: Person, mallory: Person) -> No
     assert made["id"] not in [bot["id"] for bot in (await mallory.http.get("/bots")).json()["items"]]
 
 
+@pytest.mark.parametrize("body", [{}, {"title": None}, {"title": ""}, {"description": None, "config": None}])
+async def test_a_bot_needs_no_title(alice: Person, body: dict[str, Any]) -> None:
+    made = await alice.http.post("/bots", json=body)
+    assert (made.status_code, made.json()["title"], made.json()["description"]) == (200, "New Bot", "")
+    kept = await alice.http.put(f"/bots/{made.json()['id']}", json={"title": "", "id": 7, "type": "nonsense"})
+    assert (kept.status_code, kept.json()["title"], kept.json()["type"]) == (200, "New Bot", "agent")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"null", b"[]", b"no JSON", b"\xff", b'{"title": ""}', b'{"title": null}', b'{"title": 7}', b'{"other": 1}',
+     b'{"title": "\\u0000"}', b'{"title": "\\ud800"}', b'{"title": "' + b"x" * 300 + b'"}'],
+)  # fmt: skip
+async def test_a_chat_is_opened_whatever_its_body_says(alice: Person, content: bytes) -> None:
+    chats = f"/bots/{(await make(alice))['id']}/chats"
+    made = await alice.http.post(chats, content=content, headers={"content-type": "application/json"})
+    assert (made.status_code, made.json()["title"]) == (200, "New Chat")
+
+
 async def test_chats_have_titles_and_pages(alice: Person) -> None:
     chats = f"/bots/{(await make(alice))['id']}/chats"
     made = [(await alice.http.post(chats, json=body)).json() for body in (None, {}, {"title": "Tea time"})]

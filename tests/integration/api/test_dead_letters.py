@@ -356,7 +356,7 @@ async def test_a_request_that_does_not_say_which_letters_is_refused(admin: Perso
         ),
         *(
             Attack(query, "GET", f"{LETTERS}?{query}", 422, DETAIL)
-            for query in ("page=0", "page_size=101", "redriven=perhaps", "since=yesterday", "code=", "step=" + "x" * 65)
+            for query in ("page=0", "page_size=101", "redriven=perhaps", "since=yesterday", "step=" + "x" * 65)
         ),
         Attack("NUL", "GET", f"{LETTERS}?code=a%00b", 400, "VALIDATION_ERROR"),
     ]

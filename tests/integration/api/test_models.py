@@ -117,6 +117,44 @@ async def test_defaults_are_the_administrators_to_set(mine: Any, make_person: Ca
     assert [it["scenario"] for it in left if it["model"]] == ["default_for_agent_completion"]
 
 
+async def test_a_model_is_tagged_with_what_it_is_the_default_for_as_long_as_it_is(
+    mine: Any, make_person: Callable[..., Awaitable[Any]]
+) -> None:
+    admin = await make_person("admin")
+    await admin.http.put("/llm_providers/siliconflow", json={"api_key": "sk-0123456789"})
+    scenarios = ["default_for_agent_completion", "default_for_background_task"]
+    model = {"provider_name": "siliconflow", "model": "Qwen/Qwen3-8B"}
+    path = "/llm_providers/siliconflow/models/completion/Qwen/Qwen3-8B"
+    before = next(it for it in await models_of(admin) if it["model"] == model["model"])["tags"]
+
+    async def available(*tags: str) -> dict[str, list[str]]:
+        body = {"tag_filters": [{"operation": "AND", "tags": list(tags)}]}
+        answer = (await mine.http.post("/available_models", json=body)).json()
+        return {it["model"]: it["tags"] for provider in answer["items"] for it in provider["completion"]}
+
+    body = {"defaults": [{"scenario": it, **model} for it in scenarios]}
+    assert (await admin.http.put("/default_models", json=body)).status_code == 200
+    assert await available(*scenarios) == {model["model"]: [*before, *scenarios]}
+    [shown] = [it for it in await models_of(admin) if it["model"] == model["model"]]
+    assert shown["tags"] == [*before, *scenarios]
+    kept = await admin.http.put(path, json={"tags": shown["tags"]})
+    assert kept.json()["tags"] == shown["tags"], "sent back as it was shown"
+    await admin.http.put("/default_models", json={"defaults": [{"scenario": it} for it in scenarios]})
+    assert await available(scenarios[0]) == {}
+    assert next(it for it in await models_of(admin) if it["model"] == model["model"])["tags"] == before
+
+
+async def test_nobody_tags_a_model_of_theirs_as_a_default(mine: Any) -> None:
+    tags = ["default_for_embedding", "fast"]
+    made = await mine.http.post(MODELS, json={"api": "embedding", "model": "m", "tags": tags})
+    changed = await mine.http.put(f"{MODELS}/embedding/m", json={"tags": tags})
+    assert made.json()["tags"] == changed.json()["tags"] == ["fast"]
+
+
+async def models_of(person: Any) -> list[dict[str, Any]]:
+    return list((await person.http.get("/llm_configuration")).json()["models"])
+
+
 @pytest.mark.parametrize(
     ("wanted", "status", "code"),
     [

@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import text
 
+from aperag_api.conversation.bots.provisioning import provide_bot
 from aperag_reconciler.gc import repository as gc
 
 if TYPE_CHECKING:
@@ -131,6 +132,20 @@ async def test_a_batch_that_does_not_fit_whole_is_refused_whole(alice: Person, l
     assert (await alice.http.get(f"/collections/{collection}/documents")).json()["total"] == 1
     assert len(list(settings.objects.directory.rglob("original*"))) == 1
     assert (await alice.upload(collection, ("b.txt", "tea"), ("c.txt", "tea"))).status_code == 200
+
+
+async def test_the_bot_that_came_with_a_user_takes_none_of_their_quota(
+    alice: Person, engine: AsyncEngine, limit: Any
+) -> None:
+    async with engine.begin() as conn:
+        await provide_bot(conn, alice.id)
+    await limit(alice, max_bot_count=1)
+    assert (await used(alice))["max_bot_count"] == 0
+    made = await alice.http.post("/bots", json={"title": "Tea"})
+    assert made.status_code == 200
+    assert (await used(alice))["max_bot_count"] == 1
+    one_more = await alice.http.post("/bots", json={"title": "Coffee"})
+    assert refusal(one_more) == (FORBIDDEN, "BOT_QUOTA_EXCEEDED", told("max_bot_count", 1, 1))
 
 
 async def test_an_upload_that_fails_gives_back_what_it_took(alice: Person, limit: Any) -> None:
@@ -325,8 +340,11 @@ async def test_an_administrator_sees_everybodys_quotas_and_nobody_else_does(
     assert (by_id.json()["user_id"], by_id.json()["role"]) == (alice.id, "rw")
     found = await admin.http.get("/quotas", params={"search": alice.id})
     assert [item["user_id"] for item in found.json()["items"]] == [alice.id]
-    assert (await admin.http.get("/quotas", params={"search": alice.id[:-1]})).json() == {"items": []}
-    assert (await admin.http.get("/quotas", params={"user_id": "user0123"})).status_code == 404
+    for nobody in ({"search": alice.id[:-1]}, {"user_id": "user0123"}):
+        assert (await admin.http.get("/quotas", params=nobody)).json()["error_code"] == "RESOURCE_NOT_FOUND"
+    for unfilled in ({"search": ""}, {"user_id": ""}, {"search": "", "user_id": ""}):
+        for person in (admin, alice):
+            assert (await person.http.get("/quotas", params=unfilled)).json()["user_id"] == person.id, unfilled
     for asked in ({"user_id": alice.id}, {"search": alice.id}, {"search": mallory.id}):
         assert (await mallory.http.get("/quotas", params=asked)).status_code == FORBIDDEN
     assert (await mallory.http.get("/quotas", params={"user_id": mallory.id})).status_code == 200

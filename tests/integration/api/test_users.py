@@ -81,13 +81,24 @@ async def test_a_newcomer_has_a_key_that_works_quotas_a_bot_and_a_chat_collectio
     keys = (await visitor.get("/apikeys")).json()["items"]
     assert [key["description"] for key in keys] == ["default"]
     assert user["api_key"] not in str(keys)
-    listed = (await visitor.get("/collections")).json()["items"]
-    assert [(it["title"], it["type"]) for it in listed] == [("Chat Documents", "CHAT")]
+    assert await rows(engine, "SELECT title, type FROM collection WHERE owner = :id", id=user["id"]) == [
+        ("Chat Documents", "CHAT")
+    ]
+    assert (await visitor.get("/collections")).json()["items"] == [], "what holds files of chats is nobody's choice"
     assert await rows(engine, "SELECT title, type FROM bot WHERE owner = :id", id=user["id"]) == [
         ("Default Agent Bot", "agent")
     ]
+    quotas = (await visitor.get("/quotas")).json()["quotas"]
+    assert {it["current_usage"] for it in quotas} == {0}, "what came with them takes none of their quota"
     assert len(await rows(engine, "SELECT 1 FROM user_quota WHERE user_id = :id", id=user["id"])) == 4
     assert await rows(engine, "SELECT 1 FROM api_key WHERE is_system") == []
+
+
+async def test_an_empty_invitation_is_none(visitor: Visitor) -> None:
+    await register(visitor, "first")
+    body = {"username": "second", "password": "correct horse", "token": "", "email": ""}
+    answer = await visitor.post("/register", json=body)
+    assert (answer.status_code, answer.json()["role"]) == (200, "rw")
 
 
 async def test_a_user_that_cannot_be_made_whole_is_not_made_at_all(

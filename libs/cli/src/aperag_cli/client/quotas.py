@@ -19,10 +19,11 @@ async def own(http: Http) -> dict[str, Any]:
 
 async def of_user(http: Http, user: str) -> dict[str, Any]:
     """``user`` is an id, a name or an address."""
-    found = list((await http.json("GET", "/quotas", params={"search": user}))["items"])
-    if not found:
+    try:
+        found = (await http.json("GET", "/quotas", params={"search": user}))["items"]
+    except NotFound as err:
         message = f"user {user} not found"
-        raise NotFound(message, hint="name a user by id, name or address, exactly as it is written")
+        raise NotFound(message, hint="name a user by id, name or address, exactly as it is written") from err
     return dict(found[0])
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import Field
+
+from aperag_api.kernel.validation import BodyPart
 
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
-class ModelSpec(BaseModel):
+class ModelSpec(BodyPart):
     """A model as collections, bots and questions name it."""
 
     model: str | None = None
@@ -20,4 +22,4 @@ class ModelSpec(BaseModel):
     max_completion_tokens: Count | None = None
     timeout: Count | None = None
     top_n: Count | None = Field(None, ge=1)
-    tags: list[str] = []
+    tags: list[str] = Field([])

@@ -5,13 +5,14 @@ from __future__ import annotations
 import uuid
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Header, Request
 from fastapi.responses import JSONResponse, Response
 
 from aperag_api.conversation.answers.service import Asked
 from aperag_api.conversation.services import Services
 from aperag_api.kernel.auth import Writer
 from aperag_api.kernel.streaming.responses import STREAM, streamed
+from aperag_api.kernel.validation import ignoring
 
 router = APIRouter(prefix="/chat/completions", tags=["chats"])
 
@@ -27,10 +28,10 @@ async def ask_from_console(
     caller: Writer,
     services: Services,
     *,
-    stream: bool = False,
-    bot_id: Annotated[str, Query(max_length=64)] = "",
-    chat_id: Annotated[str, Query(max_length=64)] = "",
-    msg_id: Annotated[str | None, Header(convert_underscores=False, max_length=64)] = None,
+    stream: Annotated[bool, ignoring(default=False)] = False,
+    bot_id: str = "",
+    chat_id: str = "",
+    msg_id: Annotated[str | None, Header(convert_underscores=False)] = None,
 ) -> Response:
     """One message, or server-sent events. The same ``msg_id`` again is the same question."""
     asked = Asked(bot_id, chat_id, msg_id or str(uuid.uuid4()), await request.body())

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from aperag_api.kernel.validation import RequestBody
+from aperag_api.kernel.validation import RequestBody, Unfilled, ignoring
 
 Title = Annotated[str, Field(min_length=1, max_length=256)]
 Description = Annotated[str, Field(max_length=100_000)]
@@ -18,19 +18,24 @@ BotType = Literal["knowledge", "common", "agent"]
 
 
 class BotCreate(RequestBody):
-    title: Title
-    description: Description = ""
+    """Nulls are as good as absent."""
+
+    title: Annotated[str, Field(max_length=256)] | None = None
+    description: Description | None = None
     type: BotType = "agent"
     config: Config | None = None
 
 
 class BotUpdate(RequestBody):
-    """What is absent stays; ``id`` and ``type`` are accepted from clients that send all they have, and change nothing."""
+    """What is absent stays; ``id`` and ``type`` are accepted from clients that send all they have, and change nothing.
 
-    id: str | None = None
-    title: Title | None = None
+    Another bot's type is refused, so that nobody believes it was changed.
+    """
+
+    id: Any = None
+    title: Annotated[Title | None, Unfilled] = None
     description: Description | None = None
-    type: BotType | None = None
+    type: Annotated[BotType | None, ignoring(None)] = None
     config: Config | None = None
 
 

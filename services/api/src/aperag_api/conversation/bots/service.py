@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from aperag_common.flows.definition import Flow
 
 
+NEW = "New Bot"
+"""The title of a bot that was given none."""
+
 FLOWING = frozenset({"knowledge", "common"})
 """Types of bots that a flow answers for."""
 
@@ -50,8 +53,8 @@ class BotService:
                 owner,
                 {
                     "id": ids.new_bot_id(),
-                    "title": wanted.title,
-                    "description": wanted.description,
+                    "title": wanted.title or NEW,
+                    "description": wanted.description or "",
                     "type": wanted.type,
                     "config": config,
                     "config_text": config_text,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 
 from aperag_api.conversation.chats.schemas import ChatCreate, ChatDetails, ChatOut, ChatUpdate
 from aperag_api.conversation.services import Services
@@ -14,9 +14,13 @@ from aperag_api.kernel.paging import Page, Paged, paged
 router = APIRouter(prefix="/bots/{bot_id}/chats", tags=["chats"])
 
 
-@router.post("")
-async def create_chat(bot_id: str, caller: Writer, services: Services, body: ChatCreate | None = None) -> ChatOut:
-    return await services.chats.create(caller.user_id, bot_id, None if body is None else body.title)
+_BODY = {"requestBody": {"content": {"application/json": {"schema": ChatCreate.model_json_schema()}}}}
+
+
+@router.post("", openapi_extra=_BODY)
+async def create_chat(bot_id: str, request: Request, caller: Writer, services: Services) -> ChatOut:
+    """Any body will do: one with a title names the chat."""
+    return await services.chats.create(caller.user_id, bot_id, ChatCreate.title_in(await request.body()))
 
 
 @router.get("")

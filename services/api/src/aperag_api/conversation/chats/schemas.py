@@ -5,15 +5,25 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
-from aperag_api.kernel.validation import RequestBody
+from aperag_api.kernel.validation import RequestBody, ignoring
+from aperag_common import errors
 
 Title = Annotated[str, Field(min_length=1, max_length=256)]
 
 
 class ChatCreate(RequestBody):
-    title: Title | None = None
+    """The contract ignores the body: whatever is no title gives none, and refuses nothing."""
+
+    title: Annotated[Title | None, ignoring(None)] = None
+
+    @classmethod
+    def title_in(cls, body: bytes) -> str | None:
+        try:
+            return cls.model_validate_json(body).title
+        except (ValidationError, errors.ClientError):
+            return None
 
 
 class ChatUpdate(RequestBody):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from aperag_api.kernel.validation import RequestBody
 
@@ -29,6 +29,12 @@ class Feedback(RequestBody):
     type: FeedbackType | None = None
     tag: FeedbackTag | None = None
     message: Annotated[str, Field(max_length=10_000)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _taken_back_whole(cls, body: object) -> object:
+        """What else is said while nothing is judged is ignored."""
+        return {} if isinstance(body, dict) and not body.get("type") else body
 
 
 class FeedbackKept(BaseModel):

@@ -16,6 +16,7 @@ from aperag_api.conversation.services import Services
 from aperag_api.conversation.sockets.session import ChatSession, HungUp
 from aperag_api.kernel.auth import find_caller, keep_within, may_write
 from aperag_api.kernel.http.rates import Kind, Rates
+from aperag_api.kernel.validation import ignoring
 from aperag_common import errors
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ log = structlog.get_logger(__name__)
 router = APIRouter(prefix="/api/v1", tags=["chats"])
 
 NORMAL, UNSAID, POLICY_VIOLATION = 1000, 1005, 1008
-TRUE = frozenset({"true", "1", "yes", "on"})
 
 
 @router.websocket("/bots/{bot_id}/chats/{chat_id}/connect")
@@ -37,7 +37,10 @@ async def connect(
     bot_id: str,
     chat_id: str,
     services: Services,
-    resume: Annotated[str, Query(description="`true`: tell what is being answered in the chat too")] = "",
+    *,
+    resume: Annotated[
+        bool, ignoring(default=False), Query(description="tell what is being answered in the chat too")
+    ] = False,
 ) -> None:
     """By the cookie of a login or an API key. Whoever may not is answered 403, whatever the reason."""
     admitted = await _admitted(websocket, services, bot_id, chat_id)
@@ -57,7 +60,7 @@ async def connect(
     )
     watching = asyncio.create_task(_watch(websocket, services.turns.heartbeat.total_seconds()))
     try:
-        await session.run(_texts(websocket), resume=resume.lower() in TRUE)
+        await session.run(_texts(websocket), resume=resume)
     finally:
         watching.cancel()
 

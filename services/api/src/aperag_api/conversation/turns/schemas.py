@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from aperag_api.kernel.model_spec import ModelSpec
-from aperag_api.kernel.validation import RequestBody
+from aperag_api.kernel.validation import BodyPart, RequestBody
 
 Language = Literal["en-US", "zh-CN", "zh-TW", "ja-JP", "ko-KR", "fr-FR", "de-DE", "es-ES", "it-IT", "pt-BR", "ru-RU"]
 Query = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=32_000)]
@@ -24,7 +24,7 @@ class Named(BaseModel):
     id: str = Field(max_length=64)
 
 
-class NamedFile(BaseModel):
+class NamedFile(BodyPart):
     model_config = ConfigDict(extra="ignore")
 
     id: str = Field(max_length=64)

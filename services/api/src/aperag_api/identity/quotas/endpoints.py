@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from pydantic import Field
 
 from aperag_api.identity.quotas.schemas import (
     DefaultQuotasIn,
@@ -18,10 +19,11 @@ from aperag_api.identity.quotas.schemas import (
 )
 from aperag_api.identity.services import Services
 from aperag_api.kernel.auth import Admin, Reader
+from aperag_api.kernel.validation import Unfilled
 
 router = APIRouter(tags=["quotas"])
 
-Exactly = Annotated[str | None, Query(min_length=1, max_length=256)]
+Exactly = Annotated[Annotated[str, Field(max_length=256)] | None, Unfilled, Query()]
 
 
 @router.get("/quotas")

@@ -58,6 +58,8 @@ class QuotaService:
         async with reading(self.engine) as conn:
             if search is not None:
                 found = await repository.search(conn, search)
+                if not found:
+                    raise errors.NotFound(f"No user has the id, the name or the address {search!r}")
                 return UserQuotasList(items=[await _view(conn, person) for person in found])
             return await _view(conn, await _known(conn, user_id or caller.user_id))
 

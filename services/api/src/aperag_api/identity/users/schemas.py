@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import BaseModel, Field
 
 from aperag_api.identity.accounts.names import OptionalEmail, OptionalUsername
 from aperag_api.identity.accounts.schemas import Password, UserOut
-from aperag_api.kernel.validation import RequestBody
+from aperag_api.kernel.validation import RequestBody, Unfilled
 
 
 class Registration(RequestBody):
     """``token`` is an invitation's, which also gives the e-mail address and the role."""
 
-    token: str | None = Field(None, max_length=256)
+    token: Annotated[Annotated[str, Field(max_length=256)] | None, Unfilled] = None
     email: OptionalEmail = None
     username: OptionalUsername = None
     password: Password | None = None

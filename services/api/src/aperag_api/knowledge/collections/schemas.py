@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from aperag_api.kernel.model_spec import ModelSpec
-from aperag_api.kernel.validation import RequestBody
+from aperag_api.kernel.validation import BodyPart, RequestBody
 
 Title = Annotated[str, Field(min_length=1, max_length=256)]
 Description = Annotated[str, Field(max_length=100_000)]
@@ -16,8 +16,10 @@ Detail = Annotated[str | None, Field(max_length=2048)]
 Credential = Annotated[str | None, Field(max_length=4096, repr=False, json_schema_extra={"format": "password"})]
 
 
-class KnowledgeGraphConfig(BaseModel):
-    entity_types: list[str] = ["organization", "person", "geo", "event", "product", "technology", "date", "category"]
+class KnowledgeGraphConfig(BodyPart):
+    entity_types: list[str] = Field(
+        ["organization", "person", "geo", "event", "product", "technology", "date", "category"]
+    )
 
 
 class IndexPrompts(BaseModel):
@@ -26,7 +28,7 @@ class IndexPrompts(BaseModel):
     vision: str | None = None
 
 
-class SourceConfig(BaseModel):
+class SourceConfig(BodyPart):
     """Where documents come from. Nothing reads it yet: no source but ``system`` has a connector.
 
     A credential is encrypted where it is kept and masked in every answer; sent back masked, or not at all, it stays.
@@ -80,6 +82,8 @@ class SharedConfig(BaseModel):
 
 
 class CollectionCreate(RequestBody):
+    NEVER_NULL = frozenset({"config"})
+
     title: Title
     description: Description = ""
     type: str = "document"
@@ -88,6 +92,8 @@ class CollectionCreate(RequestBody):
 
 
 class CollectionUpdate(RequestBody):
+    NEVER_NULL = frozenset({"config"})
+
     title: Title
     description: Description = ""
     config: CollectionConfig = CollectionConfig()

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from aperag_api.kernel.validation import RequestBody
+from aperag_api.kernel.validation import BodyPart, RequestBody
 
 TopK = Annotated[int, Field(ge=1, le=1000)]
 Similarity = Annotated[float, Field(ge=0, le=1)]
@@ -16,21 +16,21 @@ Keyword = Annotated[str, Field(max_length=1000)]
 MAX_WAIT_MS = 10_000
 
 
-class VectorSearch(BaseModel):
+class VectorSearch(BodyPart):
     topk: TopK = 5
     similarity: Similarity | None = None
 
 
-class FulltextSearch(BaseModel):
+class FulltextSearch(BodyPart):
     topk: TopK = 5
     keywords: list[Keyword] | None = Field(None, max_length=100)
 
 
-class GraphSearch(BaseModel):
+class GraphSearch(BodyPart):
     topk: TopK = 5
 
 
-class SimilaritySearch(BaseModel):
+class SimilaritySearch(BodyPart):
     topk: TopK = 5
     similarity: Similarity | None = None
 

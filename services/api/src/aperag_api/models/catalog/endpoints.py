@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from pydantic import Field
 
 from aperag_api.kernel.auth import Admin, Reader, Writer
+from aperag_api.kernel.validation import Unfilled
 from aperag_api.models.catalog.schemas import (
     AvailableModels,
     AvailableQuery,
@@ -22,6 +24,7 @@ from aperag_api.models.services import Services
 from aperag_models.refs import Api
 
 router = APIRouter(tags=["models"])
+Name = Annotated[str, Field(max_length=128)]
 
 
 @router.get("/llm_configuration")
@@ -31,7 +34,7 @@ async def get_llm_configuration(caller: Reader, services: Services) -> LlmConfig
 
 @router.get("/llm_provider_models")
 async def list_llm_models(
-    caller: Reader, services: Services, provider_name: Annotated[str | None, Query(max_length=128)] = None
+    caller: Reader, services: Services, provider_name: Annotated[Name | None, Unfilled, Query()] = None
 ) -> ModelList:
     return await services.catalog.listed(caller, provider_name)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from aperag_api.kernel.auth import Role
 from aperag_api.kernel.reading import reading
 from aperag_api.models.catalog import repository
-from aperag_api.models.catalog.decide import fits
+from aperag_api.models.catalog.decide import fits, own_tags, tagged
 from aperag_api.models.catalog.schemas import (
     AvailableModel,
     AvailableModels,
@@ -46,7 +46,7 @@ class ModelService:
     async def configuration(self, caller: Caller) -> LlmConfiguration:
         managed = (await self.providers.listed(caller)).items
         async with reading(self.engine) as conn:
-            offered = await repository.of_providers(conn, [it.name for it in managed])
+            offered = await _offered(conn, [it.name for it in managed])
         return LlmConfiguration(providers=managed, models=offered)
 
     async def listed(self, caller: Caller, provider: str | None) -> ModelList:
@@ -57,13 +57,13 @@ class ModelService:
                 names = [row.name for row in rows]
             else:
                 names = [(await accessible(conn, caller, provider)).name]
-            return ModelList(items=await repository.of_providers(conn, names))
+            return ModelList(items=await _offered(conn, names))
 
     async def create(self, caller: Caller, provider: str, wanted: ModelCreate) -> ModelOut:
         values = {
             **{field: getattr(wanted, field) for field in repository.FIELDS},
             "custom_llm_provider": wanted.custom_llm_provider or provider,
-            "tags": wanted.tags or [],
+            "tags": own_tags(wanted.tags or []),
         }
         async with self.engine.begin() as conn:
             check_changeable(await accessible(conn, caller, provider, lock=True))
@@ -84,7 +84,9 @@ class ModelService:
                 raise errors.ModelNotFound(f"Model {model} of provider {provider} not found")
             present = {field: getattr(row, field) for field in repository.FIELDS}
             given = wanted.model_dump(include=set(repository.FIELDS), exclude_none=True)
-            return await repository.update(conn, provider, api, model, {**present, **given})
+            values = {**present, **given}
+            row = await repository.update(conn, provider, api, model, {**values, "tags": own_tags(values["tags"])})
+            return tagged([row], await repository.defaults(conn))[0]
 
     async def remove(self, caller: Caller, provider: str, api: Api, model: str) -> bool | None:
         """True where it was there; one that collections are found with stays."""
@@ -99,7 +101,7 @@ class ModelService:
         """Providers that have nothing of what was filtered for are left out."""
         async with reading(self.engine) as conn:
             usable = await repository.usable(conn, caller.user_id)
-            rows = await repository.of_providers(conn, [it.name for it in usable])
+            rows = await _offered(conn, [it.name for it in usable])
         fitting = [row for row in rows if fits(row.tags, filters)]
         found = [_available(it, [row for row in fitting if row.provider_name == it.name]) for it in usable]
         everything = filters is not None and not filters
@@ -114,6 +116,10 @@ class ModelService:
             for it in wanted:
                 await _set_default(conn, it)
             return await _defaults(conn)
+
+
+async def _offered(conn: AsyncConnection, providers: Sequence[str]) -> list[ModelOut]:
+    return tagged(await repository.of_providers(conn, providers), await repository.defaults(conn))
 
 
 async def _set_default(conn: AsyncConnection, wanted: DefaultModelIn) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from aperag_api.kernel.auth import Admin, Reader, Writer
+from aperag_api.kernel.validation import Unfilled
 from aperag_api.models.prompts.builtin import PromptType
 from aperag_api.models.prompts.schemas import (
     Preview,
@@ -49,7 +50,7 @@ async def delete_user_prompt(type: str, caller: Writer, services: Services) -> P
 
 @router.get("/system")
 async def get_system_prompts(
-    _: Reader, services: Services, type_: Annotated[PromptType | None, Query(alias="type")] = None
+    _: Reader, services: Services, type_: Annotated[PromptType | None, Unfilled, Query(alias="type")] = None
 ) -> SystemPrompt | dict[PromptType, SystemPrompt]:
     """What holds for everybody who has written none of their own."""
     prompts = await services.prompts.of_system()

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from aperag_api.kernel.validation import RequestBody
+from aperag_api.kernel.validation import RequestBody, Unfilled
 
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """No slash: a model's id is the provider's name, a slash, and the model's name."""
@@ -35,7 +35,7 @@ class ProviderChange(RequestBody):
 class ProviderCreate(ProviderChange):
     """Without a name it is given one."""
 
-    name: Name | None = None
+    name: Annotated[Name | None, Unfilled] = None
     label: Label
     base_url: Url
 

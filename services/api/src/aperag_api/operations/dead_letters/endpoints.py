@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 
 from aperag_api.kernel.auth import Admin
 from aperag_api.kernel.paging import Page, Paged, paged
+from aperag_api.kernel.validation import Unfilled
 from aperag_api.operations.dead_letters.decide import Selection
 from aperag_api.operations.dead_letters.schemas import (
     DeadLetterDetails,
@@ -22,7 +23,8 @@ from aperag_api.operations.services import Services
 
 router = APIRouter(prefix="/admin/dead-letters", tags=["admin"])
 
-_Filter = Annotated[str | None, Query(min_length=1, max_length=64)]
+_Filter = Annotated[Annotated[str, Field(max_length=64)] | None, Unfilled, Query()]
+_Moment = Annotated[AwareDatetime | None, Unfilled]
 
 
 @router.get("")
@@ -36,9 +38,9 @@ async def list_dead_letters(
     owner: _Filter = None,
     collection_id: _Filter = None,
     document_id: _Filter = None,
-    redriven: bool | None = None,
-    since: AwareDatetime | None = None,
-    until: AwareDatetime | None = None,
+    redriven: Annotated[bool | None, Unfilled] = None,
+    since: _Moment = None,
+    until: _Moment = None,
 ) -> Paged[DeadLetterOut]:
     """Newest first."""
     selection = Selection(code=code, step=step, owner=owner, collection_id=collection_id, document_id=document_id,
