@@ -8,6 +8,7 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
+from aperag_api.edge.settings import GatewayHttp
 from aperag_api.kernel.http.settings import CorsSettings
 from aperag_common.asyncapi.document import document
 
@@ -99,6 +100,7 @@ async def test_browsers_are_kept_to_tls_where_a_request_came_over_it(app: FastAP
         assert "max-age=" in (await client.get("/livez")).headers["strict-transport-security"]
 
 
+@pytest.mark.parametrize("settings", [{"http": GatewayHttp(trusted_proxies=())}], indirect=True)
 async def test_a_proxy_that_nobody_trusts_says_nothing_about_tls(app: FastAPI) -> None:
     async with over(app, "http") as client:
         answer = await client.get("/livez", headers={"X-Forwarded-Proto": "https"})

@@ -59,6 +59,20 @@ async def test_a_config_is_never_replaced_by_nothing(alice: Person) -> None:
     assert (await alice.http.get(f"/collections/{collection}")).json()["config"]["language"] == "ko-KR"
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/apikeys", {"scope": None}),
+        ("/admin/dead-letters/redrive", {"all": True, "dry_run": None}),
+        ("/admin/dead-letters/purge", {"all": None}),
+    ],
+)
+async def test_a_null_never_means_the_default_that_does_or_allows_more(
+    make_person: Callable[..., Awaitable[Person]], path: str, body: dict[str, Any]
+) -> None:
+    assert (await (await make_person("admin")).http.post(path, json=body)).status_code == 422
+
+
 FILTERS = (
     "/audit-logs?user_id=&search=&start_date=&status_code=",
     "/quotas?search=&user_id=",

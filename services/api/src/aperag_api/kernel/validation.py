@@ -58,7 +58,7 @@ def ignoring(default: object = None) -> WrapValidator:
 class BodyPart(BaseModel):
     """A part of a JSON body. What may be absent may also be null: clients made from a schema send every field.
 
-    ``NEVER_NULL`` are fields where absent and null would be too easily mistaken for each other.
+    ``NEVER_NULL`` are fields whose default does or allows more than a null may have meant.
     """
 
     NEVER_NULL: ClassVar[frozenset[str]] = frozenset()

@@ -20,6 +20,8 @@ class ApiKeyCreate(RequestBody):
     ``scope`` ``read``: read and search only. ``collection_ids``: own or subscribed collections, and nothing else.
     """
 
+    NEVER_NULL = frozenset({"scope"})
+
     description: Description | None = None
     scope: Scope = Scope.ALL
     collection_ids: Annotated[list[CollectionId], Field(min_length=1, max_length=1000)] | None = None

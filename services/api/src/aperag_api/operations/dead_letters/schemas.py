@@ -82,6 +82,7 @@ class Chosen(RequestBody):
     Unknown fields are refused: a misspelt filter would mean more letters than were asked for.
     """
 
+    NEVER_NULL = frozenset({"all", "dry_run"})
     model_config = ConfigDict(extra="forbid")
 
     ids: Annotated[list[UUID], Field(min_length=1, max_length=MOST_IDS)] | None = None
