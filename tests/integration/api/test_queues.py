@@ -116,6 +116,30 @@ async def test_failures_and_retries_are_counted(admin: Person, alice: Person, st
     assert told["open_dead_letters"] == 1
 
 
+async def test_how_long_jobs_took_is_that_of_those_that_ended_in_the_last_minutes(
+    admin: Person, alice: Person, indexer: Indexer, engine: AsyncEngine
+) -> None:
+    collection = await alice.collection()
+    documents = [(await alice.uploaded(collection, f"{n}.txt", "tea"))["id"] for n in range(5)]
+    for number, document in enumerate(documents):
+        await indexer.settle(document, "tea", kinds=("parse",))
+        await execute(
+            engine,
+            "UPDATE job SET started_at = settled_at - make_interval(secs => :n) WHERE subject_id = :id AND kind = 'parse'",
+            n=number + 1,
+            id=document,
+        )
+    earlier, again = documents[3:]
+    await execute(engine, "UPDATE job SET settled_at = now() - interval '1 h' WHERE subject_id = :id", id=earlier)
+    await alice.http.post(
+        f"/collections/{collection}/documents/{again}/rebuild_indexes", json={"index_types": ["VECTOR"]}
+    )
+    told = await queues(admin)
+    parse, vector = consumer(told, "indexer-parse"), consumer(told, "indexer-vector")
+    assert (parse["p50_seconds"], parse["p95_seconds"]) == (2.0, 2.9), "of 1, 2 and 3 seconds"
+    assert (vector["p50_seconds"], vector["p95_seconds"]) == (None, None)
+
+
 async def test_workers_are_listed_with_their_slots_and_the_lost_ones_as_such(
     admin: Person, engine: AsyncEngine
 ) -> None:

@@ -121,7 +121,7 @@ def overview(**values: Any) -> dict[str, Any]:
         "name": "indexer-parse", "service": "indexer", "stream": "APERAG_COMMANDS", "ready": None, "unacked": None,
         "redelivered": None, "waiting": {"bulk": 4990, "interactive": 1}, "blocked": 0, "queued": 7, "running": 1,
         "retrying": 0, "worker_lost": 0, "failed": 0, "oldest_seconds": 3725.0, "done_per_minute": 12.4,
-        "failed_per_minute": 0.0, "workers": 0, "slots": 0, "busy": 0,
+        "failed_per_minute": 0.0, "p50_seconds": 0.25, "p95_seconds": 12.04, "workers": 0, "slots": 0, "busy": 0,
     }  # fmt: skip
     worker = {
         "service": "indexer", "instance": "indexer-2", "version": "0.1.0", "started": "2026-03-01T11:00:00Z",
@@ -145,5 +145,5 @@ async def test_queues_show_what_is_known_and_say_what_is_not() -> None:
         told.printer.whole({}, lambda: queues._shown(overview()))
         assert await queues.read(api.http) == overview()
     for wanted in ("NATS is not connected", "4990 bulk 1 interactive", "1:02:05", "no worker", "gone", "tea.md", "1:05",
-                   "4999 upload", "not redriven: 2", "?"):  # fmt: skip
+                   "4999 upload", "not redriven: 2", "0.2/12.0 s", "?"):  # fmt: skip
         assert wanted in told.text

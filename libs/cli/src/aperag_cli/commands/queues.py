@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 WATCH_SECONDS = 2.0
 CONSUMERS = (
     "consumer", "ready", "unacked", "redelivered", "waiting", "blocked", "queued", "running", "retrying", "lost",
-    "failed", "oldest", "done/min", "failed/min", "busy",
+    "failed", "oldest", "done/min", "failed/min", "p50/p95", "busy",
 )  # fmt: skip
 RUNNING = ("consumer", "worker", "document", "document_id", "attempt", "for")
 WORKERS = ("process", "version", "seen", "started", "busy")
@@ -87,6 +87,7 @@ def _consumer(told: dict[str, Any]) -> dict[str, Any]:
         "oldest": "" if told["oldest_seconds"] is None else _span(told["oldest_seconds"]),
         "done/min": told["done_per_minute"],
         "failed/min": told["failed_per_minute"],
+        "p50/p95": "" if told["p50_seconds"] is None else f"{told['p50_seconds']:.1f}/{told['p95_seconds']:.1f} s",
         "busy": f"{told['busy']} of {told['slots']}" if told["workers"] else "no worker",
     }
 

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 class ConsumerOut(BaseModel):
     """``ready``, ``unacked`` and ``redelivered`` are the NATS server's, null where it did not answer; the rest is the
     database's. ``waiting`` counts by lane what is not released yet, ``blocked`` what waits for another row,
-    ``failed`` what stands given up. Rates are those of the last minutes; null where nobody counts them.
+    ``failed`` what stands given up. Rates are those of the last minutes, and ``p50_seconds`` and ``p95_seconds`` how
+    long jobs took that ended then, from their first claim on; null where nobody counts them, or none ended.
     """
 
     name: str
@@ -29,6 +30,8 @@ class ConsumerOut(BaseModel):
     oldest_seconds: float | None = None
     done_per_minute: float | None = None
     failed_per_minute: float | None = None
+    p50_seconds: float | None = None
+    p95_seconds: float | None = None
     workers: int
     slots: int
     busy: int

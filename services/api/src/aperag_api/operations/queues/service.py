@@ -59,7 +59,8 @@ class QueueService:
             read_at = await repository.now(conn)
             workers = await repository.workers(conn)
             work, failed = await backlog.open_work(conn), await backlog.failed_work(conn)
-            counted = Counted(work, failed, await backlog.settled(conn, WINDOW), WINDOW, workers)
+            settled, took = await backlog.settled(conn, WINDOW), await backlog.took(conn, WINDOW)
+            counted = Counted(work, failed, settled, took, WINDOW, workers)
             tasks = [OpenTasksOut(**_plain(it)) for it in await backlog.open_tasks(conn)]
             running = await repository.running(conn)
             totals = await backlog.totals(conn)

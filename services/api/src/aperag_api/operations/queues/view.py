@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from aperag_api.operations.queues.schemas import WorkerOut
     from aperag_common.bus.specs import ConsumerSpec
-    from aperag_work.backlog import OpenWork
+    from aperag_work.backlog import OpenWork, Took
 
 UNCOUNTED = frozenset({"reconciler-tick", "reconciler-purge", "reconciler-user-purge", "reconciler-advisory"})
 """What they end leaves no event to count."""
@@ -32,11 +32,12 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """All that the database says; ``settled`` is what ended during ``window``."""
+    """All that the database says; ``settled`` is what ended during ``window``, and ``took`` how long it took."""
 
     work: Sequence[OpenWork]
     failed: Mapping[str, int]
     settled: Mapping[str, Settled]
+    took: Mapping[str, Took]
     window: timedelta
     workers: Sequence[WorkerOut]
 
@@ -51,6 +52,7 @@ def consumer_view(spec: ConsumerSpec, counted: Counted, held: Held | None) -> Co
     alive = [worker for worker in counted.workers if worker.alive]
     loads = [load for worker in alive for load in worker.consumers if load.name == spec.name]
     ended = None if spec.name in UNCOUNTED else counted.settled.get(spec.name, Settled(0, 0))
+    took = counted.took.get(spec.name)
     minutes = counted.window.total_seconds() / 60
     return ConsumerOut(
         name=spec.name,
@@ -69,6 +71,8 @@ def consumer_view(spec: ConsumerSpec, counted: Counted, held: Held | None) -> Co
         oldest_seconds=max((it.oldest_seconds for it in own), default=None),
         done_per_minute=round(ended.done / minutes, 1) if ended else None,
         failed_per_minute=round(ended.failed / minutes, 1) if ended else None,
+        p50_seconds=round(took.p50, 3) if took else None,
+        p95_seconds=round(took.p95, 3) if took else None,
         workers=len(loads),
         slots=sum(load.slots for load in loads),
         busy=sum(load.busy for load in loads),
