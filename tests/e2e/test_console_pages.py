@@ -232,6 +232,9 @@ async def test_a_failed_document_says_why_and_what_to_do_and_can_be_tried_again(
         await log.until(lambda it: "FAILED" in it.outcomes().values())
     page = await shown(person, "/jobs/dead-letters", params={"collection_id": collection[13:]})
     assert "broken.pdf" in page
+    assert "broken.pdf" in await shown(person, collection, params={"status": "FAILED"})
+    assert "broken.pdf" not in await shown(person, collection, params={"status": "COMPLETE"})
+    assert "broken.pdf" in await shown(person, collection, params={"status": "nonsense"})
 
 
 async def test_a_batch_of_dead_letters_is_counted_before_it_is_requeued(

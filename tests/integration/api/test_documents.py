@@ -6,6 +6,7 @@ import unicodedata
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import text
 
 if TYPE_CHECKING:
     from aperag_api.edge.settings import Settings
@@ -74,6 +75,7 @@ async def test_lists_are_paged_sorted_and_searched(alice: Person) -> None:
         "has_next": False,
         "has_prev": True,
     }
+    assert second["counts"] == {"PENDING": 4, "RUNNING": 0, "COMPLETE": 0, "FAILED": 0}
     empty = (await alice.http.get(path, params={"search": "nothing"})).json()
     assert (empty["total"], empty["total_pages"], empty["items"]) == (0, 1, [])
 
@@ -232,6 +234,35 @@ async def test_objects_are_those_of_the_document_and_no_others(
     assert (await fetch(f"../{other}/original.txt"))[0] == 400
     assert (await fetch(f"user-{alice.id}/{collection}/{other}/original.txt"))[0] == 404
     assert (await fetch("/etc/passwd"))[0] == 400
+
+
+async def test_documents_are_listed_by_status_and_counted_in_each(
+    alice: Person, mallory: Person, indexer: Indexer
+) -> None:
+    collection = await alice.collection()
+    waiting, ready, broken, gone = [(await alice.uploaded(collection, f"{n}.txt", f"tea {n}"))["id"] for n in range(4)]
+    await indexer.settle(ready, "tea")
+    async with indexer.engine.begin() as conn:
+        await conn.execute(text("UPDATE document SET status = 'FAILED' WHERE id = :id"), {"id": broken})
+    path = f"/collections/{collection}/documents"
+    await alice.http.delete(f"{path}/{gone}")
+
+    async def listed(**asked: Any) -> tuple[list[str], int]:
+        answer = (await alice.http.get(path, params={"sort_by": "name", "sort_order": "asc", **asked})).json()
+        assert answer["counts"] == counts, "they say what is there, whatever is listed"
+        return [it["id"] for it in answer["items"]], answer["total"]
+
+    counts = {"PENDING": 1, "RUNNING": 0, "COMPLETE": 1, "FAILED": 1}
+    assert await listed() == ([waiting, ready, broken], 3)
+    assert await listed(status="FAILED") == ([broken], 1)
+    assert await listed(status=["FAILED", "PENDING", "FAILED"]) == ([waiting, broken], 2)
+    assert await listed(status="RUNNING") == ([], 0)
+    assert await listed(status=["", "COMPLETE"], page_size=1) == ([ready], 1)
+    assert await listed(status="") == ([waiting, ready, broken], 3)
+    counts = {"PENDING": 0, "RUNNING": 0, "COMPLETE": 0, "FAILED": 1}
+    assert await listed(status="COMPLETE", search="2.t") == ([], 0)
+    assert (await alice.http.get(path, params={"status": "DELETED"})).status_code == 422
+    assert (await mallory.http.get(path, params={"status": "FAILED"})).status_code == 404
 
 
 @pytest.mark.parametrize("name", ["report.pdf", "REPORT.PDF"])

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from aperag_console.web.page import Page
 
 PAGE_SIZE = 25
+STATUSES = ("RUNNING", "PENDING", "FAILED", "COMPLETE")
 SORTS = ("name", "status", "size", "created", "updated")
 KINDS = ("vector", "fulltext", "graph", "summary", "vision")
 SKIPPED = "SKIPPED"
@@ -34,12 +35,23 @@ async def show(request: Request) -> Response:
     page, collection_id = await open_page(request), request.path_params["collection_id"]
     sort = page.query("sort") if page.query("sort") in SORTS else "updated"
     order = "asc" if page.query("order") == "asc" else "desc"
-    asked = {"search": page.query("search"), "sort_by": sort, "sort_order": order, "page_size": PAGE_SIZE}
+    status = page.query("status") if page.query("status") in STATUSES else ""
+    asked = {"search": page.query("search"), "status": status, "sort_by": sort, "sort_order": order}
     collection, found = await asyncio.gather(
         page.api.get("collections", collection_id),
-        page.api.get("collections", collection_id, "documents", page=page.number("page", 1), **asked),
+        page.api.get(
+            "collections", collection_id, "documents", page=page.number("page", 1), page_size=PAGE_SIZE, **asked
+        ),
     )
-    return page.render("documents.html", collection=collection, found=found, sort=sort, order=order)
+    return page.render(
+        "documents.html",
+        collection=collection,
+        found=found,
+        sort=sort,
+        order=order,
+        wanted=status,
+        statuses=STATUSES,
+    )
 
 
 async def upload(request: Request) -> Response:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Query
 
 from aperag_api.kernel.auth import Reader, Writer
-from aperag_api.kernel.paging import Page, Paged, SortOrder, paged
+from aperag_api.kernel.paging import Page, SortOrder, paged
 from aperag_api.knowledge.documents.schemas import (
     DeletedDocuments,
     DocumentOut,
+    DocumentPage,
     DocumentSort,
     RebuildAnswer,
     RebuildFailedAnswer,
     RebuildRequest,
+    Statuses,
 )
 from aperag_api.knowledge.services import Services
 
@@ -30,9 +32,10 @@ async def list_documents(
     sort_by: DocumentSort = DocumentSort.CREATED,
     sort_order: SortOrder = SortOrder.DESC,
     search: str | None = None,
-) -> Paged[DocumentOut]:
+    status: Annotated[Statuses, Query(description="only documents in one of these")] = [],  # noqa: B006  never changed
+) -> DocumentPage:
     return await services.documents.list(
-        caller.user_id, collection_id, page=page, sort=sort_by, order=sort_order, search=search
+        caller.user_id, collection_id, page=page, sort=sort_by, order=sort_order, search=search, statuses=status
     )
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from aperag_api.access.conditions import PUBLISHED_THERE, SUBSCRIBED
 from aperag_api.kernel.reading import containing
+from aperag_api.knowledge.documents.schemas import ListedStatus
 from aperag_work.document_rows import STEP_OF
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ _GET_PUBLISHED = text(f"{_ONE} AND {_PUBLISHED}")
 _OF_CHAT = text(f"{_SELECT} WHERE {_OWN} AND d.chat_id = :chat AND {_SHARED} ORDER BY d.created, d.id LIMIT :limit")
 _IN_CHAT = text(f"{_SELECT} WHERE {_OWN} AND d.chat_id = :chat AND d.id = :id")
 _MANY = text(f"{_SELECT} WHERE {_OWN} AND d.id = ANY(:ids)")
-_COUNT = text(f"SELECT count(*) FROM document d {_LISTED}")
+_COUNTS = text(f"SELECT d.status, count(*) AS documents FROM document d {_LISTED} GROUP BY d.status")
+_IN_STATUS = "(CAST(:statuses AS text[]) IS NULL OR d.status = ANY(CAST(:statuses AS text[])))"
 _OWN_IDS = text(f"SELECT d.id FROM document d WHERE {_OWN} AND d.id = ANY(:ids) ORDER BY d.id")
 _FAILED = text(
     f"""
@@ -132,17 +134,21 @@ async def list_page(
     owner: str,
     *,
     search: str | None,
+    statuses: Sequence[ListedStatus],
     sort: DocumentSort,
     order: SortOrder,
     page: Page,
-) -> tuple[list[DocumentRow], int]:
-    """One page and the number of all; hides deleted, unconfirmed and expired documents."""
+) -> tuple[list[DocumentRow], dict[ListedStatus, int]]:
+    """One page of those in ``statuses``, or in any, and how many there are in each; hides deleted, unconfirmed and
+    expired documents.
+    """
     values = {"collection": collection_id, "owner": owner, "pattern": containing(search) if search else None}
-    total = int((await conn.execute(_COUNT, values)).scalar_one())
+    counted = {row.status: row.documents for row in await conn.execute(_COUNTS, values)}
+    values["statuses"] = [it.value for it in statuses] or None
     # Both words come from enums, never from the request's own text.
-    query = f"{_SELECT} {_LISTED} ORDER BY d.{sort.value} {order.value}, d.id {order.value} LIMIT :limit OFFSET :offset"
+    query = f"{_SELECT} {_LISTED} AND {_IN_STATUS} ORDER BY d.{sort.value} {order.value}, d.id {order.value} LIMIT :limit OFFSET :offset"
     rows = await conn.execute(text(query), {**values, **page.bounds})
-    return [DocumentRow(**row._mapping) for row in rows], total
+    return [DocumentRow(**row._mapping) for row in rows], {it: counted.get(it.value, 0) for it in ListedStatus}
 
 
 async def own_ids(conn: AsyncConnection, collection_id: str, document_ids: Sequence[str], owner: str) -> list[str]:

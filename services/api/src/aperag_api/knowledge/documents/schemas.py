@@ -6,8 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
+from aperag_api.kernel.paging import Paged
 from aperag_api.kernel.validation import RequestBody
 from aperag_common import errors
 from aperag_common.jobs.steps import StepKind
@@ -55,6 +56,25 @@ class DocumentOut(BaseModel):
 
 class DocumentList(BaseModel):
     items: list[DocumentOut]
+
+
+class ListedStatus(StrEnum):
+    """Of documents that lists show."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    COMPLETE = "COMPLETE"
+    FAILED = "FAILED"
+
+
+Statuses = Annotated[list[ListedStatus], BeforeValidator(lambda given: [it for it in given if it])]
+"""Of a query; empty ones are none."""
+
+
+class DocumentPage(Paged[DocumentOut]):
+    """Beyond the contract ``counts``: how many there are in each status, whichever of them are listed."""
+
+    counts: dict[ListedStatus, int] = Field(default_factory=dict)
 
 
 class DocumentSort(StrEnum):

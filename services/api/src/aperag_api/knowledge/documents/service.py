@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from aperag_api.access.decide import Right
 from aperag_api.access.service import collection_for, living
-from aperag_api.kernel.paging import Page, Paged, SortOrder
+from aperag_api.kernel.paging import Page, SortOrder
 from aperag_api.kernel.reading import reading
 from aperag_api.knowledge.collections.service import index_kinds
 from aperag_api.knowledge.documents import repository
-from aperag_api.knowledge.documents.schemas import DeletedDocuments, DocumentOut, RebuildAnswer, RebuildFailedAnswer
+from aperag_api.knowledge.documents.schemas import (
+    DeletedDocuments,
+    DocumentOut,
+    DocumentPage,
+    RebuildAnswer,
+    RebuildFailedAnswer,
+)
 from aperag_common import errors
 from aperag_common.db.models import DocumentStatus, Lane
 from aperag_common.jobs.steps import INDEX_STEPS, StepKind
@@ -25,7 +31,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from aperag_api.knowledge.documents.repository import DocumentRow
-    from aperag_api.knowledge.documents.schemas import DocumentSort, IndexType
+    from aperag_api.knowledge.documents.schemas import DocumentSort, IndexType, ListedStatus
     from aperag_work.dispatcher import Dispatcher
     from aperag_work.scheduler import TaskScheduler
 
@@ -49,13 +55,23 @@ class DocumentService:
         sort: DocumentSort,
         order: SortOrder,
         search: str | None,
-    ) -> Paged[DocumentOut]:
+        statuses: Sequence[ListedStatus] = (),
+    ) -> DocumentPage:
         async with reading(self.engine) as conn:
             collection = await collection_for(conn, user_id, collection_id, right)
-            rows, total = await repository.list_page(
-                conn, collection_id, collection.owner, search=search, sort=sort, order=order, page=page
+            rows, counts = await repository.list_page(
+                conn,
+                collection_id,
+                collection.owner,
+                search=search,
+                statuses=statuses,
+                sort=sort,
+                order=order,
+                page=page,
             )
-        return Paged[DocumentOut].of([view(row) for row in rows], total=total, page=page)
+        total = sum(counts[it] for it in set(statuses) or counts)
+        listed = DocumentPage.of([view(row) for row in rows], total=total, page=page)
+        return listed.model_copy(update={"counts": counts})
 
     async def get(self, user_id: str, collection_id: str, document_id: str) -> DocumentOut:
         async with reading(self.engine) as conn:
