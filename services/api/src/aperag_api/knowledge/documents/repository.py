@@ -142,7 +142,8 @@ async def list_page(
     """One page of those in ``statuses``, or in any, and how many there are in each; hides deleted, unconfirmed and
     expired documents.
     """
-    values = {"collection": collection_id, "owner": owner, "pattern": containing(search) if search else None}
+    pattern = containing(search) if search else None
+    values: dict[str, Any] = {"collection": collection_id, "owner": owner, "pattern": pattern}
     counted = {row.status: row.documents for row in await conn.execute(_COUNTS, values)}
     values["statuses"] = [it.value for it in statuses] or None
     # Both words come from enums, never from the request's own text.
