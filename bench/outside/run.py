@@ -21,13 +21,13 @@ from aperag_testing.client import Client
 from aperag_testing.site import open_site
 from aperag_testing.waiting import until
 from bench.corpora.generated import page
+from bench.harness.arrivals import arrivals
+from bench.harness.database import database, owner_and_analyzer
+from bench.harness.stack import running_stack
 from bench.outside.findings import Flood, Measured, Webhooks, findings
 from bench.outside.observe import observe, settled
 from bench.outside.receiver import Receiver
 from bench.outside.sender import Sender, sending
-from bench.harness.arrivals import arrivals
-from bench.harness.database import database, owner_and_analyzer
-from bench.harness.stack import running_stack
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from aperag_common.bus.connection import Bus
     from aperag_testing.chaos.plan import Fault
     from aperag_testing.stack import Stack
-    from bench.report.figures import Findings
     from bench.harness.arrivals import Arrivals
+    from bench.report.figures import Findings
 
 SENDERS = 8
 AHEAD = 64

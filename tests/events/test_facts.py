@@ -16,8 +16,8 @@ from aperag_api.operations.events.reader import OrderedReader
 from aperag_common import subjects
 from aperag_common.events import accounts, facts, turns
 from aperag_testing.client import Client
+from aperag_testing.conversation import Talk, offer
 from aperag_testing.provider import Provider, Reply, providing
-from aperag_testing.talk import Talk, offer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

@@ -363,7 +363,7 @@ async def test_the_history_is_made_of_the_turns_and_has_pages(alice: Person, cha
 
 
 async def test_each_part_of_an_answer_bears_its_feedback_and_a_tools_result_begins_with_its_title(
-    alice: Person, chat: Chat, agent: HandAgent
+    alice: Person, chat: Chat, agent: FakeAgent
 ) -> None:
     turn = await chat.asked("How long?", message_id="m1")
     failed = {"call_id": "c", "tool": "web_read", "title": "Web pages", "text": "refused", "failed": True}

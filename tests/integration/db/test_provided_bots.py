@@ -13,7 +13,7 @@ from aperag_common.settings import PostgresSettings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-BEFORE = "0006"
+BEFORE = "0009"
 ROWS = (
     "INSERT INTO users (id, username, role, is_active) SELECT 'u' || n, 'u' || n, 'rw', true FROM generate_series(1, 3) n",
     """

@@ -140,11 +140,6 @@ def parse_event(subject: str) -> EventSubject:
     return EventSubject(*parts[2:])
 
 
-def ingest(owner: str, collection: str) -> Subject:
-    """Where other services publish what is to happen to documents of one collection."""
-    return Subject(f"{ROOT}.ingest.{_token(owner)}.{_token(collection)}")
-
-
 def parse_ingest(subject: str) -> tuple[str, str]:
     """The owner and the collection; raises ValueError for what is no subject of ``ingest``."""
     parts = subject.split(".")

@@ -14,7 +14,7 @@ from aperag_api.knowledge.ingest import decide, outcomes, repository
 from aperag_api.knowledge.ingest.content import Placed
 from aperag_common import errors
 from aperag_common.db.models import IngestOutcome, IngestStatus
-from aperag_common.events.facts import IngestData
+from aperag_common.events.fact import IngestData
 from aperag_common.events.ingest import DELETE
 from aperag_common.jobs.steps import INDEX_STEPS, StepKind
 from aperag_common.telemetry import propagate

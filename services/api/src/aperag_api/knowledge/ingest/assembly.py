@@ -66,7 +66,7 @@ def open_ingest(
 
 def make_worker(runtime: Runtime, engine: Engine, ingest: IngestService) -> Worker:
     """What this gateway does besides answering requests."""
-    engine.handle(INGEST, ingest.apply.run, failed=ingest.apply.failed, slots=ingest.settings.apply)
+    engine.handle(INGEST, ingest.apply.run, gave_up=ingest.apply.failed, slots=ingest.settings.apply)
     worker = runtime.worker(engine)
     worker.add(consumer(CONSUMER), ingest.receive.work, slots=ingest.settings.receive)
     return worker

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aperag_common.events.facts import IngestCompleted, IngestData, IngestFailed
+from aperag_common.events.fact import IngestData
+from aperag_common.events.ingests import IngestCompleted, IngestFailed
 from aperag_work.opening import SOURCE
 
 if TYPE_CHECKING:

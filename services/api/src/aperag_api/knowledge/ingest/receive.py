@@ -17,7 +17,7 @@ from aperag_api.knowledge.ingest.refusals import CollectionMissing, RefusedEvent
 from aperag_common import errors, ids, subjects
 from aperag_common.bus.consume import unexpected_delay
 from aperag_common.bus.delivery import Ack, Nak
-from aperag_common.events.facts import IngestData
+from aperag_common.events.fact import IngestData
 from aperag_common.telemetry import propagate
 from aperag_work import dead_letters, outbox
 from aperag_work.change import Change
