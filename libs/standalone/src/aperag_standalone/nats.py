@@ -7,6 +7,7 @@ import secrets
 import shutil
 import sysconfig
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from signal import Signals
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 GIGABYTE = 10**9
 MEGABYTE = 10**6
-EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104  to recognise it
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,14 @@ def users_of(seeds: Mapping[Service, Path]) -> dict[Service, NkeyUser]:
 def public_key(seed_file: Path) -> str:
     pair = nkeys.from_seed(seed_file.read_bytes().strip())  # type: ignore[no-untyped-call]  # nkeys ships no types
     return bytes(pair.public_key).decode("ascii")
+
+
+def is_everywhere(host: str) -> bool:
+    """Whether a server that listens there is reached by every address of this machine."""
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:
+        return False
 
 
 def server_binary() -> str:
@@ -120,7 +128,7 @@ class NatsServer(LocalServer):
 
     @property
     def url(self) -> str:
-        return self.url_at(ports.LOOPBACK if self.host in EVERYWHERE else self.host)
+        return self.url_at(ports.LOOPBACK if is_everywhere(self.host) else self.host)
 
     def url_at(self, host: str) -> str:
         """For clients that know this machine by that name."""

@@ -246,7 +246,7 @@ def _names(nats_host: str) -> tuple[str, ...]:
     """By which clients know the NATS server: on this machine, then elsewhere."""
     if nats_host in HOSTS:
         return HOSTS
-    return (*HOSTS, socket.getfqdn() if nats_host in nats.EVERYWHERE else nats_host)
+    return (*HOSTS, socket.getfqdn() if nats.is_everywhere(nats_host) else nats_host)
 
 
 def _usual_port(wanted: int | None, usual: int) -> int:
