@@ -103,13 +103,14 @@ def kind_before(table: str, row: dict[str, Any]) -> str:
     return str(row["kind"]) if row["kind"] == "parse" else f"index.{row['kind']}"
 
 
-def test_every_revision_before_the_newest_is_recorded() -> None:
+def test_every_revision_before_the_table_of_jobs_is_recorded() -> None:
+    """Newer ones add tables and columns, and take the rows of these recordings along on their way to the newest."""
     scripts = migrate.config().get_main_option("script_location")
     assert scripts is not None
     from alembic.script import ScriptDirectory
 
     known = [it.revision for it in ScriptDirectory(scripts).walk_revisions()]
-    assert sorted(known)[:-1] == REVISIONS
+    assert [it for it in sorted(known) if it <= BEFORE] == REVISIONS
 
 
 async def test_every_row_that_drove_work_is_a_job_and_nothing_else_is(upgraded: Upgraded) -> None:

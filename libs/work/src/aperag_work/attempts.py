@@ -285,15 +285,7 @@ class Attempts:
                 change = change.joined(Change((), told))
         if not failing.failure.dead_letter:
             return change
-        letter = dead_letters.letter_of(
-            failing.failure,
-            delivery=failing.delivery,
-            attempt=failing.attempt,
-            failures=failing.failures,
-            worker=worker,
-            row=failing.row,
-            traceparent=failing.traceparent,
-        )
+        letter = dead_letters.letter_of_attempt(failing, worker=worker)
         lettered = await dead_letters.add_and_tell(conn, letter, source=source)
         return change.joined(Change((), (lettered,)))
 

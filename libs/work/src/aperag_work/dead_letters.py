@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from aperag_common.bus.delivery import Delivery
     from aperag_common.errors import ApeRAGError
+    from aperag_work.aggregate import FailedAttempt
     from aperag_work.database import Connection
     from aperag_work.rows import JobRow
 
@@ -73,6 +74,18 @@ def letter_of(
             "generation": row.generation,
         }
     return letter
+
+
+def letter_of_attempt(failing: FailedAttempt, *, worker: str | None) -> dict[str, Any]:
+    return letter_of(
+        failing.failure,
+        delivery=failing.delivery,
+        attempt=failing.attempt,
+        failures=failing.failures,
+        worker=worker,
+        row=failing.row,
+        traceparent=failing.traceparent,
+    )
 
 
 async def add(conn: Connection, letter: Mapping[str, Any]) -> bool:

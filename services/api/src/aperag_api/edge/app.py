@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from fastapi import FastAPI
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
     from aperag_api.edge.settings import Settings
     from aperag_api.knowledge.searches.reranking import SearchModels
@@ -124,8 +125,7 @@ def _assemble(
     secret, engine = _secret(settings), runtime.engine
     hasher, vault = KeyHasher.of(secret.current, secret.previous), Vault.of(secret.current, secret.previous)
     fanout, scheduler = Fanout(settings.event_buffer), JobScheduler(engine, settings.work)
-    web = open_web(settings.web, settings.outbound)
-    prompts = PromptService(engine, Templates())
+    web, prompts = open_web(settings.web, settings.outbound), PromptService(engine, Templates())
     provider_keys = vault_of(settings, secret) or vault
     providers = ProviderService(engine, provider_keys, web.client.guard)
     keys, revocations = ApiKeyCredentials(engine, hasher, settings.key_touched_every), Revocations()
@@ -146,12 +146,7 @@ def _assemble(
             web=web,
         ),
         conversation=open_conversation(runtime, settings, scheduler=scheduler, prompts=prompts, models=completions),
-        models=ModelServices(
-            catalog=ModelService(engine, providers),
-            inference=InferenceService(EmbeddersBesideLocal(embedder, models), models),
-            prompts=prompts,
-            providers=providers,
-        ),
+        models=_model_services(engine, providers, prompts, embedder, models),
         operations=open_operations(
             runtime,
             settings,
@@ -164,6 +159,13 @@ def _assemble(
         mcp=McpProxy(settings.mcp_url),
         revocations=revocations,
     )
+
+
+def _model_services(
+    engine: AsyncEngine, providers: ProviderService, prompts: PromptService, embedder: Embedder, models: SearchModels
+) -> ModelServices:
+    inference = InferenceService(EmbeddersBesideLocal(embedder, models), models)
+    return ModelServices(ModelService(engine, providers), inference, prompts, providers)
 
 
 def _secret(settings: Settings) -> InstallationSecret:
