@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from aperag_testing.client import Client
 from bench.errors import BenchError
+from bench.harness.stack import running_stack
 from bench.measure.samples import percentile, spread
 from bench.report.figures import Findings, Row, Section, at_most
-from bench.stand.stack import running_stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable

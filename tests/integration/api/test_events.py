@@ -189,8 +189,8 @@ async def test_following_all_owners_is_on_record_while_it_lasts_and_refused_to_o
         await stream.frame()
         found = (await admin.http.get("/audit-logs", params={"resource_type": "event", "user_id": admin.id})).json()
     ends = {(row["api_name"], row["status_code"]) for row in found["items"]}
-    assert ("all_events", None) in ends
-    assert ("all_events", 403) in ends
+    assert ("AllEvents", None) in ends
+    assert ("AllEvents", 403) in ends
 
 
 async def test_a_documents_stream_holds_its_events_only(base: str, alice: Person, indexer: Indexer) -> None:

@@ -51,7 +51,7 @@ async def test_an_event_makes_a_document_and_its_end_is_told(sender: Sender, ind
     assert document["task_id"] == told["task_id"]
     assert await sender.content(document["id"]) == "# 녹차".encode()
     [fact] = await sender.facts()
-    assert (fact["type"], fact["owner"], fact["cause_id"]) == ("ingest.completed", sender.owner, told["task_id"])
+    assert (fact["type"], fact["owner"], fact["causeid"]) == ("ingest.completed", sender.owner, told["task_id"])
     assert fact["data"] == {
         "source": SOURCE,
         "id": id_,

@@ -99,7 +99,7 @@ async def test_a_gateway_that_dies_after_the_change_leaves_no_second_one(
         return completion
 
     engine = runtime.job_engine(settings)
-    engine.handle(INGEST, dying, failed=apply.failed)
+    engine.handle(INGEST, dying, gave_up=apply.failed)
     worker = runtime.worker(engine)
     worker.add(topology.consumer("api-ingest"), gateway.knowledge.ingest.receive.work, slots=8)
     await sender.upsert("a.md", "x", id="1")
@@ -243,7 +243,7 @@ async def test_workers_that_die_over_an_event_fail_it(
     async with engine.begin() as conn:
         await conn.exec_driver_sql("UPDATE job SET attempt = 12")
     worker = Engine(runtime.database, runtime.dispatcher, WorkPolicy(), runtime.metrics, "tests", source="api")
-    handling = worker.handle(INGEST, gateway.knowledge.ingest.apply.run, failed=gateway.knowledge.ingest.apply.failed)
+    handling = worker.handle(INGEST, gateway.knowledge.ingest.apply.run, gave_up=gateway.knowledge.ingest.apply.failed)
     found = await worker.claims.found(
         [worker.claims.asked(row.id, 1) for row in await sender.rows("SELECT id FROM job")]
     )

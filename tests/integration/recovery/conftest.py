@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from aperag_testing.databases import Databases
+
 TEMPLATE = "migrated"
 READY_WITHIN = 90.0
 PATIENCE = 120.0
@@ -181,11 +183,17 @@ def own_postgres(second_postgres: PostgresServer) -> PostgresServer:
 @pytest.fixture
 def database(request: pytest.FixtureRequest) -> Iterator[str]:
     """Of the server that may be stopped, where the test asks for that."""
-    wanted = "own_postgres" if "own_postgres" in request.fixturenames else "postgres"
-    server: PostgresServer = request.getfixturevalue(wanted)
-    name = f"t{uuid.uuid4().hex}"
-    yield server.create_database(name, template=TEMPLATE)
-    server.drop_database(name)
+    if "own_postgres" in request.fixturenames:
+        server: PostgresServer = request.getfixturevalue("own_postgres")
+        name = f"t{uuid.uuid4().hex}"
+        yield server.create_database(name, template=TEMPLATE)
+        server.drop_database(name)
+    else:
+        postgres: PostgresServer = request.getfixturevalue("postgres")
+        databases: Databases = request.getfixturevalue("databases")
+        name = databases.take()
+        yield postgres.url(name)
+        databases.give_back(name)
 
 
 @pytest_asyncio.fixture

@@ -27,6 +27,7 @@ from tests.integration.api.conftest import (  # noqa: F401  fixtures
 
 from aperag_common.bus.declared import declared_for
 from aperag_common.events import facts
+from aperag_common.events.fact import DocumentData
 from aperag_common.health import Health
 from aperag_common.outbound.client import OutboundClient
 from aperag_common.services import Service
@@ -203,7 +204,7 @@ def reconciler(job_database: Database, dispatcher: Dispatcher) -> Reconciler:
 def fact(
     owner: str, *, collection_id: str = "col0011223344556677", kind: type[facts.Fact] = facts.DocumentUploaded
 ) -> facts.Fact:
-    data = facts.DocumentData(
+    data = DocumentData(
         document_id=f"doc{uuid.uuid4().hex[:16]}",
         collection_id=collection_id,
         revision=1,

@@ -11,6 +11,7 @@ from tests.integration.webhooks.conftest import LOOPBACK, STATUSES, fact, made, 
 
 from aperag_common import ids
 from aperag_common.events import facts
+from aperag_common.events.fact import DeadLetterData
 from aperag_common.jobs.declared import WEBHOOK_SCHEDULE
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ async def test_filters_and_owners_decide_what_is_sent(
         type=facts.StepDeadLettered.type_name,
         subject="d",
         owner=alice.id,
-        data=facts.DeadLetterData(
+        data=DeadLetterData(
             dead_letter_id="d", consumer="webhooks-deliver", row_id=None, document_id=None, code="X", message=""
         ),
     )

@@ -16,7 +16,7 @@ from tests.integration.api.outside.clients import fact, key_of
 
 from aperag_common import subjects
 from aperag_common.bus.connection import connect
-from aperag_common.events.facts import KeyRevoked
+from aperag_common.events.accounts import KeyRevoked
 from aperag_common.services import Service
 from aperag_standalone.nats import make_keys
 from aperag_testing.waiting import until
