@@ -22,7 +22,7 @@ from aperag_testing.site import open_site
 from aperag_testing.waiting import until
 from bench.corpora.generated import page
 from bench.harness.arrivals import arrivals
-from bench.harness.database import database, owner_and_analyzer
+from bench.harness.database import database
 from bench.harness.stack import running_stack
 from bench.outside.findings import Flood, Measured, Webhooks, findings
 from bench.outside.observe import observe, settled
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from aperag_common.bus.connection import Bus
     from aperag_testing.chaos.plan import Fault
+    from aperag_testing.site import Site
     from aperag_testing.stack import Stack
     from bench.harness.arrivals import Arrivals
     from bench.report.figures import Findings
@@ -95,7 +96,7 @@ class OutsideRun:
     async def run(self) -> Measured:
         receiver = Receiver()
         async with open_site() as site:
-            hooked = await self._hook(receiver.serve(site))
+            await self._hook(receiver, site)
             uploads, events = await self._singles()
             quick = list(receiver.seconds.values())
             self.tell(f"{self.options.events} events, and nothing dies")
@@ -103,7 +104,7 @@ class OutsideRun:
             plan = make_outside_plan(self.options.seed + 1, events=self.options.events, kills=self.options.kills)
             self.tell(f"{self.options.events} events, {len(plan.faults)} faults")
             hurt = await self._flood(plan)
-            webhooks = await self._delivered(receiver, quick) if hooked else None
+            webhooks = await self._delivered(receiver, quick)
         return Measured(uploads, events, self.options.events, calm, hurt, self.struck, webhooks)
 
     async def _singles(self) -> tuple[list[float], list[float]]:
@@ -136,8 +137,7 @@ class OutsideRun:
 
     @asynccontextmanager
     async def _sender(self, collection: str) -> AsyncIterator[Sender]:
-        owner, _ = await owner_and_analyzer(self.rows, collection)
-        async with sending(self.stack, owner, collection) as sender:
+        async with sending(self.client, collection) as sender:
             yield sender
 
     async def _flood(self, plan: OutsidePlan) -> Flood:
@@ -181,14 +181,18 @@ class OutsideRun:
             return False
         return True
 
-    async def _hook(self, url: str) -> bool:
-        """Whether there are webhooks here; then the ends of all tasks are delivered from now on."""
-        body = {"url": url, "types": ["document.indexed"]}
-        answer = await self.client.http.post("/webhooks", json=body)
-        if answer.status_code in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
-            return False
-        answer.raise_for_status()
-        return True
+    async def _hook(self, receiver: Receiver, site: Site) -> None:
+        """The ends of all tasks that end well are delivered from now on; the service for it is up when this returns."""
+        body = {"url": receiver.serve(site), "types": ["document.indexed"]}
+        made = await self.client.json("POST", "/webhooks", json=body, expect=HTTPStatus.CREATED)
+        receiver.secret = made["secret"]
+        await self.client.json("POST", f"/webhooks/{made['id']}/test", expect=HTTPStatus.ACCEPTED)
+
+        async def came() -> bool:
+            return bool(receiver.ids)
+
+        await until(came, within=RECEIVED_WITHIN)
+        receiver.forget()
 
     async def _delivered(self, receiver: Receiver, quick: list[float]) -> Webhooks:
         """Wait until every end of a task has been delivered."""
@@ -203,6 +207,7 @@ class OutsideRun:
             await until(all_came, within=RECEIVED_WITHIN)
         except AssertionError:
             broken += [Finding(Wrong.LOST, "no webhook came", id_) for id_ in wanted - receiver.events.keys()]
+        broken += [Finding(Wrong.LOST, "its signature did not verify", id_) for id_ in receiver.unsigned]
         broken += [Finding(Wrong.DUPLICATED, "delivered under two ids", id_) for id_ in receiver.under_two_ids]
         repeated = sum(receiver.ids.values()) - len(receiver.ids)
         return Webhooks(quick, len(receiver.events), repeated, broken)

@@ -81,7 +81,7 @@ def test_only_the_reconciler_may_change_the_topology() -> None:
 
 
 def test_only_the_reconciler_may_take_single_messages_out_and_only_of_work_queues() -> None:
-    queues = {stream.name for stream in STREAMS if stream.retention == "workqueue" and stream.publishers}
+    queues = {stream.name for stream in topology.advised()}
     for service in Service:
         allowed = [s for s in permissions_for(service).publish if "STREAM.MSG" in s]
         streams = {s.rpartition(".")[2] for s in allowed}

@@ -18,8 +18,6 @@ FENCE = re.compile(r"^```(?P<language>\w+) (?P<name>\S+)\n(?P<body>.*?)^```$", r
 BY_LANGUAGE = {"sh": ("bash", "-euo", "pipefail"), "python": ("python",), "js": ("node",)}
 AGAIN_SECONDS = 0.5
 
-NEEDS_OUTSIDE = "needs the listener for other services, ingest and webhooks, which this checkout does not have yet"
-
 
 @dataclass(frozen=True, slots=True)
 class Example:

@@ -7,6 +7,7 @@ import json
 import secrets
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -14,10 +15,12 @@ import pytest
 
 from aperag_api.operations.events.reader import OrderedReader
 from aperag_common import subjects
-from aperag_common.events import accounts, facts, turns
+from aperag_common.events import accounts, facts, ingests, turns, webhooks
+from aperag_common.events.ingest import STRUCTURED, UPSERT
 from aperag_testing.client import Client
 from aperag_testing.conversation import Talk, offer
 from aperag_testing.provider import Provider, Reply, providing
+from aperag_testing.site import Site, open_site
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -35,11 +38,12 @@ PASSWORDS = ("a-first-passphrase", "a-second-passphrase")
 
 @dataclass(slots=True)
 class World:
-    """What a cause acts on; each returns the event's ``subject``: the id of what it is about."""
+    """What a cause acts on; each returns the event's ``subject``, the id of what it is about, or the ``id`` in its data."""
 
     client: Client
     stack: Stack
     provider: Provider
+    site: Site
 
     @contextmanager
     def indexer_held(self) -> Iterator[None]:
@@ -60,6 +64,16 @@ class World:
         collection, document = await self.document()
         await self.client.search(collection, "tea", wait_for=[document])
         return collection, document
+
+    async def sent(self, collection: str, subject: str) -> str:
+        """An event of another service; its id."""
+        id_ = secrets.token_hex(8)
+        event = {"specversion": "1.0", "id": id_, "source": "/tests", "type": UPSERT, "subject": subject}
+        body = {**event, "collection": collection, "data": {"content": "Tea grows on hills."}}
+        await self.client.json(
+            "POST", "/ingest/events", json=body, headers={"Content-Type": STRUCTURED}, expect=HTTPStatus.ACCEPTED
+        )
+        return id_
 
     async def user(self) -> dict[str, Any]:
         body = {"username": f"user-{secrets.token_hex(4)}", "password": PASSWORDS[0]}
@@ -183,6 +197,29 @@ async def _key_updated(world: World) -> str:
     return key
 
 
+async def _key_revoked(world: World) -> str:
+    key = await _key(world)
+    await world.client.json("DELETE", f"/apikeys/{key}")
+    return key
+
+
+async def _ingest_completed(world: World) -> str:
+    return await world.sent(await world.client.collection(), "pages/tea.md")
+
+
+async def _ingest_failed(world: World) -> str:
+    """Nothing is wrong with the event itself: a document of another origin has the name."""
+    collection, _ = await world.document("tea.txt")
+    return await world.sent(collection, "tea.txt")
+
+
+async def _webhook_disabled(world: World) -> str:
+    body = {"url": world.site.page("/hook", "", status=410)}
+    webhook = str((await world.client.json("POST", "/webhooks", json=body, expect=HTTPStatus.CREATED))["id"])
+    await world.client.json("POST", f"/webhooks/{webhook}/test", expect=HTTPStatus.ACCEPTED)
+    return webhook
+
+
 CAUSES: dict[type[Fact], Callable[[World], Awaitable[str]]] = {
     facts.DocumentUploaded: _uploaded,
     facts.DocumentParsed: _uploaded,
@@ -212,6 +249,10 @@ CAUSES: dict[type[Fact], Callable[[World], Awaitable[str]]] = {
     accounts.UserDeleted: _user_deleted,
     accounts.KeyCreated: _key,
     accounts.KeyUpdated: _key_updated,
+    accounts.KeyRevoked: _key_revoked,
+    ingests.IngestCompleted: _ingest_completed,
+    ingests.IngestFailed: _ingest_failed,
+    webhooks.WebhookDisabled: _webhook_disabled,
     facts.StepDeadLettered: _corrupt,
 }
 FAILURES = (facts.DocumentParseFailed, facts.DocumentFailed, facts.IndexFailed, turns.TurnFailed)
@@ -226,14 +267,18 @@ async def test_a_fact_is_published_by_what_makes_it_true(
     stack: Stack, client: Client, bus: Bus, fact: type[Fact]
 ) -> None:
     last = (await bus.js.stream_info(subjects.EVENTS)).state.last_seq
-    async with providing() as provider:
-        about = await CAUSES[fact](World(client, stack, provider))
+    async with providing() as provider, open_site() as site:
+        about = await CAUSES[fact](World(client, stack, provider, site))
         subject, found = await published(bus, last, fact, about)
     assert subjects.parse_event(subject).owner == found.owner
     assert found.source in {service.value for service in fact.makers}
     if fact in FAILURES:
         assert found.data.error_code
         assert found.data.error_message
+    if fact is ingests.IngestFailed:
+        assert found.data.code == "DOCUMENT_NAME_CONFLICT"
+    if fact is webhooks.WebhookDisabled:
+        assert found.data.reason == "gone"
 
 
 async def published(bus: Bus, after: int, fact: type[Fact], about: str) -> tuple[str, Fact]:
@@ -242,7 +287,8 @@ async def published(bus: Bus, after: int, fact: type[Fact], about: str) -> tuple
     await reader.open(after + 1)
     async with asyncio.timeout(WITHIN), aclosing(reader.read()) as messages:
         async for message in messages:
-            if json.loads(message.body)["subject"] == about:
+            told = json.loads(message.body)
+            if about in {told["subject"], told["data"].get("id")}:
                 return message.subject, fact.model_validate_json(message.body)
     raise AssertionError
 
@@ -251,8 +297,8 @@ async def test_what_stands_under_an_owners_token_is_about_that_owner_alone(
     client: Client, stack: Stack, bus: Bus
 ) -> None:
     last = (await bus.js.stream_info(subjects.EVENTS)).state.last_seq
-    async with providing() as provider:
-        world = World(client, stack, provider)
+    async with providing() as provider, open_site() as site:
+        world = World(client, stack, provider, site)
         user = await world.user()
         await _uploaded(world)
     reader = OrderedReader(bus, subjects.EVENTS, subjects.owner_events(str(user["id"])))

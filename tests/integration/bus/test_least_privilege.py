@@ -112,7 +112,7 @@ def messages() -> Table:
     forged = ("document.unheard-of", "unheard-of.uploaded", "document", "document.uploaded.again")
     table |= dict.fromkeys((f"{subjects.ROOT}.evt.user1.{it}" for it in forged), NOBODY)
     table[f"{subjects.ROOT}.evt.document.uploaded"] = NOBODY  # without an owner
-    table[subjects.ingest("user1", "col1")] = frozenset({API})
+    table[subjects.ingest("user1", "col1")] = NOBODY
     table[subjects.span("0" * 32)] = ALL
     table[subjects.cancel_task("wf1")] = frozenset({API})
     table[subjects.wake(RECONCILER)] = ALL

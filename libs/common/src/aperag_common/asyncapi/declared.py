@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from inspect import cleandoc
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from aperag_common import subjects
 from aperag_common.asyncapi.channels import CLOUDEVENTS_JSON, Action, Channel, Form, Group, Server, register
 from aperag_common.events.facts import FACTS
+from aperag_common.events.ingest import UpsertData
+from aperag_common.events.webhooks import WebhookTest
 
 UNDELIVERED = "webhook."
 """Facts about webhooks are on NATS only: one of them would cause the next."""
+
+DELIVERED = (*(fact for fact in FACTS if not fact.type_name.startswith(UNDELIVERED)), WebhookTest)
 
 OWNER = "your user id; `aperag nats context` and `GET /api/v1/user` show it"
 
@@ -27,22 +31,6 @@ class PullRequest(BaseModel):
 
 class Acknowledgement(RootModel[Literal["+ACK", "-NAK", "+WPI", "+TERM"]]):
     """Done, deliver again, still working, never deliver again; `-NAK` may be followed by JSON with a `delay`."""
-
-
-class IngestDocument(BaseModel):
-    """The document of an upsert: exactly one of ``content``, ``content_base64`` and ``reference``; nothing of a delete."""
-
-    name: Annotated[
-        str | None, Field(description="the file's name, whose ending says what it is; the subject's end, if absent")
-    ] = None
-    content: Annotated[str | None, Field(description="the document as text")] = None
-    content_base64: Annotated[str | None, Field(description="the document's bytes, at most 512 KiB")] = None
-    reference: Annotated[str | None, Field(description="an https:// or s3:// address of the document")] = None
-    media_type: str | None = None
-    metadata: dict[str, Any] | None = None
-    index_types: Annotated[list[str] | None, Field(description="the indexes to build; the collection's, if absent")] = (
-        None
-    )
 
 
 class IngestEvent(BaseModel):
@@ -62,7 +50,7 @@ class IngestEvent(BaseModel):
     time: Annotated[str | None, Field(description="RFC 3339; of two events of one document the newer one counts")] = (
         None
     )
-    data: IngestDocument | None = None
+    data: Annotated[UpsertData | None, Field(description="of an upsert; nothing of a delete")] = None
 
 
 class DeliveryHeaders(BaseModel):
@@ -137,11 +125,12 @@ register(
         None,
         "A webhook that you receive",
         "An HTTP POST to the address that you registered (POST /api/v1/webhooks). The body is the event as it stands on"
-        " NATS. Answer 2xx within 15 seconds; otherwise it is sent again later.",
+        " NATS; `webhook.test` is sent by POST /api/v1/webhooks/{id}/test alone. Answer 2xx within 15 seconds; otherwise it"
+        " is sent again later, up to eight times. 410 disables the webhook.",
         (
             Form(
                 "webhook",
-                tuple(fact for fact in FACTS if not fact.type_name.startswith(UNDELIVERED)),
+                DELIVERED,
                 "One event, signed.",
                 CLOUDEVENTS_JSON,
                 headers=DeliveryHeaders,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic.json_schema import models_json_schema
 
-from aperag_common.asyncapi import declared as _declared  # noqa: F401  registers the channels
+from aperag_common.asyncapi import declared as _declared  # registers the channels
 from aperag_common.asyncapi.channels import Action, Channel, Form, Server, channels
 from aperag_common.asyncapi.internal import internal
 from aperag_common.asyncapi.text import plain, text
@@ -105,6 +105,8 @@ def _operation(it: Channel) -> dict[str, Any]:
         "messages": _refs(it, it.messages),
         "tags": [{"name": it.group.value}],
     }
+    if it.server is Server.RECEIVER:
+        found["bindings"] = {"http": {"method": "POST"}}
     if it.replies:
         found["reply"] = {
             "address": {"location": "$message.header#/reply", "description": "the request's reply subject"},
@@ -142,7 +144,7 @@ def _schemas(outside: Iterable[Channel]) -> dict[str, Any]:
         modes.update((cls, "serialization") for cls in _classes(sent))
     _, found = models_json_schema(list(modes.items()), ref_template="#/components/schemas/{model}")
     definitions: dict[str, Any] = found["$defs"]
-    for fact in facts.FACTS:
+    for fact in {*facts.FACTS, *_declared.DELIVERED}:
         definitions[fact.__name__]["properties"]["type"] = {"const": fact.type_name, "type": "string"}
     return definitions
 

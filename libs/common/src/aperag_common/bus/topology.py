@@ -119,8 +119,7 @@ def _ingest() -> StreamSpec:
         subjects.INGEST,
         "events of other services until they are taken into the database; a full stream refuses them",
         (subjects.ALL_INGEST,),
-        # Other services publish with an API key; of ours only the one that takes them in may put one back.
-        publishers=(Service.API,),
+        publishers=(),  # other services, with an API key; none of ours
         retention=RetentionPolicy.WORK_QUEUE,
         discard=DiscardPolicy.NEW,
         max_bytes=2048 * MIB,

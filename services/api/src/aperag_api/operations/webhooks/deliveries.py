@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from aperag_api.kernel.paging import Paged
 from aperag_api.kernel.reading import reading
@@ -19,7 +19,7 @@ from aperag_api.operations.webhooks.schemas import (
 from aperag_api.operations.webhooks.service import found
 from aperag_common import errors
 from aperag_common.db.models.webhook import DeliveryStatus
-from aperag_common.events.envelope import Data, Message
+from aperag_common.events.webhooks import WebhookTest, WebhookTestData
 from aperag_common.telemetry import propagate
 from aperag_work import deliveries
 from aperag_work.change import Change
@@ -46,17 +46,6 @@ SOURCE = "api"
 BATCH = 500
 
 
-class TestData(Data):
-    webhook_id: str
-
-
-class WebhookTest(Message):
-    """Made for one endpoint; it is no fact, and nobody else is told."""
-
-    type_name: ClassVar[str] = log.TEST
-    data: TestData
-
-
 @dataclass(frozen=True, slots=True)
 class DeliveryService:
     engine: AsyncEngine
@@ -80,8 +69,8 @@ class DeliveryService:
         return DeliveryDetails(**_shown(row), payload=log.event_of(row.payload), log=attempts)
 
     async def test(self, owner: str, webhook_id: str) -> Queued:
-        data = TestData(webhook_id=webhook_id)
-        message = WebhookTest(source=SOURCE, type=WebhookTest.type_name, subject=webhook_id, owner=owner, data=data)
+        data = WebhookTestData(webhook_id=webhook_id)
+        message = WebhookTest.of(data, source=SOURCE, subject=webhook_id, owner=owner)
         new = delivery(webhook_id, EventToSend.parse(message.encode(), propagate.current_traceparent()))
         async with self.engine.begin() as conn:
             _require_enabled(found(await repository.find(conn, owner, webhook_id), webhook_id))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 
 from aperag_common.db.models.base import OPEN_SQL
+from aperag_common.events.webhooks import WebhookTest
 from aperag_common.jobs.declared import WEBHOOK_DELIVER
 from aperag_work.delivery_rules import EventToSend
 
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
 
     from aperag_api.kernel.paging import Page
     from aperag_common.db.models.webhook import DeliveryStatus
-
-
-TEST = "webhook.test"
-"""The type of the event that a test sends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +109,7 @@ async def between(
 ) -> list[str]:
     """The oldest first, without those of tests."""
     values: dict[str, Any] = {"owner": owner, "webhook": webhook_id, "since": since, "until": until}
-    values |= {"failed_only": failed_only, "limit": limit, "test": TEST}
+    values |= {"failed_only": failed_only, "limit": limit, "test": WebhookTest.type_name}
     return list((await conn.execute(_BETWEEN, values)).scalars())
 
 
