@@ -287,7 +287,7 @@ async def test_an_administrators_key_reads_all_owners_and_that_is_on_record(
         return
     await fact(operator, alice.id)
     assert (await live.next_msg(5)).subject == f"aperag.evt.{alice.id}.document.indexed"
-    assert [(it["user_id"], it["resource_type"], it["request_data"]["key_id"]) for it in logged] == [
+    assert [(it["user_id"], it["resource_type"], json.loads(it["request_data"])["key_id"]) for it in logged] == [
         (admin.id, "event", key_id)
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -174,7 +175,9 @@ async def test_an_administrator_reads_all_owners_durably_while_they_are_one(
     await fact(operator, alice.id, "document.indexed")
     assert await pulled(await connected(admin), subscription, 1) == ["document.indexed"]
     logged = (await admin.http.get("/audit-logs", params={"resource_type": "event_subscription"})).json()["items"]
-    assert [(it["user_id"], it["request_data"]["body"]["all_owners"]) for it in logged] == [(admin.id, True)]
+    assert [(it["user_id"], json.loads(it["request_data"])["body"]["all_owners"]) for it in logged] == [
+        (admin.id, True)
+    ]
     async with engine.begin() as conn:
         await conn.execute(text("UPDATE users SET role = 'rw' WHERE id = :id"), {"id": admin.id})
     demoted = await connected(admin)

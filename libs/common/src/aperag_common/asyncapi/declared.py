@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from aperag_common import subjects
 from aperag_common.asyncapi.channels import CLOUDEVENTS_JSON, Action, Channel, Form, Group, Server, register
+from aperag_common.events.fact import Fact
 from aperag_common.events.facts import FACTS
 from aperag_common.events.ingest import UpsertData
 from aperag_common.events.webhooks import WebhookTest
@@ -16,7 +17,10 @@ from aperag_common.events.webhooks import WebhookTest
 UNDELIVERED = "webhook."
 """Facts about webhooks are on NATS only: one of them would cause the next."""
 
-DELIVERED = (*(fact for fact in FACTS if not fact.type_name.startswith(UNDELIVERED)), WebhookTest)
+DELIVERED: tuple[type[Fact], ...] = (
+    *(fact for fact in FACTS if not fact.type_name.startswith(UNDELIVERED)),
+    WebhookTest,
+)
 
 OWNER = "your user id; `aperag nats context` and `GET /api/v1/user` show it"
 

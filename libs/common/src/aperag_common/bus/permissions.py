@@ -83,7 +83,7 @@ def _lets_outsiders_in() -> list[str]:
 def _leaves_alone() -> tuple[str, ...]:
     """Who reads events with consumers of its own touches no other service's: what it took would be missing there."""
     names = [consumer.name for consumer in stream(subjects.EVENTS).consumers]
-    verbs = ("CONSUMER.CREATE.{}.>", "CONSUMER.DELETE.{}", "CONSUMER.MSG.NEXT.{}")
+    verbs = ("CONSUMER.CREATE.{}.>", "CONSUMER.DURABLE.CREATE.{}", "CONSUMER.DELETE.{}", "CONSUMER.MSG.NEXT.{}")
     return tuple(f"{JS}.{verb.format(f'{subjects.EVENTS}.{name}')}" for name in names for verb in verbs)
 
 
