@@ -199,7 +199,7 @@ async def _key_updated(world: World) -> str:
 
 async def _key_revoked(world: World) -> str:
     key = await _key(world)
-    await world.client.json("DELETE", f"/apikeys/{key}")
+    (await world.client.http.delete(f"/apikeys/{key}")).raise_for_status()
     return key
 
 

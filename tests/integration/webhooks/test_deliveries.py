@@ -278,6 +278,8 @@ async def test_a_test_event_is_sent_and_told_nobody_else(
         await rows.until_all(STATUSES, ["delivered"])
     assert got.id == answer.json()["delivery_id"]
     assert (got.event["type"], got.event["data"]) == ("webhook.test", {"webhook_id": webhook["id"]})
+    assert got.event["specversion"] == "1.0"
+    assert "causeid" in got.event
     assert await rows.all("SELECT id FROM outbox") == []
 
 
