@@ -144,7 +144,7 @@ def _schemas(outside: Iterable[Channel]) -> dict[str, Any]:
         modes.update((cls, "serialization") for cls in _classes(sent))
     _, found = models_json_schema(list(modes.items()), ref_template="#/components/schemas/{model}")
     definitions: dict[str, Any] = found["$defs"]
-    for fact in {*facts.FACTS, *_declared.DELIVERED}:
+    for fact in (*facts.FACTS, *_declared.DELIVERED):
         definitions[fact.__name__]["properties"]["type"] = {"const": fact.type_name, "type": "string"}
     return definitions
 
