@@ -33,7 +33,7 @@ status *options:
 logs *arguments:
     @exec aperag logs {{ arguments }}
 
-# Look for what would keep the stack from running
+# Find problems, and say what to do
 [group('stack')]
 [no-exit-message]
 doctor:
@@ -88,7 +88,7 @@ _lint:
 _types:
     mypy {{ packages }}
 
-# Put code into the one format, and mend what ruff can
+# Put code into the one format, and fix what ruff can
 [group('work')]
 fmt:
     ruff check --fix-only --quiet {{ members }}
@@ -115,7 +115,7 @@ mcp-conformance:
 asyncapi:
     python -m tests.asyncapi.run
 
-# The gateway against its own OpenAPI description: requests made by chance, for nine minutes (--help: the options)
+# The gateway against its own OpenAPI description: random requests, for nine minutes (--help: the options)
 [group('work')]
 fuzz *options:
     python -m tests.fuzz.run {{ options }}
@@ -142,7 +142,7 @@ lock:
     {{ compile }} "$@" pyproject.toml --group pyproject.toml:dev --group pyproject.toml:bench \
         -c requirements/dev.txt -o requirements/bench.txt
 
-# Validate the multi-container form (it is not run here)
+# Validate Docker Compose (it is not run here)
 [group('work')]
 compose-check:
     deploy/check.sh

@@ -358,7 +358,7 @@ async def test_what_is_not_there_is_a_page_that_says_so(person: httpx.AsyncClien
     for path in ("/nonsense", "/collections/col0000000000000000", "/chats/bot0/chat0", "/traces/" + "0" * 31):
         answer = await person.get(path)
         assert answer.status_code == 404, path
-        assert "That did not work" in answer.text
+        assert "Something went wrong" in answer.text
     answer = await person.get("/collections/..%2F..%2Fuser")
     assert answer.status_code == 404
 

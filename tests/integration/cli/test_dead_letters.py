@@ -48,24 +48,24 @@ def test_a_dead_letter_is_listed_shown_redriven_and_purged(aperag: Aperag, colle
     shown = aperag("dlq", "show", letter["id"]).stdout
     assert f"{empty} ({letter['document_id']}), now FAILED" in shown
 
-    tried = aperag.json("dlq", "redrive", "--collection", collection, "--dry-run")
+    tried = aperag.json("dlq", "requeue", "--collection", collection, "--dry-run")
     assert (tried["outcomes"], tried["tasks"]) == ({"redriven": 1}, 0)
-    told = aperag.json("dlq", "redrive", letter["id"])
+    told = aperag.json("dlq", "requeue", letter["id"])
     task = aperag.json("tasks", "show", told["task_ids"][0])
     assert (task["kind"], task["document_id"]) == ("redrive", letter["document_id"])
 
     again = given_up(aperag, collection, "--open")  # it is as empty as before
     assert again["id"] != letter["id"]
-    assert [it["redriven_task_id"] for it in letters(aperag, collection, "--redriven")] == [task["id"]]
-    overtaken = aperag("dlq", "redrive", letter["id"])
+    assert [it["redriven_task_id"] for it in letters(aperag, collection, "--requeued")] == [task["id"]]
+    overtaken = aperag("dlq", "requeue", letter["id"])
     assert overtaken.exit_code == Exit.FAILED
-    assert "already redriven" in overtaken.stdout
+    assert "already requeued" in overtaken.stdout
 
     assert aperag("dlq", "purge", "--collection", collection).exit_code == Exit.USAGE  # nobody says yes
     assert aperag.json("dlq", "purge", "--collection", collection, "--older-than", "1d", "--yes") == {"purged": 0}
     assert aperag.json("dlq", "purge", letter["id"], "--yes") == {"purged": 1}
     purged = aperag("dlq", "purge", "--collection", collection, "--open", "--yes")
-    assert purged.stdout.strip() == "1 dead letter purged"
+    assert purged.stdout.strip() == "1 dead letter deleted"
     assert letters(aperag, collection) == []
 
 
@@ -75,11 +75,11 @@ def test_a_dead_letter_is_listed_shown_redriven_and_purged(aperag: Aperag, colle
     ids=["nothing", "all and a filter", "ids and all", "ids and a filter"],
 )
 def test_which_letters_are_meant_must_be_said_in_one_way(aperag: Aperag, arguments: tuple[str, ...]) -> None:
-    for command in ("redrive", "purge"):
+    for command in ("requeue", "purge"):
         assert aperag("dlq", command, *arguments).exit_code == Exit.USAGE
 
 
-@pytest.mark.parametrize("command", [("list",), ("redrive", "--dry-run"), ("purge", "--yes")], ids=lambda it: it[0])
+@pytest.mark.parametrize("command", [("list",), ("requeue", "--dry-run"), ("purge", "--yes")], ids=lambda it: it[0])
 def test_a_step_that_does_not_exist_is_refused_with_those_that_do(aperag: Aperag, command: tuple[str, ...]) -> None:
     refused = aperag("dlq", *command, "--step", "nonsense")
     assert refused.exit_code == Exit.FAILED
@@ -89,4 +89,4 @@ def test_a_step_that_does_not_exist_is_refused_with_those_that_do(aperag: Aperag
 
 def test_an_unknown_letter_is_not_found(aperag: Aperag) -> None:
     assert aperag("dlq", "show", "00000000-0000-0000-0000-000000000000").exit_code == Exit.NOT_FOUND
-    assert aperag("dlq", "redrive", "00000000-0000-0000-0000-000000000000").exit_code == Exit.FAILED
+    assert aperag("dlq", "requeue", "00000000-0000-0000-0000-000000000000").exit_code == Exit.FAILED

@@ -91,6 +91,25 @@ def test_every_command_that_answers_does_so_for_programs_too(path: tuple[str, ..
     assert "--output" in run(*path, "--help").stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments_", "warning"),
+    [
+        (("redrive", "--all"), "aperag: `dlq redrive` is now called `dlq requeue`"),
+        (("purge", "--redriven", "--yes"), "aperag: --redriven is now called --requeued"),
+    ],
+)
+def test_an_old_name_works_and_names_the_new_one(arguments_: tuple[str, ...], warning: str) -> None:
+    ended = run("dlq", *arguments_, "--url", "http://127.0.0.1:1", "--api-key", "sk-x")
+    assert ended.stderr.splitlines().count(warning) == 1
+    assert "does not answer" in ended.stderr
+
+
+def test_a_new_name_says_nothing_of_the_old_one() -> None:
+    assert "is now called" not in run("dlq", "requeue", "--all", "--url", "http://127.0.0.1:1", "--api-key", "x").stderr
+    assert "redrive" not in run("dlq", "--help").stdout
+    assert "--redriven" not in run("dlq", "purge", "--help").stdout
+
+
 GROUPS = [lazy for lazy in COMMANDS.values() if hasattr(lazy.load(), "commands")]
 
 

@@ -43,7 +43,7 @@ def test_an_age_is_understood(given: str, seconds: int) -> None:
 
 @pytest.mark.parametrize("given", ["", "90", "d", "-1d", "1.5h", "90 d", "9999999d", "1w"])
 def test_what_is_no_age_is_refused(given: str) -> None:
-    with pytest.raises(typer.BadParameter, match="no age"):
+    with pytest.raises(typer.BadParameter, match="not an age"):
         dlq._seconds(given)
 
 
@@ -104,16 +104,16 @@ async def test_what_changes_very_many_rows_is_waited_for_longer_than_what_is_onl
 @pytest.mark.parametrize(
     ("dry_run", "said"),
     [
-        (True, "3 dead letters looked at, nothing was changed: 1 already redriven, 2 would be redriven"),
-        (False, "3 dead letters looked at, 2 tasks begun: 1 already redriven, 2 redriven"),
+        (True, "3 dead letters checked, nothing was changed: 1 already requeued, 2 would be requeued"),
+        (False, "3 dead letters checked, 2 tasks started: 1 already requeued, 2 requeued"),
     ],
 )
 def test_a_dry_run_says_what_would_be_done_and_not_that_it_was(*, dry_run: bool, said: str) -> None:
     told = {**part("redriven", "a", "b"), "dry_run": dry_run, "letters": 3}
     told["outcomes"] = {"redriven": 2, "already_redriven": 1}
     console = Console(width=200, file=io.StringIO(), color_system=None)
-    console.print(dlq._redriven(told))
+    console.print(dlq._requeued(told))
     assert isinstance(console.file, io.StringIO)
     shown = console.file.getvalue()
     assert said in shown
-    assert ("would be redriven" in shown.partition(said)[0]) is dry_run
+    assert ("would be requeued" in shown.partition(said)[0]) is dry_run

@@ -145,5 +145,5 @@ async def test_queues_show_what_is_known_and_say_what_is_not() -> None:
         told.printer.whole({}, lambda: queues._shown(overview()))
         assert await queues.read(api.http) == overview()
     for wanted in ("NATS is not connected", "4990 bulk 1 interactive", "1:02:05", "no worker", "gone", "tea.md", "1:05",
-                   "4999 upload", "not redriven: 2", "0.2/12.0 s", "?"):  # fmt: skip
+                   "4999 upload", "not requeued: 2", "0.2/12.0 s", "?"):  # fmt: skip
         assert wanted in told.text

@@ -32,7 +32,7 @@ def test_waiting_in_the_queue_stands_apart_from_work() -> None:
     assert (fulltext.waited, fulltext.worked) == (7, None)
     assert [bar.look for bar in vector.bars] == ["waits", "works"]
     assert vector.bars[1].x == FULL / 2
-    assert vector.name == "Meaning index"
+    assert vector.name == "Vector index"
 
 
 def test_a_failed_stage_looks_failed_and_no_stage_is_no_bar() -> None:

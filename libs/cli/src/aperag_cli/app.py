@@ -29,42 +29,46 @@ COMMANDS: dict[str, LazyCommand] = {
                 ("down", "stack.up:down", "Stop the stack."),
                 ("status", "stack.status:status", "Show what runs, since when, and whether it is ready."),
                 ("logs", "stack.logs:logs", "Show the log of one process."),
-                ("doctor", "stack.doctor:doctor", "Find what is wrong, and say what to do."),
+                ("doctor", "stack.doctor:doctor", "Find problems, and say what to do."),
                 ("service", "stack.service.command:app", "Run the stack as a systemd service."),
                 ("secrets", "stack.secrets:app", "Replace the secrets that keys and credentials depend on."),
-                ("demo", "stack.demo:demo", "Ingest the sample documents, search and ask them."),
+                ("demo", "stack.demo:demo", "Ingest sample documents, search them, and ask questions about them."),
             ),
         ),
         (
             CONTENT,
             "",
             (
-                ("collections", "commands.collections:app", "Make, list, share and delete collections."),
+                ("collections", "commands.collections:app", "Create, list, share and delete collections."),
                 ("documents", "commands.documents:app", "Upload documents, and follow them until they are searchable."),
-                ("ingest", "commands.ingest:app", "Send events as another service does, and see what became of them."),
+                ("ingest", "commands.ingest:app", "Send events as another service does, and see their results."),
                 ("search", "commands.search:search", "Search a collection by meaning and by words."),
-                ("chat", "commands.chat:chat", "Ask about your documents; the answer cites them."),
-                ("models", "commands.models:app", "Manage providers of models, their keys, and the default models."),
+                ("chat", "commands.chat:chat", "Ask about your documents; the answer names its sources."),
+                ("models", "commands.models:app", "Manage model providers, their keys, and the default models."),
             ),
         ),
         (
             WORK,
             "",
             (
-                ("tasks", "commands.tasks:app", "Look at a task, or cancel it."),
-                ("queues", "commands.queues:queues", "Show queues, workers, and what they work on."),
-                ("timers", "commands.timers:app", "List the timers, and run one now."),
-                ("dlq", "commands.dlq:app", "Dead letters: look at jobs that were given up, and run them again."),
-                ("events", "commands.events:app", "Follow what happens to what is yours."),
-                ("subscriptions", "commands.subscriptions:app", "Subscribe another service to events, durably."),
+                ("tasks", "commands.tasks:app", "Show or cancel a task."),
+                ("queues", "commands.queues:queues", "Show queues, workers and running jobs."),
+                ("timers", "commands.timers:app", "List the timers, or run one now."),
+                ("dlq", "commands.dlq:app", "Show, requeue and delete dead letters of failed jobs."),
+                ("events", "commands.events:app", "Follow the events of your documents and collections."),
+                (
+                    "subscriptions",
+                    "commands.subscriptions:app",
+                    "Manage durable subscriptions of other services to events.",
+                ),
                 ("nats", "commands.nats:app", "Show how another service connects to NATS with your key."),
-                ("webhooks", "commands.webhooks:app", "Have events sent to your own service, and see what arrived."),
-                ("keys", "commands.keys:app", "Make, list and revoke API keys."),
+                ("webhooks", "commands.webhooks:app", "Send events to your own service, and see what arrived."),
+                ("keys", "commands.keys:app", "Create, list and revoke API keys."),
                 ("users", "commands.users:app", "Invite, list and delete users; change a password."),
-                ("quotas", "commands.quotas:app", "Show and set how much each user may own."),
+                ("quotas", "commands.quotas:app", "Show and set quotas: how much each user may own."),
             ),
         ),
-        (WORK, MCP_SERVER, (("mcp", "commands.mcp:mcp", "An MCP server on standard input and output."),)),
+        (WORK, MCP_SERVER, (("mcp", "commands.mcp:mcp", "Run an MCP server on standard input and output."),)),
     )
     for name, target, help_ in entries
 }
@@ -85,13 +89,13 @@ class Root(TyperGroup):
 
 
 EPILOG = (
-    "Commands on documents, searches, work and access use the stack that runs on APERAG_HOME (default: ./.aperag),"
-    " or any gateway: --url and --api-key, or APERAG_API_URL and APERAG_API_KEY.\n\n"
+    "Commands for documents, searches, work and access use the stack in APERAG_HOME (default: ./.aperag), or any other"
+    " gateway: set --url and --api-key, or APERAG_API_URL and APERAG_API_KEY.\n\n"
     "Exit codes: " + "; ".join(f"{code.value} {meaning}" for code, meaning in MEANINGS.items()) + "."
 )
 
 app = typer.Typer(
-    cls=Root, no_args_is_help=True, pretty_exceptions_enable=False, epilog=EPILOG, help="Run ApeRAG, and work with it."
+    cls=Root, no_args_is_help=True, pretty_exceptions_enable=False, epilog=EPILOG, help="Run and use ApeRAG."
 )
 
 

@@ -59,7 +59,7 @@ Document = Annotated[str, typer.Argument(metavar="DOCUMENT", help="Id or name of
 Documents = Annotated[
     list[str], typer.Argument(metavar="DOCUMENTS", help="Ids or names of documents.", show_default=False)
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 
 def confirm(question: str, *, yes: bool) -> None:
@@ -67,7 +67,7 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        message = "there is no terminal to ask for a confirmation: add --yes"
+        message = "cannot ask for confirmation without a terminal: add --yes"
         raise typer.BadParameter(message, param_hint="--yes")
     try:
         agreed = typer.confirm(question, err=True)

@@ -26,7 +26,7 @@ class Exit(IntEnum):
 
 MEANINGS = {
     Exit.OK: "done",
-    Exit.FAILED: "failed, in whole or in part",
+    Exit.FAILED: "failed, completely or in part",
     Exit.USAGE: "wrong arguments",
     Exit.WRONG_STATE: "the stack is not running, or already is",
     Exit.NOT_FOUND: "no such collection, document, task, key, user, dead letter or timer",

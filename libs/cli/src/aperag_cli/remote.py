@@ -33,14 +33,17 @@ Url = Annotated[
     typer.Option(
         envvar=API_URL,
         rich_help_panel=GATEWAY,
-        help="Address of the gateway; default: the stack that runs here.",
+        help="Gateway address; default: the stack on this machine.",
         show_default=False,
     ),
 ]
 ApiKey = Annotated[
     str | None,
     typer.Option(
-        envvar=API_KEY, rich_help_panel=GATEWAY, help="Key for it; default: that of the stack.", show_default=False
+        envvar=API_KEY,
+        rich_help_panel=GATEWAY,
+        help="API key; default: that of the stack on this machine.",
+        show_default=False,
     ),
 ]
 
@@ -115,6 +118,6 @@ def _checked(url: str) -> str:
     except ValueError:
         legal = False
     if not legal:
-        message = f"{url!r} is no address of a gateway: give one like http://127.0.0.1:8000"
+        message = f"{url!r} is not the address of a gateway: use one like http://127.0.0.1:8000"
         raise typer.BadParameter(message, param_hint="--url")
     return shortened

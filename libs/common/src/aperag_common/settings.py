@@ -66,7 +66,9 @@ class HttpSettings(Block):
     head_timeout: timedelta = Field(timedelta(seconds=15), description="the head of a request has to end within this")
     body_timeout: timedelta = Field(timedelta(seconds=20), description="span over which the pace of a body is measured")
     body_rate: PositiveInt = Field(1024, description="bytes per second at which a body has to arrive")
-    send_timeout: timedelta = Field(timedelta(seconds=60), description="a client that takes nothing for so long is cut")
+    send_timeout: timedelta = Field(
+        timedelta(seconds=60), description="disconnect a client that reads nothing for this long"
+    )
     max_head_size: PositiveInt = Field(16 * 1024, description="largest head of a request, in bytes")
     max_connections: PositiveInt | None = Field(
         None, description="most connections at a time; none = as many as the process's file descriptors allow"

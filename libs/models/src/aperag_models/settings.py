@@ -15,7 +15,7 @@ class ModelSettings(Block):
 
     slots: PositiveInt = Field(8, description="calls under way at one provider at a time, over all processes")
     wait: timedelta = Field(
-        timedelta(seconds=30), description="longest wait for a slot, or for a provider that asked for patience"
+        timedelta(seconds=30), description="longest wait for a slot, or for a provider that asked us to wait"
     )
     tries: PositiveInt = Field(3, description="times that one call is sent until its failure counts")
     connect: timedelta = Field(timedelta(seconds=10), description="a connection has to be there within this")

@@ -25,7 +25,7 @@ class LimitSettings(Block):
 class TurnWork(WorkSettings):
     """A turn whose agent died is taken over soon: somebody waits for it."""
 
-    lease: timedelta = Field(timedelta(seconds=10), description="how long a claim holds without a beat")
+    lease: timedelta = Field(timedelta(seconds=10), description="how long a claim holds without a renewal")
     beat: timedelta = Field(timedelta(seconds=3), description="how often a claim is renewed")
 
 

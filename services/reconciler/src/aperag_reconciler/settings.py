@@ -36,7 +36,7 @@ class RetentionSettings(Block):
     orphan_object: timedelta = Field(timedelta(hours=24), description="an object without a row is removed after this")
     outbox: timedelta = Field(timedelta(days=7), description="relayed events are kept for a replay this long")
     workflow: timedelta = Field(timedelta(days=30), description="ended workflows are kept this long")
-    dead_letter: timedelta = Field(timedelta(days=90), description="redriven dead letters are kept this long")
+    dead_letter: timedelta = Field(timedelta(days=90), description="requeued dead letters are kept this long")
     session: timedelta = Field(timedelta(0), description="ended sessions are kept this long beyond their end")
     login_throttle: timedelta = Field(timedelta(hours=24), description="failed logins are remembered this long")
     invitation: timedelta = Field(timedelta(days=30), description="invitations are kept this long after they expired")
@@ -84,8 +84,8 @@ class RetentionSettings(Block):
 class SummarySettings(Block):
     """When a collection's summary is made again after its documents have changed."""
 
-    quiet: timedelta = Field(timedelta(seconds=30), description="no document has changed for so long")
-    longest: timedelta = Field(timedelta(minutes=10), description="or the summary is older than this")
+    quiet: timedelta = Field(timedelta(seconds=30), description="wait until no document has changed for this long")
+    longest: timedelta = Field(timedelta(minutes=10), description="… or until the summary is older than this")
 
 
 class EvaluationSettings(Block):
@@ -99,7 +99,7 @@ class SwitchSettings(Block):
 
     grace: timedelta = Field(
         timedelta(seconds=60),
-        description="vectors outlive their model's turn by this: longer than any search takes that began before",
+        description="old vectors are kept this long after a model migration, longer than any search takes",
     )
 
 

@@ -48,10 +48,10 @@ class Api:
             return wanted
         ids = [str(it["id"]) for it in await self.collections() if it["title"] == wanted]
         if not ids:
-            message = f"no collection is titled {wanted!r}, and it is no id"
+            message = f"there is no collection with the title or id {wanted!r}"
             raise NotFound(message, hint="`aperag collections list` shows all of them")
         if len(ids) > 1:
-            message = f"{len(ids)} collections are titled {wanted!r}"
+            message = f"{len(ids)} collections have the title {wanted!r}"
             raise Ambiguous(message, hint=f"name one by its id: {', '.join(ids)}")
         return ids[0]
 
@@ -104,7 +104,7 @@ class Api:
         for document in await self.documents(collection_id, search=wanted):
             if document["name"] == wanted:
                 return str(document["id"])
-        message = f"no document of this collection is named {wanted!r}, and it is no id"
+        message = f"this collection has no document with the name or id {wanted!r}"
         raise NotFound(message, hint="`aperag documents list COLLECTION` shows all of them")
 
     async def document(self, collection_id: str, document_id: str) -> Json:

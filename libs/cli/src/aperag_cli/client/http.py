@@ -125,7 +125,7 @@ class Http:
 def segment(value: str) -> str:
     """``value`` as one part of a path, whatever a person typed."""
     if value in {"", ".", ".."}:
-        message = f"{value!r} is no id"
+        message = f"{value!r} is not an id"
         raise NotFound(message, hint="give an id as the commands print it")
     return quote(value, safe="")
 

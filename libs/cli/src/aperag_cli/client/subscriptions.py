@@ -25,7 +25,7 @@ async def find(http: Http, wanted: str) -> str:
     """The id of the subscription that a person named by its id or its name."""
     found = [it["id"] for it in await subscriptions(http) if wanted in {it["id"], it["name"]}]
     if not found:
-        message = f"no subscription is named {wanted!r}, and it is no id of one"
+        message = f"there is no subscription with the name or id {wanted!r}"
         raise NotFound(message, hint="`aperag subscriptions list` shows all of them")
     if len(found) > 1:
         message = f"{wanted!r} is the name of one subscription and the id of another"

@@ -28,7 +28,7 @@ async def find(http: Http, wanted: str) -> dict[str, Any]:
     for user in await users(http):
         if wanted in {user["id"], user["username"], user["email"]}:
             return user
-    message = f"no user is called {wanted!r}, and it is no id or address of one"
+    message = f"there is no user with the name, id or address {wanted!r}"
     raise NotFound(message, hint="`aperag users list` shows all of them")
 
 

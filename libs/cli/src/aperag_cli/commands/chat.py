@@ -78,7 +78,7 @@ class Shown:
                 self.runs += 1
                 if self.runs > 1:
                     self._break()
-                    printer.note("The agent was lost, and another one begins the answer anew.")
+                    printer.note("The agent was lost. Another one starts the answer again.")
                 self.text = ""
             case "message":
                 self.text += told.text
@@ -115,14 +115,16 @@ async def chat(
     question: Annotated[
         str | None,
         typer.Argument(
-            metavar="[QUESTION]", help="In quotes; without one, questions are asked for.", show_default=False
+            metavar="[QUESTION]",
+            help="The question, in quotes. Without it, you are asked for questions.",
+            show_default=False,
         ),
     ] = None,
     *,
     collection: Annotated[
         list[str] | None,
         typer.Option(
-            "--collection", "-c", help="Id or title of a collection to look into; may be repeated.", show_default="all"
+            "--collection", "-c", help="Id or title of a collection to use; can be repeated.", show_default="all"
         ),
     ] = None,
     model: Annotated[
@@ -131,14 +133,14 @@ async def chat(
     ] = None,
     bot: Annotated[str | None, typer.Option(help="Id or title of the bot.", show_default="the first agent")] = None,
     resume: Annotated[
-        str | None, typer.Option("--resume", metavar="CHAT", help="Id of a chat to go on with.", show_default=False)
+        str | None, typer.Option("--resume", metavar="CHAT", help="Id of a chat to continue.", show_default=False)
     ] = None,
-    language: Annotated[str, typer.Option(help="Language of the agent's own words, as in ko-KR.")] = "en-US",
+    language: Annotated[str, typer.Option(help="Language of the agent's own words, for example ko-KR.")] = "en-US",
     web: Annotated[bool, typer.Option("--web", help="Let the agent search and read the web.")] = False,
 ) -> None:
-    """Ask about your documents; the answer is printed as it is made, with its sources.
+    """Ask about your documents. The answer is printed while it is written, with its sources.
 
-    Ctrl-C cancels an answer; at the prompt it ends the chat, as Ctrl-D does.
+    Ctrl-C cancels an answer. At the prompt, Ctrl-C or Ctrl-D ends the chat.
 
     Example: aperag chat "How long is the warranty?" --collection Handbooks
     """
@@ -162,7 +164,7 @@ def _completion(model: str | None) -> dict[str, Any]:
         return {}
     provider, slash, name = model.partition("/")
     if not (provider and slash and name):
-        message = f"{model!r} is no model: write it as PROVIDER/MODEL"
+        message = f"{model!r} is not a model: write it as PROVIDER/MODEL"
         raise typer.BadParameter(message, param_hint="--model")
     return {"completion": {"model_service_provider": provider, "model": name}}
 

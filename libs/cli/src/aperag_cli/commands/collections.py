@@ -15,7 +15,7 @@ from aperag_cli.remote import Session, remote
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Make, list, share and delete collections. One is named by its id or its title.",
+    help="Create, list, share and delete collections. Name a collection by its id or title.",
 )
 
 COLUMNS = ("id", "title", "description", "status", "owner_username", "is_published", "created")
@@ -33,7 +33,7 @@ class Language(StrEnum):
 @app.command("list")
 @remote
 async def list_collections(session: Session) -> None:
-    """List your collections, and those that you subscribed to."""
+    """List your collections, and those that you have subscribed to."""
     found = await session.api.collections()
     session.printer.whole(found, lambda: table(found, COLUMNS))
 
@@ -42,20 +42,24 @@ async def list_collections(session: Session) -> None:
 @remote
 async def create(
     session: Session,
-    title: Annotated[str, typer.Argument(metavar="TITLE", help="Title; best one that no other collection has.")],
+    title: Annotated[str, typer.Argument(metavar="TITLE", help="Title. Choose one that no other collection has.")],
     *,
-    description: Annotated[str, typer.Option(help="What is in it.")] = "",
+    description: Annotated[str, typer.Option(help="What the collection contains.")] = "",
     language: Annotated[
         Language | None, typer.Option(help="Main language of its documents.", show_default="the gateway's")
     ] = None,
-    vector: Annotated[bool, typer.Option("--vector/--no-vector", help="Search it by meaning.")] = True,
-    fulltext: Annotated[bool, typer.Option("--fulltext/--no-fulltext", help="Search it by words.")] = True,
+    vector: Annotated[
+        bool, typer.Option("--vector/--no-vector", help="Build a vector index, to search by meaning.")
+    ] = True,
+    fulltext: Annotated[
+        bool, typer.Option("--fulltext/--no-fulltext", help="Build a full-text index, to search by words.")
+    ] = True,
     embedding: Annotated[
         str | None,
         typer.Option(metavar="PROVIDER/MODEL", help="Embedding model.", show_default="the installation's, or local"),
     ] = None,
 ) -> None:
-    """Make a collection.
+    """Create a collection.
 
     Example: aperag collections create Handbooks --language en-US
     """
@@ -88,7 +92,7 @@ async def embedding(
 ) -> None:
     """Show the embedding model of a collection, or change it.
 
-    The new vectors are built beside the old ones. Searches use the old ones until all new ones are there.
+    Searches use the old vectors until all new ones are built.
 
     Example: aperag collections embedding Handbooks local/use-multilingual-v3
     """
@@ -117,7 +121,7 @@ async def cancel(session: Session, collection: Collection, *, yes: Yes = False) 
 @app.command()
 @remote
 async def share(session: Session, collection: Collection, *, yes: Yes = False) -> None:
-    """Publish a collection: everybody who reaches the gateway may find and read it, logged in or not."""
+    """Publish a collection: everybody who can reach the gateway can find and read it, even without a login."""
     found = await session.api.collection(await session.api.collection_id(collection))
     confirm(f"Let everybody read the collection {found['title']!r} ({found['id']})?", yes=yes)
     await session.api.share(found["id"])
@@ -127,7 +131,7 @@ async def share(session: Session, collection: Collection, *, yes: Yes = False) -
 @app.command()
 @remote
 async def unshare(session: Session, collection: Collection) -> None:
-    """Take a published collection back: nobody else reads it any more, and subscriptions end."""
+    """Unpublish a collection: others lose access and subscriptions end."""
     collection_id = await session.api.collection_id(collection)
     await session.api.unshare(collection_id)
     await _tell_sharing(session, collection_id)
@@ -151,7 +155,7 @@ async def _tell_sharing(session: Session, collection_id: str) -> None:
 def _model(named: str, hint: str) -> dict[str, object]:
     provider, slash, model = named.partition("/")
     if not (provider and slash and model):
-        message = f"{named!r} is not PROVIDER/MODEL, as in local/use-multilingual-v3"
+        message = f"{named!r} is not a model: write it as PROVIDER/MODEL, for example local/use-multilingual-v3"
         raise typer.BadParameter(message, param_hint=hint)
     return {"model_service_provider": provider, "model": model}
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Group
+from typer.core import TyperCommand
 
 from aperag_cli.arguments import Yes, complete_collections, confirm
 from aperag_cli.client import dead_letters
@@ -24,28 +25,53 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Dead letters: look at jobs that were given up, and run them again. For administrators.",
+    help="Show, requeue and delete dead letters of failed jobs. For administrators.",
 )
 
-LISTED = ("id", "age", "step", "code", "message", "document", "redrive")
+LISTED = ("id", "age", "step", "code", "message", "document", "requeue")
 RESULTS = ("id", "outcome", "task_id", "reason")
 SHOWN = 20
 """Results that are printed for people; programs get all that the gateway names."""
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="IDS", help="Ids of dead letters.", show_default=False)]
-All = Annotated[bool, typer.Option("--all", help="All of them.")]
-Step = Annotated[
-    str | None, typer.Option(help="Step that was given up: parse, vector, fulltext, …", show_default=False)
-]
-Code = Annotated[str | None, typer.Option(help="Error code, such as CORRUPT_DOCUMENT.", show_default=False)]
-Owner = Annotated[str | None, typer.Option(help="Id of the user whose work it was.", show_default=False)]
+All = Annotated[bool, typer.Option("--all", help="All dead letters.")]
+Step = Annotated[str | None, typer.Option(help="Step that failed: parse, vector, fulltext, …", show_default=False)]
+Code = Annotated[str | None, typer.Option(help="Error code, for example CORRUPT_DOCUMENT.", show_default=False)]
+Owner = Annotated[str | None, typer.Option(help="Id of the user who owned the job.", show_default=False)]
 Of = Annotated[
     str | None,
     typer.Option(
         "--collection", help="Id or title of the collection.", autocompletion=complete_collections, show_default=False
     ),
 ]
-Age = Annotated[str | None, typer.Option(metavar="AGE", help="Older than this: 30m, 12h, 90d.", show_default=False)]
+Age = Annotated[str | None, typer.Option(metavar="AGE", help="Only older ones: 30m, 12h, 90d.", show_default=False)]
+Requeued = Annotated[
+    bool | None,
+    typer.Option("--requeued/--open", help="Only those that were requeued, or only the others.", show_default="both"),
+]
+
+
+def _renamed(old: str, new: str) -> None:
+    typer.echo(f"aperag: {old} is now called {new}", err=True)
+
+
+def _tell_renamed(given: bool) -> bool:  # noqa: FBT001  Typer calls it
+    if given:
+        _renamed("--redriven", "--requeued")
+    return given
+
+
+Redriven = Annotated[
+    bool, typer.Option("--redriven", hidden=True, callback=_tell_renamed, help="The old name of --requeued.")
+]
+
+
+class Redrive(TyperCommand):
+    """The old name of ``requeue``."""
+
+    def invoke(self, ctx: Any) -> Any:
+        _renamed("`dlq redrive`", "`dlq requeue`")
+        return super().invoke(ctx)
 
 
 @app.command("list")
@@ -57,18 +83,14 @@ async def list_letters(
     code: Code = None,
     owner: Owner = None,
     collection: Of = None,
-    redriven: Annotated[
-        bool | None,
-        typer.Option(
-            "--redriven/--open", help="Only those that were redriven, or only those that were not.", show_default="both"
-        ),
-    ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, the newest first.")] = 50,
+    requeued: Requeued = None,
+    redriven: Redriven = False,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Maximum number, newest first.")] = 50,
 ) -> None:
-    """List dead letters: how old, which step, why, and which document."""
+    """List dead letters: age, step, reason and document."""
     filters = await _filters(session, step=step, code=code, owner=owner, collection=collection)
-    if redriven is not None:
-        filters["redriven"] = redriven
+    if (wanted := redriven or requeued) is not None:
+        filters["redriven"] = wanted
     found, total = await dead_letters.find(session.api.http, filters, limit=limit)
     session.printer.whole({"items": found, "total": total}, lambda: _listed(found, total))
 
@@ -78,14 +100,14 @@ async def list_letters(
 async def show(
     session: Session, letter: Annotated[str, typer.Argument(metavar="ID", help="Id of the dead letter.")]
 ) -> None:
-    """Show all about one: its message, its attempts, its document now, and whether a redrive would help."""
+    """Show one dead letter: its message, its attempts, its document now, and whether a requeue would help."""
     found = await dead_letters.get(session.api.http, letter)
     session.printer.whole(found, lambda: details(_flat(found)))
 
 
 @app.command()
 @remote
-async def redrive(
+async def requeue(
     session: Session,
     ids: Ids = None,
     *,
@@ -94,20 +116,23 @@ async def redrive(
     code: Code = None,
     owner: Owner = None,
     collection: Of = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
 ) -> None:
-    """Run jobs again that were given up: one new task per document.
+    """Run failed jobs again: one new task per document.
 
-    Jobs that a rebuild, a delete or an earlier redrive has overtaken are left alone, so repeating is safe. Exit code 1 if
-    ids are given and none of them could be redriven.
+    It is safe to repeat this: jobs are skipped after a rebuild, a delete or an earlier requeue. Exit code 1 if you name
+    ids and none of them could be requeued.
 
-    Example: aperag dlq redrive --code UPSTREAM_UNAVAILABLE --dry-run
+    Example: aperag dlq requeue --code UPSTREAM_UNAVAILABLE --dry-run
     """
     chosen = await _chosen(session, ids, everything=all_, step=step, code=code, owner=owner, collection=collection)
     told = await dead_letters.redrive(session.api.http, chosen, dry_run=dry_run)
-    session.printer.whole(told, lambda: _redriven(told))
+    session.printer.whole(told, lambda: _requeued(told))
     if ids and not told["outcomes"].get("redriven"):
         raise typer.Exit(Exit.FAILED)
+
+
+app.command("redrive", hidden=True, cls=Redrive)(requeue)
 
 
 @app.command()
@@ -121,28 +146,25 @@ async def purge(
     code: Code = None,
     owner: Owner = None,
     collection: Of = None,
-    redriven: Annotated[
-        bool | None,
-        typer.Option(
-            "--redriven/--open", help="Only those that were redriven, or only those that were not.", show_default="both"
-        ),
-    ] = None,
+    requeued: Requeued = None,
+    redriven: Redriven = False,
     older_than: Age = None,
     yes: Yes = False,
 ) -> None:
-    """Forget dead letters; the documents that they are about stay as they are.
+    """Delete dead letters. Their documents do not change.
 
-    Example: aperag dlq purge --redriven --older-than 30d
+    Example: aperag dlq purge --requeued --older-than 30d
     """
-    filters: dict[str, object] = {} if redriven is None else {"redriven": redriven}
+    wanted = redriven or requeued
+    filters: dict[str, object] = {} if wanted is None else {"redriven": wanted}
     if older_than is not None:
         filters["older_than"] = _seconds(older_than)
     chosen = await _chosen(
         session, ids, everything=all_, step=step, code=code, owner=owner, collection=collection, **filters
     )
-    confirm("Forget these dead letters? What was given up can then not be redriven any more.", yes=yes)
+    confirm("Delete these dead letters? You can then no longer requeue their jobs.", yes=yes)
     purged = await dead_letters.purge(session.api.http, chosen)
-    session.printer.whole({"purged": purged}, lambda: plain(f"{_letters(purged)} purged"))
+    session.printer.whole({"purged": purged}, lambda: plain(f"{_letters(purged)} deleted"))
 
 
 async def _chosen(
@@ -176,15 +198,15 @@ def _listed(found: Sequence[dict[str, Any]], total: int) -> RenderableType:
 
 def _row(letter: dict[str, Any]) -> dict[str, Any]:
     about = letter["document_name"] or letter["document_id"] or letter["collection_id"] or ""
-    state = "possible" if letter["redrivable"] else letter["outcome"].replace("_", " ")
-    return {**letter, "age": age(letter["created"], datetime.now(UTC)), "document": about, "redrive": state}
+    state = "possible" if letter["redrivable"] else _words(letter["outcome"])
+    return {**letter, "age": age(letter["created"], datetime.now(UTC)), "document": about, "requeue": state}
 
 
-def _redriven(told: dict[str, Any]) -> RenderableType:
+def _requeued(told: dict[str, Any]) -> RenderableType:
     said = partial(_outcome, dry_run=told["dry_run"])
     counts = ", ".join(f"{letters} {said(outcome)}" for outcome, letters in sorted(told["outcomes"].items()))
-    done = "nothing was changed" if told["dry_run"] else f"{told['tasks']} tasks begun"
-    summary = plain(f"{_letters(told['letters'])} looked at, {done}" + (f": {counts}" if counts else ""))
+    done = "nothing was changed" if told["dry_run"] else f"{told['tasks']} tasks started"
+    summary = plain(f"{_letters(told['letters'])} checked, {done}" + (f": {counts}" if counts else ""))
     results = [{**it, "outcome": said(it["outcome"])} for it in told["results"][:SHOWN]]
     left = told["letters"] - len(results)
     more = [plain(f"… and {left} more")] if left > 0 else []
@@ -192,7 +214,12 @@ def _redriven(told: dict[str, Any]) -> RenderableType:
 
 
 def _outcome(outcome: str, *, dry_run: bool) -> str:
-    return "would be redriven" if dry_run and outcome == "redriven" else outcome.replace("_", " ")
+    return "would be requeued" if dry_run and outcome == "redriven" else _words(outcome)
+
+
+def _words(outcome: str) -> str:
+    """The API calls a requeue a redrive."""
+    return outcome.replace("redriven", "requeued").replace("_", " ")
 
 
 def _flat(letter: dict[str, Any]) -> dict[str, Any]:
@@ -207,7 +234,7 @@ def _flat(letter: dict[str, Any]) -> dict[str, Any]:
         "message": letter["message"],
         "document": document and f"{document['name']} ({document['id']}), now {document['status']}",
         "row": row and f"{row['status']}, generation {row['generation']}",
-        "redrive": letter["reason"],
+        "requeue": letter["reason"],
         "attempts": row.get("failed_attempts"),
     }
     shown = {"document_name", "outcome", "redrivable", "reason", *told}
@@ -226,7 +253,7 @@ def age(created: str, now: datetime) -> str:
 def _seconds(given: str) -> int:
     found = re.fullmatch(r"(\d{1,6})([smhd])", given)
     if found is None:
-        message = f"{given!r} is no age: give one like 30m, 12h or 90d"
+        message = f"{given!r} is not an age: use one like 30m, 12h or 90d"
         raise typer.BadParameter(message, param_hint="--older-than")
     return int(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]]
 

@@ -82,12 +82,13 @@ async def status(
     ] = None,
     *,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Print each change until all are searchable or have failed.")
+        bool,
+        typer.Option("--follow", "-f", help="Print each change until all documents are searchable or have failed."),
     ] = False,
 ) -> None:
-    """Show how far documents are.
+    """Show the progress of documents.
 
-    With --follow, json prints one object per line, and the exit code is 1 where a document failed.
+    With --follow, `-o json` prints one object per line, and the exit code is 1 if a document failed.
     """
     collection_id = await session.api.collection_id(collection)
     wanted = await _ids(session, collection_id, documents or ())
@@ -156,13 +157,13 @@ async def rebuild(
     ] = None,
     *,
     index: Annotated[
-        list[Index] | None, typer.Option(help="Index to build; may be repeated.", show_default="vector and fulltext")
+        list[Index] | None, typer.Option(help="Index to rebuild; can be repeated.", show_default="vector and fulltext")
     ] = None,
     failed: Annotated[
         bool, typer.Option("--failed", help="All documents of the collection whose indexing failed.")
     ] = False,
 ) -> None:
-    """Build indexes of documents again.
+    """Rebuild indexes of documents.
 
     Example: aperag documents rebuild Handbooks intro.md --index vector
     """
@@ -216,11 +217,13 @@ async def download(
     *,
     to: Annotated[
         Path | None,
-        typer.Option(help="Where to; - is the standard output.", allow_dash=True, show_default="its name, here"),
+        typer.Option(
+            help="Target file; - is standard output.", allow_dash=True, show_default="its name, in this folder"
+        ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
-    """Fetch the bytes of a document as they were uploaded."""
+    """Download the original file of a document."""
     collection_id = await session.api.collection_id(collection)
     document_id = await session.api.document_id(collection_id, document)
     found = await session.api.document(collection_id, document_id)

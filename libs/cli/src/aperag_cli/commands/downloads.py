@@ -43,6 +43,6 @@ def _target(name: str, to: Path | None) -> Path:
         return to
     safe = Path(name.replace("\\", "/")).name
     if safe in {"", ".", ".."} or "\0" in safe:
-        message = f"the document's name, {name!r}, is no name of a file"
+        message = f"the document's name, {name!r}, is not a valid file name"
         raise NotSaved(message, hint="say where to put it: --to PATH")
     return (to or Path()) / safe

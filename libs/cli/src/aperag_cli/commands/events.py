@@ -15,7 +15,9 @@ from aperag_cli.remote import Session, remote
 if TYPE_CHECKING:
     from aperag_cli.client.events import Event
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Follow what happens to what is yours.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Follow the events of your documents and collections."
+)
 
 POSITION = re.compile(r"\d{1,19}-\d{1,19}")
 TOLD = ("name", "title", "kind", "status", "outcome", "changed", "error_code", "error_message")
@@ -34,21 +36,21 @@ async def tail(
     since: Annotated[
         str | None,
         typer.Option(
-            help="Begin after this event, as far back as the gateway keeps them.", metavar="ID", show_default="from now"
+            help="Start after this event, if the gateway still keeps it.", metavar="ID", show_default="from now"
         ),
     ] = None,
     document: Annotated[
-        str | None, typer.Option(help="Id of a document: only what happens to it.", metavar="ID", show_default=False)
+        str | None, typer.Option(help="Id of a document: only its events.", metavar="ID", show_default=False)
     ] = None,
 ) -> None:
     """Print events as they happen, until Ctrl-C (exit code 130).
 
-    A lost connection is taken up again after the last event. An event `reset` says that some were missed.
+    Reconnects and continues after the last event. `reset` means that events were missed.
 
     Example: aperag events tail --since 1-0 -o json
     """
     if since is not None and not POSITION.fullmatch(since):
-        message = f"{since!r} is no id of an event: give one like 1-42 (times are not supported by the gateway)"
+        message = f"{since!r} is not the id of an event: use one like 1-42 (the gateway does not support times)"
         raise typer.BadParameter(message, param_hint="--since")
     async with session.api.events(since=since, on_loss=session.note_loss) as events:
         while True:

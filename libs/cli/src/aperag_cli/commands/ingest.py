@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Send events as another service does, and see what became of them.",
+    help="Send events as another service does, and see their results.",
 )
 
 PLAIN = "text/plain"
 STDIN = "-"
 
-File = Annotated[str, typer.Argument(metavar="FILE", help="The document; - reads it from standard input.")]
+File = Annotated[str, typer.Argument(metavar="FILE", help="File of the document; - reads standard input.")]
 Into = Annotated[str, typer.Option("--collection", "-c", help="Id or title of the collection.", show_default=False)]
-Source = Annotated[str, typer.Option(help="Which service sends it; with the id it makes the event known.")]
+Source = Annotated[str, typer.Option(help="Name of the sending service. Source and id together identify the event.")]
 Subject = Annotated[
-    str | None, typer.Option(help="Your key of the document; default: the name of the file.", show_default=False)
+    str | None, typer.Option(help="Your key of the document; default: the file name.", show_default=False)
 ]
 Key = Annotated[str, typer.Option(help="Your key of the document.", show_default=False)]
 Id = Annotated[str | None, typer.Option("--id", help="Id of the event; default: a new one.", show_default=False)]
-Wait = Annotated[bool, typer.Option("--wait", help="Until it is carried out; exit code 1 if it failed.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait until the event is processed; exit code 1 if it failed.")]
 
 
 @app.command()
@@ -52,12 +52,12 @@ async def send(
     id_: Id = None,
     wait: Wait = False,
 ) -> None:
-    """Bring a document, or new content for one that was sent under the same source and subject.
+    """Send a document, or new content for a document that was sent with the same source and subject.
 
     Example: git show HEAD:notes.md | aperag ingest send - --collection Notes --subject notes.md
     """
     if file == STDIN and subject is None:
-        message = "what comes from standard input has no name: give it a subject"
+        message = "standard input has no name: add --subject"
         raise typer.BadParameter(message, param_hint="--subject")
     content = sys.stdin.buffer.read() if file == STDIN else _read(Path(file))
     named = subject or Path(file).name
@@ -79,7 +79,7 @@ async def delete(
     id_: Id = None,
     wait: Wait = False,
 ) -> None:
-    """Delete the document that was sent under this source and subject."""
+    """Delete the document that was sent with this source and subject."""
     event = _event(DELETE, subject, source, id_, await session.api.collection_id(collection))
     await _send(session, event, b"", PLAIN, wait=wait)
 
@@ -92,7 +92,7 @@ async def status(
     *,
     source: Source = "aperag-cli",
 ) -> None:
-    """Show what became of an event: its outcome and document, or the code of its failure."""
+    """Show the result of an event: its outcome and document, or its error code."""
     found = await ingest.status(session.api.http, source, id_)
     session.printer.whole(found, lambda: _shown(found))
 

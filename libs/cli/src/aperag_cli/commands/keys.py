@@ -12,7 +12,7 @@ import typer
 from aperag_cli.output import details, table
 from aperag_cli.remote import Session, remote
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Make, list and revoke API keys.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Create, list and revoke API keys.")
 
 COLUMNS = ("id", "key", "description", "scope", "collections", "expires", "created_at", "last_used_at")
 _SPAN = re.compile(r"([1-9][0-9]{0,4})([mhd])")
@@ -35,7 +35,7 @@ def moment(value: str, *, past: bool = False) -> datetime:
     try:
         return datetime.fromisoformat(value).astimezone()
     except (ValueError, OverflowError) as err:
-        message = f"{value!r} is neither a span like 30d, 12h or 90m nor a time like 2030-01-31T12:00"
+        message = f"{value!r} is neither a duration like 30d, 12h or 90m nor a time like 2030-01-31T12:00"
         raise typer.BadParameter(message) from err
 
 
@@ -44,24 +44,26 @@ def moment(value: str, *, past: bool = False) -> datetime:
 async def create(
     session: Session,
     *,
-    description: Annotated[str | None, typer.Option(help="What it is for.", show_default=False)] = None,
-    scope: Annotated[Scope, typer.Option(help="All that its owner may do, or reading and searching only.")] = Scope.ALL,
+    description: Annotated[str | None, typer.Option(help="What the key is for.", show_default=False)] = None,
+    scope: Annotated[
+        Scope, typer.Option(help="What the key may do: all that its owner may, or only read and search.")
+    ] = Scope.ALL,
     collection: Annotated[
         list[str] | None,
         typer.Option(
             metavar="COLLECTION",
-            help="Id or title of a collection: the key reaches nothing but these. May be repeated.",
+            help="Id or title of a collection. The key then works for these collections only. Can be repeated.",
             show_default=False,
         ),
     ] = None,
     expires: Annotated[
         datetime | None,
         typer.Option(
-            parser=moment, metavar="WHEN", help="30d, 12h, 90m, or a time: it ends then.", show_default="never"
+            parser=moment, metavar="WHEN", help="When the key expires: 30d, 12h, 90m, or a time.", show_default="never"
         ),
     ] = None,
 ) -> None:
-    """Make a key. It is shown now and never again.
+    """Create a key. It is shown only once.
 
     Example: aperag keys create --description agent --scope read --collection Handbooks --expires 30d
     """
@@ -72,13 +74,13 @@ async def create(
         limits["expires_at"] = expires.isoformat()
     made = await session.api.create_key(description, **limits)
     session.printer.whole(made, lambda: details(_shown(made)))
-    session.printer.note("Keep the key now: it is not shown again.")
+    session.printer.note("Save the key now: it is not shown again.")
 
 
 @app.command("list")
 @remote
 async def list_keys(session: Session) -> None:
-    """List your keys, masked, with what each one reaches and until when."""
+    """List your keys, masked, with their limits and expiry."""
     found = await session.api.keys()
     session.printer.whole(found, lambda: table([_shown(it) for it in found], COLUMNS))
 
@@ -89,7 +91,7 @@ async def revoke(
     session: Session,
     key: Annotated[str, typer.Argument(metavar="ID", help="Id of the key, as `aperag keys list` shows it.")],
 ) -> None:
-    """Make a key useless from now on, also the one in use."""
+    """Revoke a key at once, even the one in use."""
     await session.api.revoke_key(key)
     session.printer.whole({"id": key, "revoked": True}, lambda: details({"id": key, "revoked": "yes"}))
 

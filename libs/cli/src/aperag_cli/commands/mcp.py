@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def mcp(*, url: Url = None, api_key: ApiKey = None) -> None:
-    """Speak MCP on standard input and output, for clients that start their servers themselves.
+    """Run an MCP server on standard input and output, for clients that start their own servers.
 
-    The tools are those of the service on port 8001. Logs go to standard error.
+    It has the same tools as the service on port 8001. Logs go to standard error.
     """
     target = remote.resolve(url, api_key, home())
     env = {**os.environ, API_URL: target.url, API_KEY: target.api_key, **_traces_token(target)}

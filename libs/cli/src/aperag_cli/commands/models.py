@@ -17,9 +17,9 @@ from aperag_cli.remote import Session, remote
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Manage providers of models, their keys, and the default models. A model is written PROVIDER/MODEL.",
+    help="Manage model providers, their keys, and the default models. Write a model as PROVIDER/MODEL.",
 )
-providers = typer.Typer(no_args_is_help=True, help="Manage where models are called, and with which key.")
+providers = typer.Typer(no_args_is_help=True, help="Manage the addresses and keys of model providers.")
 app.add_typer(providers, name="providers")
 
 PROVIDER_COLUMNS = ("name", "label", "status", "user_id", "base_url", "api_key")
@@ -57,7 +57,9 @@ Model = Annotated[str, typer.Argument(metavar="PROVIDER/MODEL", help="The model.
 Key = Annotated[
     str | None,
     typer.Option(
-        "--key", help="API key; `-` reads it from standard input, where no other user sees it.", show_default=False
+        "--key",
+        help="API key; `-` reads it from standard input, so that other users cannot see it.",
+        show_default=False,
     ),
 ]
 
@@ -69,10 +71,10 @@ async def list_models(
     *,
     tag: Annotated[
         list[str] | None,
-        typer.Option(help="Only models with this tag, as `recommend`; may be repeated.", show_default="all"),
+        typer.Option(help="Only models with this tag, for example `recommend`; can be repeated.", show_default="all"),
     ] = None,
 ) -> None:
-    """List the models that can be called: those of providers with a key, and the built-in ones."""
+    """List usable models: those of providers with a key, and the built-in ones."""
     found = await models.available(session.api.http, tag)
     session.printer.whole(found, lambda: table(found, MODEL_COLUMNS))
 
@@ -106,7 +108,7 @@ async def remove(
     api: Annotated[Api, typer.Option(help="What it is asked for.")] = Api.COMPLETION,
     yes: Yes = False,
 ) -> None:
-    """Take a model from a provider's list."""
+    """Remove a model from a provider."""
     provider, name = _parts(model)
     confirm(f"Remove the {api.value} model {model}?", yes=yes)
     if not await models.delete_model(session.api.http, provider, api.value, name):
@@ -118,7 +120,7 @@ async def remove(
 @app.command()
 @remote
 async def defaults(session: Session) -> None:
-    """Show the default models; where there is none, the built-in one is used."""
+    """Show the default models. If there is none, the built-in model is used."""
     found = await models.defaults(session.api.http)
     session.printer.whole(found, lambda: table(found, ("scenario", "provider_name", "model")))
 
@@ -127,12 +129,15 @@ async def defaults(session: Session) -> None:
 @remote
 async def set_default(
     session: Session,
-    use: Annotated[Use, typer.Argument(help="Where it is used.", show_default=False)],
+    use: Annotated[Use, typer.Argument(help="What the model is used for.", show_default=False)],
     model: Annotated[
-        str, typer.Argument(metavar="PROVIDER/MODEL", help="Of a public provider; `none` for none.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="PROVIDER/MODEL", help="Model of a public provider; `none` removes the default.", show_default=False
+        ),
     ],
 ) -> None:
-    """Choose a default for everybody; administrators only.
+    """Choose a default model for everybody. For administrators.
 
     Example: aperag models set-default agent openai/gpt-4o-mini
     """
@@ -144,7 +149,7 @@ async def set_default(
 @providers.command("list")
 @remote
 async def list_providers(session: Session) -> None:
-    """List your providers, and for administrators the installation's."""
+    """List your providers. Administrators also see those of the installation."""
     found = await models.providers(session.api.http)
     session.printer.whole(found, lambda: table(found, PROVIDER_COLUMNS))
 
@@ -155,14 +160,14 @@ async def add_provider(
     session: Session,
     name: Name,
     base_url: Annotated[
-        str, typer.Argument(metavar="URL", help="As in https://api.example.org/v1.", show_default=False)
+        str, typer.Argument(metavar="URL", help="For example https://api.example.org/v1.", show_default=False)
     ],
     *,
     key: Key = None,
-    label: Annotated[str | None, typer.Option(help="What people read.", show_default="the name")] = None,
+    label: Annotated[str | None, typer.Option(help="Name that users see.", show_default="the name")] = None,
     rerank_dialect: Annotated[str, typer.Option(help="jina_ai, cohere or alibabacloud.")] = "jina_ai",
 ) -> None:
-    """Add a provider of your own: any address that speaks OpenAI's API.
+    """Add your own provider: any address with an OpenAI-compatible API.
 
     Example: aperag models providers add ollama http://127.0.0.1:11434/v1 --key none
     """
@@ -180,7 +185,7 @@ async def add_provider(
 @providers.command("set-key")
 @remote
 async def set_key(session: Session, name: Name, *, key: Key = "-") -> None:
-    """Enter a provider's API key, which lets its models be used.
+    """Set the API key of a provider, so that its models can be used.
 
     Example: aperag models providers set-key openai < key.txt
     """
@@ -191,7 +196,7 @@ async def set_key(session: Session, name: Name, *, key: Key = "-") -> None:
 @providers.command("disable")
 @remote
 async def disable(session: Session, name: Name) -> None:
-    """Forget a provider's API key: nobody uses its models any more."""
+    """Delete the API key of a provider: its models can no longer be used."""
     changed = await models.change_provider(session.api.http, name, {"status": "disable"})
     session.printer.whole(changed, lambda: details(changed))
 
@@ -210,7 +215,7 @@ async def delete_provider(session: Session, name: Name, *, yes: Yes = False) -> 
 def _parts(model: str) -> tuple[str, str]:
     provider, slash, name = model.partition("/")
     if not (provider and slash and name):
-        message = f"{model!r} is no model: write it as PROVIDER/MODEL"
+        message = f"{model!r} is not a model: write it as PROVIDER/MODEL"
         raise typer.BadParameter(message, param_hint="PROVIDER/MODEL")
     return provider, name
 

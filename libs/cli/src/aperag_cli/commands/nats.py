@@ -44,24 +44,24 @@ async def context(
     session: Session,
     *,
     client: Annotated[
-        Client | None, typer.Option("--for", help="Only the text for this client.", show_default="all of them")
+        Client | None, typer.Option("--for", help="Print only the text for this client.", show_default="all of them")
     ] = None,
     save: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Keep it as a context of the nats command line.", show_default="only print it"
+            metavar="NAME", help="Save it as a context of the nats command line.", show_default="only print it"
         ),
     ] = None,
     ca_file: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Where the authority of NATS' certificate is written, with TLS.", show_default=False
+            metavar="FILE", help="With TLS: file to write the authority of NATS' certificate to.", show_default=False
         ),
     ] = None,
 ) -> None:
-    """Print a ready configuration for the nats command line, and programs in Python, Go and JavaScript.
+    """Print the configuration for the nats command line, and for programs in Python, Go and JavaScript.
 
-    The key is the one that this command uses (--api-key). -o json is the context file of the nats command line.
+    It contains the key that this command uses (--api-key). `-o json` prints the context file of the nats command line.
 
     Example: aperag nats context --save aperag && nats --context aperag sub 'aperag.evt.>'
     """
@@ -70,7 +70,7 @@ async def context(
     if save is not None:
         path = config() / "nats" / "context" / f"{save}.json"
         _write(path, json.dumps(kept, indent=2))
-        session.printer.note(f"Kept as {path}: nats --context {save} …")
+        session.printer.note(f"Saved as {path}: nats --context {save} …")
     if client is Client.NATS:
         session.printer.whole(kept, lambda: plain(json.dumps(kept, indent=2)))
         return
@@ -84,15 +84,13 @@ async def context(
 
 def _connection(access: dict[str, Any], api_key: str, ca_file: Path | None) -> Connection:
     if not access["enabled"]:
-        message = "this installation lets no other services connect to NATS"
+        message = "this installation does not let other services connect to NATS"
         raise WrongState(
             message, hint="an administrator allows it: APERAG_OUTSIDE__ENABLED, or `aperag up --outsiders`"
         )
     if access["authority"] is not None:
         if ca_file is None:
-            message = (
-                "NATS has a certificate of an authority of its own: say where to write that, as --ca-file nats-ca.pem"
-            )
+            message = "the certificate of NATS has its own authority: say where to write that, for example --ca-file nats-ca.pem"
             raise typer.BadParameter(message, param_hint="--ca-file")
         ca_file.write_text(access["authority"], encoding="ascii")
     return Connection(

@@ -35,12 +35,12 @@ async def queues(
     session: Session,
     *,
     watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Look again every two seconds, until Ctrl-C (exit code 130).")
+        bool, typer.Option("--watch", "-w", help="Refresh every two seconds, until Ctrl-C (exit code 130).")
     ] = False,
 ) -> None:
-    """Show queues, workers, and what they work on; for administrators.
+    """Show queues, workers and running jobs. For administrators.
 
-    With --watch, json prints one object per line.
+    With --watch, `-o json` prints one object per line.
     """
     found = await read(session.api.http)
     if not watch:
@@ -71,7 +71,7 @@ def _parts(found: dict[str, Any]) -> Iterator[RenderableType]:
         yield table([_stream(it) for it in found["streams"]], STREAMS)
     tasks = ", ".join(f"{it['tasks']} {it['kind']}" for it in found["tasks"]) or "none"
     yield plain(
-        f"open tasks: {tasks}; dead letters not redriven: {found['open_dead_letters']};"
+        f"open tasks: {tasks}; dead letters not requeued: {found['open_dead_letters']};"
         f" events not relayed: {found['unrelayed_events']}; oldest lost command: {_span(found['oldest_due_seconds'])}"
     )
 

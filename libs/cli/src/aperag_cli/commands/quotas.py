@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Show and set how much each user may own. A user is named by id, name or address; only administrators see others.",
+    help="Show and set quotas: how much each user may own. Only administrators see other users.",
 )
 
 User = Annotated[str, typer.Argument(metavar="USER", help="Id, name or address.")]
@@ -27,7 +27,7 @@ Documents = Annotated[
     int | None, typer.Option(min=0, metavar="NUMBER", help="Documents a user may have.", show_default=False)
 ]
 PerCollection = Annotated[
-    int | None, typer.Option(min=0, metavar="NUMBER", help="Documents a collection may hold.", show_default=False)
+    int | None, typer.Option(min=0, metavar="NUMBER", help="Documents a collection may contain.", show_default=False)
 ]
 Bots = Annotated[int | None, typer.Option(min=0, metavar="NUMBER", help="Bots a user may have.", show_default=False)]
 
@@ -43,7 +43,7 @@ async def show(
         str | None, typer.Argument(metavar="[USER]", help="Id, name or address; default: you.", show_default=False)
     ] = None,
 ) -> None:
-    """The limits that hold for a user, and what is used of them."""
+    """Show the quotas of a user, and how much of them is used."""
     http = session.api.http
     found = await quotas.own(http) if user is None else await quotas.of_user(http, user)
     session.printer.whole(found, lambda: table(found["quotas"], COLUMNS, title=found["username"]))
@@ -59,12 +59,14 @@ async def set_(
     documents: Documents = None,
     documents_per_collection: PerCollection = None,
     bots: Bots = None,
-    default: Annotated[bool, typer.Option("--default", help="Take back all limits of the user's own.")] = False,
+    default: Annotated[
+        bool, typer.Option("--default", help="Remove the user's own quotas: the defaults apply again.")
+    ] = False,
 ) -> None:
-    """Give a user limits of their own. What is not named stays as it is."""
+    """Set quotas for one user. Quotas that you do not name do not change."""
     named = _named(collections, documents, documents_per_collection, bots)
     if default == bool(named):
-        message = "name at least one limit, or --default alone"
+        message = "name at least one quota, or --default alone"
         raise typer.BadParameter(message)
     user_id = (await quotas.of_user(session.api.http, user))["user_id"]
     changed = await quotas.change(session.api.http, user_id, dict.fromkeys(NAMES) if default else named)
@@ -82,7 +84,7 @@ async def defaults(
     documents_per_collection: PerCollection = None,
     bots: Bots = None,
 ) -> None:
-    """The limits of everybody without limits of their own; those that are named are changed."""
+    """Show the default quotas, and change those that you name. They apply to all users without quotas of their own."""
     named = _named(collections, documents, documents_per_collection, bots)
     http = session.api.http
     found = await quotas.change_defaults(http, named) if named else await quotas.defaults(http)

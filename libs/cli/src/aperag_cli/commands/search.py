@@ -25,21 +25,24 @@ SNIPPET = 300
 async def search(
     session: Session,
     collection: Collection,
-    query: Annotated[str, typer.Argument(metavar="QUERY", help="What to look for; in quotes if it has spaces.")],
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="Search text; in quotes if it has spaces.")],
     *,
-    vector: Annotated[bool, typer.Option("--vector", help="By meaning only.")] = False,
-    fulltext: Annotated[bool, typer.Option("--fulltext", help="By words only.")] = False,
-    topk: Annotated[int, typer.Option(help="Most hits.", min=1, max=1000)] = 5,
+    vector: Annotated[bool, typer.Option("--vector", help="Search by meaning only.")] = False,
+    fulltext: Annotated[bool, typer.Option("--fulltext", help="Search by words only.")] = False,
+    topk: Annotated[int, typer.Option(help="Maximum number of hits.", min=1, max=1000)] = 5,
     wait_for: Annotated[
         list[str] | None,
-        typer.Option(help="Id of a task or document to wait for, up to 10 s; may be repeated.", show_default=False),
+        typer.Option(
+            help="Wait up to 10 s until this task or document (an id) is searchable; can be repeated.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Search a collection by meaning and by words.
 
     Example: aperag search Handbooks "how long is the warranty" --topk 3
 
-    Exit code 1 where a kind of search failed, or what --wait-for names cannot be found yet; the hits are shown anyway.
+    Exit code 1 if a kind of search failed, or if a document of --wait-for is not searchable yet. The hits are shown anyway.
     """
     body: dict[str, object] = {"query": query, "save_to_history": False}
     both = vector == fulltext

@@ -15,7 +15,9 @@ from aperag_cli.remote import Session, remote
 if TYPE_CHECKING:
     from datetime import datetime
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Subscribe another service to events, durably.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Manage durable subscriptions of other services to events."
+)
 
 COLUMNS = ("id", "name", "types", "consumer", "start", "created")
 Wanted = Annotated[str, typer.Argument(metavar="SUBSCRIPTION", help="Id or name of the subscription.")]
@@ -31,22 +33,26 @@ Types = Annotated[
     typer.Option(
         "--type",
         metavar="TYPE",
-        help="An event as document.indexed, or all of one kind as document.*. May be repeated.",
+        help="Event type, for example document.indexed, or all of one kind: document.*. Can be repeated.",
         show_default="all events",
     ),
 ]
 Sequence = Annotated[
     int | None,
-    typer.Option(min=1, metavar="NUMBER", help="Begin at this message of the stream.", show_default="from now"),
+    typer.Option(min=1, metavar="NUMBER", help="Start at this message of the stream.", show_default="from now"),
 ]
 Since = Annotated[
     Any,
     typer.Option(
-        "--since", parser=since, metavar="WHEN", help="Begin at a time; 2h is two hours ago.", show_default="from now"
+        "--since",
+        parser=since,
+        metavar="WHEN",
+        help="Start at this time; 2h means two hours ago.",
+        show_default="from now",
     ),
 ]
 AllOwners = Annotated[
-    bool, typer.Option("--all-owners", help="The events of everybody. For administrators; it is audited.")
+    bool, typer.Option("--all-owners", help="Events of all users. For administrators; this is logged in the audit log.")
 ]
 
 
@@ -54,14 +60,14 @@ AllOwners = Annotated[
 @remote
 async def create(
     session: Session,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What you call it; no two of yours have one name.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the subscription, unique among yours.")],
     *,
     type_: Types = None,
     sequence: Sequence = None,
     start: Since = None,
     all_owners: AllOwners = False,
 ) -> None:
-    """Make a subscription. Another service reads it over NATS, at its own pace: see `aperag nats context`.
+    """Create a subscription. Another service reads it over NATS at its own pace: see `aperag nats context`.
 
     Example: aperag subscriptions create warehouse --type "document.*" --since 2h
     """
@@ -84,7 +90,7 @@ async def list_(session: Session) -> None:
 @app.command()
 @remote
 async def info(session: Session, subscription: Wanted) -> None:
-    """Show a subscription, and how many events wait in it."""
+    """Show a subscription, and how many events are waiting."""
     http = session.api.http
     found = await subscriptions.state(http, await subscriptions.find(http, subscription))
     session.printer.whole(found, lambda: details(_shown(found)))
@@ -93,7 +99,7 @@ async def info(session: Session, subscription: Wanted) -> None:
 @app.command()
 @remote
 async def delete(session: Session, subscription: Wanted, *, yes: Yes = False) -> None:
-    """Delete a subscription; what waits in it is dropped."""
+    """Delete a subscription with its waiting events."""
     http = session.api.http
     subscription_id = await subscriptions.find(http, subscription)
     confirm(f"Delete the subscription {subscription}?", yes=yes)

@@ -16,19 +16,17 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Look at a task, or cancel it. Uploads and rebuilds print its id.",
+    help="Show or cancel a task. Uploads and rebuilds print its id.",
 )
 
-TaskId = Annotated[
-    str, typer.Argument(metavar="ID", help="Id of the task, as the command that asked for the change showed it.")
-]
+TaskId = Annotated[str, typer.Argument(metavar="ID", help="Id of the task, as printed by the command that started it.")]
 STEPS = ("kind", "outcome", "status", "attempt", "failures", "position", "next_try_at", "error_code", "error_message")
 
 
 @app.command()
 @remote
 async def show(session: Session, task: TaskId) -> None:
-    """Show where each step of a task is, and why."""
+    """Show the state of each step of a task, and the reason."""
     found = await session.api.task(task)
     session.printer.whole(found, lambda: _shown(found))
 
@@ -36,7 +34,7 @@ async def show(session: Session, task: TaskId) -> None:
 @app.command()
 @remote
 async def cancel(session: Session, task: TaskId) -> None:
-    """Stop a task that has not ended."""
+    """Cancel a task that has not ended."""
     found = await session.api.cancel_task(task)
     session.printer.whole(found, lambda: _shown(found))
 

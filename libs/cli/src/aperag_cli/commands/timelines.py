@@ -40,7 +40,7 @@ async def timeline(
     document: Document,
     *,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Print a line at each change until nothing of it is open.")
+        bool, typer.Option("--follow", "-f", help="Print each change until the document or task has ended.")
     ] = False,
 ) -> None:
     """Show where a document is, since when, and why it waits.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="List the timers, and run one now. For administrators.",
+    help="List the timers, or run one now. For administrators.",
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the timer, as `aperag timers list` shows it.")]
@@ -38,9 +38,11 @@ async def run(
     session: Session,
     name: Name,
     *,
-    wait: Annotated[bool, typer.Option("--wait", help="Until it has ended; exit code 1 if it failed.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until the run has ended; exit code 1 if it failed.")
+    ] = False,
 ) -> None:
-    """Run a timer now. One run that waits or is under way already counts as this one."""
+    """Run a timer now. If a run is already waiting or running, it counts and no second one starts."""
     asked = await timers.run(session.api.http, name)
     if not wait:
         session.printer.whole(asked, lambda: _asked(asked))

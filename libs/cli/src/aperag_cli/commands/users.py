@@ -29,7 +29,7 @@ class Role(StrEnum):
 @app.command("list")
 @remote
 async def list_users(session: Session) -> None:
-    """List all users as an administrator; else only yourself."""
+    """List all users; without administrator rights, only yourself."""
     found = await users.users(session.api.http)
     session.printer.whole(found, lambda: table(found, COLUMNS))
 
@@ -40,10 +40,10 @@ async def invite(
     session: Session,
     email: Annotated[str, typer.Argument(metavar="ADDRESS", help="E-mail address of the person.")],
     *,
-    role: Annotated[Role, typer.Option(help="What they may do.")] = Role.RW,
-    username: Annotated[str | None, typer.Option(help="Name that they get.", show_default=False)] = None,
+    role: Annotated[Role, typer.Option(help="Role of the new user.")] = Role.RW,
+    username: Annotated[str | None, typer.Option(help="Name of the new user.", show_default=False)] = None,
 ) -> None:
-    """Make an invitation. Nothing is sent: give its token to the person, who registers with it."""
+    """Create an invitation. No mail is sent: give its token to the person, who registers with it."""
     made = await users.invite(session.api.http, email, role=role, username=username)
     session.printer.whole(made, lambda: details(made))
 
@@ -66,7 +66,7 @@ async def delete(
 ) -> None:
     """Delete a user with everything they own: collections, documents, keys."""
     found = await users.find(session.api.http, user)
-    confirm(f"Delete {found['username']} with all their collections and documents, for good?", yes=yes)
+    confirm(f"Delete {found['username']} with all their collections and documents, ? This cannot be undone.", yes=yes)
     answer = await users.delete(session.api.http, found["id"])
     session.printer.whole({"id": found["id"], **answer}, lambda: details({"id": found["id"], **answer}))
 
@@ -74,7 +74,7 @@ async def delete(
 @app.command()
 @remote
 async def password(session: Session) -> None:
-    """Change the password of the user whose key is used; it is asked for. Their logins elsewhere end."""
+    """Change the password of the user whose key is used. You are asked for it. Other sessions of the user end."""
     me = await users.me(session.api.http)
     old = typer.prompt(f"Password of {me['username']} now", hide_input=True, err=True)
     new = typer.prompt("New password", hide_input=True, confirmation_prompt=True, err=True)

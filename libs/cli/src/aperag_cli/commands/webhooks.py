@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Have events sent to your own service, and see what arrived."
+    no_args_is_help=True, add_completion=False, help="Send events to your own service, and see what arrived."
 )
 
 COLUMNS = ("id", "url", "types", "collections", "state", "description")
@@ -34,16 +34,22 @@ Address = Annotated[str, typer.Argument(metavar="ADDRESS", help="URL that events
 Types = Annotated[
     list[str] | None,
     typer.Option(
-        "--type", metavar="TYPE", help="document.indexed, or document.*; may be repeated.", show_default="all"
+        "--type",
+        metavar="TYPE",
+        help="Event type, for example document.indexed or document.*; can be repeated.",
+        show_default="all",
     ),
 ]
 Collections = Annotated[
     list[str] | None,
     typer.Option(
-        "--collection", metavar="COLLECTION", help="Id or title; may be repeated.", show_default="all, and none"
+        "--collection",
+        metavar="COLLECTION",
+        help="Id or title of a collection; can be repeated.",
+        show_default="all, and events without a collection",
     ),
 ]
-Description = Annotated[str | None, typer.Option(help="What it is for.", show_default=False)]
+Description = Annotated[str | None, typer.Option(help="What the webhook is for.", show_default=False)]
 
 
 class Status(StrEnum):
@@ -62,7 +68,7 @@ def past(value: str) -> datetime:
     try:
         return datetime.fromisoformat(value).astimezone()
     except (ValueError, OverflowError) as err:
-        message = f"{value!r} is neither a span like 2d, 12h or 90m nor a time like 2030-01-31T12:00"
+        message = f"{value!r} is neither a duration like 2d, 12h or 90m nor a time like 2030-01-31T12:00"
         raise typer.BadParameter(message) from err
 
 
@@ -76,7 +82,7 @@ async def create(
     collection: Collections = None,
     description: Description = None,
 ) -> None:
-    """Send events that happen from now on to ADDRESS. The secret is shown now and never again.
+    """Send all events from now on to ADDRESS. The secret is shown only once.
 
     Example: aperag webhooks create https://example.org/hook --type 'document.*' --collection Handbooks
     """
@@ -114,7 +120,7 @@ async def update(
     every_type: Annotated[bool, typer.Option("--all-types", help="Events of every type.")] = False,
     every_collection: Annotated[bool, typer.Option("--all-collections", help="Events of every collection.")] = False,
 ) -> None:
-    """Change what is named, and leave the rest as it is."""
+    """Change the settings that you name. The others do not change."""
     now = await webhooks.get(session.api.http, webhook)
     given = await _wanted(session, address or now["url"], types, collection, description)
     kept = {name: now[name] for name in ("types", "collection_ids", "description")}
@@ -131,7 +137,7 @@ async def update(
 @remote
 async def delete(session: Session, webhook: Id, *, yes: Yes = False) -> None:
     """Delete a webhook, with its deliveries."""
-    confirm(f"Delete webhook {webhook} and what is known of its deliveries?", yes=yes)
+    confirm(f"Delete webhook {webhook} and the record of its deliveries?", yes=yes)
     await webhooks.delete(session.api.http, webhook)
     session.printer.whole({"id": webhook, "deleted": True}, lambda: details({"id": webhook, "deleted": "yes"}))
 
@@ -139,7 +145,7 @@ async def delete(session: Session, webhook: Id, *, yes: Yes = False) -> None:
 @app.command()
 @remote
 async def rotate(session: Session, webhook: Id) -> None:
-    """Make a new secret. For a day deliveries are signed with the old one too."""
+    """Create a new secret. For a day, deliveries are signed with the old one too."""
     made = await webhooks.act(session.api.http, webhook, "rotate")
     session.printer.whole(made, lambda: details(_row(made)))
     session.printer.note(KEEP)
@@ -151,13 +157,13 @@ async def test(session: Session, webhook: Id) -> None:
     """Send an event of the type webhook.test."""
     sent = await webhooks.act(session.api.http, webhook, "test")
     session.printer.whole(sent, lambda: details(sent))
-    session.printer.note(f"aperag webhooks deliveries {webhook} shows what became of it.")
+    session.printer.note(f"aperag webhooks deliveries {webhook} shows the result.")
 
 
 @app.command()
 @remote
 async def enable(session: Session, webhook: Id) -> None:
-    """Send events again to a webhook that was disabled; `replay` brings what happened meanwhile."""
+    """Enable a disabled webhook again. `replay` sends the events that it missed."""
     found = await webhooks.act(session.api.http, webhook, "enable")
     session.printer.whole(found, lambda: details(_row(found)))
 
@@ -167,12 +173,14 @@ async def enable(session: Session, webhook: Id) -> None:
 async def deliveries(
     session: Session,
     webhook: Id,
-    delivery: Annotated[str | None, typer.Argument(metavar="[DELIVERY]", help="Show this one whole.")] = None,
+    delivery: Annotated[
+        str | None, typer.Argument(metavar="[DELIVERY]", help="Show this delivery with all attempts.")
+    ] = None,
     *,
-    status: Annotated[Status | None, typer.Option(help="Only these.", show_default="all")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many.")] = 20,
+    status: Annotated[Status | None, typer.Option(help="Only deliveries with this status.", show_default="all")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="Maximum number of deliveries.")] = 20,
 ) -> None:
-    """List deliveries, the newest first, or show one with every attempt."""
+    """List deliveries, newest first, or show one with all attempts."""
     http = session.api.http
     if delivery is not None:
         one = await webhooks.delivery(http, webhook, delivery)
@@ -185,7 +193,7 @@ async def deliveries(
 @app.command()
 @remote
 async def redeliver(session: Session, webhook: Id, delivery: DeliveryId) -> None:
-    """Send one delivery again now, under the same id."""
+    """Send one delivery again now, with the same id."""
     sent = await webhooks.redeliver(session.api.http, webhook, delivery)
     session.printer.whole(sent, lambda: details(sent))
 
@@ -197,14 +205,16 @@ async def replay(
     webhook: Id,
     *,
     since: Annotated[
-        datetime, typer.Option(parser=past, metavar="WHEN", help="2d, 12h, 90m, or a time.", show_default=False)
+        datetime,
+        typer.Option(parser=past, metavar="WHEN", help="Start: 2d, 12h or 90m ago, or a time.", show_default=False),
     ],
     until: Annotated[
-        datetime | None, typer.Option(parser=past, metavar="WHEN", help="As --since.", show_default="now")
+        datetime | None,
+        typer.Option(parser=past, metavar="WHEN", help="End, in the same form as --since.", show_default="now"),
     ] = None,
-    failed: Annotated[bool, typer.Option("--failed", help="Only what was given up.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Only failed deliveries.")] = False,
 ) -> None:
-    """Send events of the past again, under the ids that they had."""
+    """Send past events again, with their old ids."""
     asked: dict[str, object] = {"since": since.isoformat(), "failed_only": failed}
     if until is not None:
         asked["until"] = until.isoformat()

@@ -29,7 +29,7 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack running.")] = False,
     port: Port = API_PORT,
 ) -> None:
-    """Start the stack, ingest the sample documents, search them over REST and MCP, ask them in three languages, stop."""
+    """Start the stack, ingest sample documents, search them over REST and MCP, ask in three languages, and stop."""
     run(Console(soft_wrap=True), Home(home()), keep=keep, port=port)
 
 

@@ -57,9 +57,9 @@ class Finding:
 
 
 def doctor(*, port: Port = API_PORT, output: OutputOption = Output.TABLE) -> None:
-    """Find what keeps the stack from running, and say what to do.
+    """Find problems, and say what to do.
 
-    While the stack runs, doctor also calls the API with the key that other commands use. Exit code 1 if anything needs doing.
+    While the stack runs, doctor also calls the API with the key that other commands use. Exit code 1 if it finds a problem.
     """
     examine(Printer(output), Home(home()), port=port, env=os.environ)
 

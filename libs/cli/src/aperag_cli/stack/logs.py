@@ -32,12 +32,12 @@ def logs(
         str,
         typer.Argument(
             metavar="SERVICE",
-            help="One of agent, api, indexer, reconciler, mcp, console, nats, postgres and supervisor.",
+            help="agent, api, indexer, reconciler, webhooks, mcp, console, nats, postgres or supervisor.",
         ),
     ],
     *,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", help="How many of the last lines.", min=0)] = 50,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the log until Ctrl-C.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", help="Number of lines from the end.", min=0)] = 50,
 ) -> None:
     """Show the log of one process."""
     show(sys.stdout, Home(home()), service, follow=follow, lines=lines)

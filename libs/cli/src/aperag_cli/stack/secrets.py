@@ -39,11 +39,11 @@ def group() -> None:
 def rotate(
     *,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Finish an interrupted rotation; make no new secrets.")
+        bool, typer.Option("--resume", help="Finish an interrupted rotation, without creating new secrets.")
     ] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Make new secrets, and encrypt everything that is stored under them.
+    """Create new secrets, and encrypt all stored credentials with them.
 
     The agents and the indexers are restarted for that, then the gateway and the MCP service. An `aperag mcp` that runs
     goes on, but its spans are refused until its client starts it again.

@@ -25,39 +25,39 @@ if TYPE_CHECKING:
 
     from aperag_standalone.supervisor.state import StackState
 
-Port = Annotated[int, typer.Option(help="Port of the API; 0 = any free one.", min=0, max=65535)]
+Port = Annotated[int, typer.Option(help="Port of the API; 0 = any free port.", min=0, max=65535)]
 McpPort = Annotated[
     int | None,
     typer.Option(
-        help="Port of the MCP service; 0 = any free one.",
+        help="Port of the MCP service; 0 = any free port.",
         min=0,
         max=65535,
-        show_default=f"{MCP_PORT}, or any free one where that is taken",
+        show_default=f"{MCP_PORT}, or any free port if it is taken",
     ),
 ]
 ConsolePort = Annotated[
     int | None,
     typer.Option(
-        help="Port of the console; 0 = any free one.",
+        help="Port of the console; 0 = any free port.",
         min=0,
         max=65535,
-        show_default=f"{CONSOLE_PORT}, or any free one where that is taken",
+        show_default=f"{CONSOLE_PORT}, or any free port if it is taken",
     ),
 ]
 NatsPort = Annotated[
     int | None,
     typer.Option(
-        help="Port of NATS; 0 = any free one.",
+        help="Port of NATS; 0 = any free port.",
         min=0,
         max=65535,
-        show_default=f"{NATS_PORT}, or any free one where that is taken",
+        show_default=f"{NATS_PORT}, or any free port if it is taken",
     ),
 ]
 NatsHost = Annotated[
     str,
     typer.Option(
         metavar="ADDRESS",
-        help="Where NATS listens for clients; anything but this machine needs --nats-tls.",
+        help="Address where NATS listens; any address except this machine needs --nats-tls.",
         show_default="127.0.0.1",
     ),
 ]
@@ -65,8 +65,8 @@ Outsiders = Annotated[
     bool,
     typer.Option(help="Let other services connect to NATS with an API key.", envvar="APERAG_OUTSIDE__ENABLED"),
 ]
-MonitorPort = Annotated[int, typer.Option(help="Port of NATS' monitoring; 0 = any free one.", min=0, max=65535)]
-PostgresPort = Annotated[int, typer.Option(help="Port of PostgreSQL; 0 = any free one.", min=0, max=65535)]
+MonitorPort = Annotated[int, typer.Option(help="Port of NATS' monitoring; 0 = any free port.", min=0, max=65535)]
+PostgresPort = Annotated[int, typer.Option(help="Port of PostgreSQL; 0 = any free port.", min=0, max=65535)]
 Replicas = Annotated[int, typer.Option(help="Number of processes of this service.", min=1, max=64)]
 
 
@@ -74,7 +74,7 @@ Replicas = Annotated[int, typer.Option(help="Number of processes of this service
 def up(
     *,
     detach: Annotated[
-        bool, typer.Option("--detach", "-d", help="Return when it is ready; it runs on in the background.")
+        bool, typer.Option("--detach", "-d", help="Return when ready; the stack continues in the background.")
     ] = False,
     port: Port = API_PORT,
     mcp_port: McpPort = None,
@@ -82,7 +82,7 @@ def up(
     nats_host: NatsHost = "127.0.0.1",
     nats_port: NatsPort = None,
     nats_monitor_port: MonitorPort = 0,
-    nats_tls: Annotated[bool, typer.Option("--nats-tls", help="Encrypt what is sent over NATS.")] = False,
+    nats_tls: Annotated[bool, typer.Option("--nats-tls", help="Use TLS for NATS.")] = False,
     outsiders: Outsiders = True,
     postgres_port: PostgresPort = 0,
     gateways: Annotated[
@@ -92,7 +92,7 @@ def up(
     reconcilers: Replicas = 1,
     agents: Replicas = 1,
 ) -> None:
-    """Start the stack. It runs in the foreground until Ctrl-C, with --detach in the background."""
+    """Start the stack. It runs in the foreground until Ctrl-C, or in the background with --detach."""
     options = StackOptions(
         home=home(),
         port=port,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Paths = Annotated[
     list[Path],
-    typer.Argument(metavar="PATHS", help="Documents, or folders with -r.", exists=True, show_default=False),
+    typer.Argument(metavar="PATHS", help="Files, or folders with -r.", exists=True, show_default=False),
 ]
 
 
@@ -38,9 +38,9 @@ async def upload(
     collection: Collection,
     paths: Paths,
     *,
-    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Walk folders.")] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Until all of them are searchable.")] = False,
-    concurrency: Annotated[int, typer.Option(help="Requests at once.", min=1, max=32)] = 4,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Upload folders with their subfolders.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until all documents are searchable.")] = False,
+    concurrency: Annotated[int, typer.Option(help="Number of parallel requests.", min=1, max=32)] = 4,
 ) -> None:
     """Upload documents and folders. Run it again after a failure or Ctrl-C: only what is missing is sent.
 
@@ -54,7 +54,7 @@ async def upload(
     """
     found = walk(paths, recursive=recursive)
     if found.folders:
-        message = f"{found.folders[0]} is a folder: add --recursive (-r) to walk folders"
+        message = f"{found.folders[0]} is a folder: add --recursive (-r) to upload folders"
         raise typer.BadParameter(message, param_hint="PATHS")
     collection_id = await session.api.collection_id(collection)
     async with AsyncExitStack() as stack:

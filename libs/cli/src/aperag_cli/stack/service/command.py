@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Run the stack as a systemd service. It starts with your session or the machine, and again when it fails.",
+    help="Run the stack as a systemd service. It starts with your session or the machine, and restarts after a failure.",
 )
 LINGER = (
     "It starts with your first login and stops after your last; to have it run from boot on: loginctl enable-linger"
@@ -42,11 +42,11 @@ Options = Annotated[
 def install(
     options: Options = None,
     *,
-    show: Annotated[bool, typer.Option("--print", help="Print the unit; change nothing.")] = False,
+    show: Annotated[bool, typer.Option("--print", help="Print the unit, without changing anything.")] = False,
 ) -> None:
-    """Write the unit, start the stack, and start it again with every session; repeat it to change options.
+    """Write the unit and start the stack, now and with every session. Repeat the command to change options.
 
-    Settings for the services go into the file `.env` of the data directory, one NAME=VALUE in a line.
+    Put settings for the services into the file `.env` of the data directory, one NAME=VALUE per line.
 
     Example: aperag service install -- --port 8080 --indexers 2
     """
@@ -60,7 +60,7 @@ def install(
     if not manager.file.exists():
         _refuse_another(Home(home()))
     manager.install(text)
-    typer.echo(f"Installed {manager.file} and started it; the data lie in {home()}.")
+    typer.echo(f"Installed {manager.file} and started it; the data are in {home()}.")
     typer.echo(
         "See `aperag service status`. Other commands find it in this folder, and everywhere with APERAG_HOME set."
     )
@@ -70,16 +70,16 @@ def install(
 @app.command()
 @translated()
 def uninstall() -> None:
-    """Stop the stack and remove the unit; the data stay."""
+    """Stop the stack and remove the unit. The data are kept."""
     manager = _installed(connect(config()))
     manager.uninstall()
-    typer.echo(f"Stopped, and removed {manager.file}. The data stay.")
+    typer.echo(f"Stopped, and removed {manager.file}. The data are kept.")
 
 
 @app.command()
 @translated()
 def status(*, output: OutputOption = Output.TABLE) -> None:
-    """What systemd says of the service, and what the stack says. Exit code 0 only where it is active."""
+    """Show the state of the service and of the stack. Exit code 0 only if the service is active."""
     manager = _installed(connect(config()))
     told = manager.state()
     data = manager.home(told) or home()
@@ -103,7 +103,7 @@ def _check(options: Sequence[str]) -> None:
     """Raises a usage error where `aperag up` would."""
     context = COMMANDS["up"].make_context("aperag up", list(options))
     if context.params["detach"]:
-        message = "the service stays in the foreground: leave --detach out"
+        message = "the service runs in the foreground: remove --detach"
         raise typer.BadParameter(message, param_hint="OPTIONS")
 
 
