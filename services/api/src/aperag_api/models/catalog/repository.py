@@ -58,6 +58,7 @@ _DEFAULTS = text(
     FROM default_model d LEFT JOIN llm_model m
         ON m.provider_name = d.provider_name AND m.model = d.model AND m.api = CASE d.scenario
             WHEN 'default_for_embedding' THEN 'embedding' WHEN 'default_for_rerank' THEN 'rerank' ELSE 'completion' END
+    ORDER BY d.scenario
     """
 )
 _OFFERED = text(
