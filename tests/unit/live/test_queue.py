@@ -228,7 +228,7 @@ async def test_get_loses_its_patience_where_it_was_given_one(wire: Wire) -> None
     reader = wire.reader(patience=0.01)
     waiting = asyncio.create_task(reader.get())
     await asyncio.sleep(0.02)
-    wire.relay.tell()  # as the relay's pulse does
+    wire.relay.wake_readers()  # as the relay's pulse does
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(waiting, WAITS)
     async with wire.writer() as writer:

@@ -78,7 +78,7 @@ class ProviderTransport(httpx.AsyncBaseTransport):
         taken = _Taken(self.slots, self.provider, token)
         try:
             response = await self._ask(request)
-        except BaseException:
+        except BaseException:  # a cancelled request too gives its place back
             await asyncio.shield(taken.free())
             raise
         if response.status_code == PATIENCE:

@@ -281,12 +281,12 @@ class Attempts:
             if ended.again:
                 return change
             if self._hooks.gave_up is not None:
-                told = await outbox.tell(conn, *await self._hooks.gave_up(conn, failing))
+                told = await outbox.record(conn, *await self._hooks.gave_up(conn, failing))
                 change = change.joined(Change((), told))
         if not failing.failure.dead_letter:
             return change
         letter = dead_letters.letter_of_attempt(failing, worker=worker)
-        lettered = await dead_letters.add_and_tell(conn, letter, source=source)
+        lettered = await dead_letters.add_with_event(conn, letter, source=source)
         return change.joined(Change((), (lettered,)))
 
 

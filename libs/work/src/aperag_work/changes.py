@@ -209,7 +209,7 @@ async def purge_collection(
     made = await transitions.want(raw, COLLECTION_PURGE, [wish], wanted=Wanted.ABSENT, first_due=first_due)
     data = CollectionData(collection_id=collection_id)
     deleted = facts.CollectionDeleted.of(data, source=source, subject=collection_id, owner=owner)
-    told = await outbox.tell(raw, deleted)
+    told = await outbox.record(raw, deleted)
     return Change(tuple(Dispatch(row, source) for row, _ in made), told)
 
 

@@ -94,7 +94,7 @@ async def add(conn: Connection, letter: Mapping[str, Any]) -> bool:
     return await _INSERT.count(conn, *(values.get(name) for name in _COLUMNS.split(", "))) > 0
 
 
-async def add_and_tell(conn: Connection, letter: Mapping[str, Any], *, source: str) -> outbox.OutboxEvent:
+async def add_with_event(conn: Connection, letter: Mapping[str, Any], *, source: str) -> outbox.OutboxEvent:
     """Into the transaction that gives the job up; the event is to be relayed after it."""
     await add(conn, letter)
     told = outbox.event(_lettered(letter, source), letter["traceparent"])

@@ -92,7 +92,7 @@ async def add(conn: AsyncConnection | Connection, events: Sequence[OutboxEvent])
         await _INSERT.fetch(await driver(conn), *arguments(events))
 
 
-async def tell(conn: AsyncConnection | Connection, *messages: Message) -> tuple[OutboxEvent, ...]:
+async def record(conn: AsyncConnection | Connection, *messages: Message) -> tuple[OutboxEvent, ...]:
     """Write them into the caller's transaction; they are to be delivered after it."""
     events = tuple(event(message, propagate.current_traceparent()) for message in messages)
     await add(conn, events)

@@ -27,75 +27,50 @@ UNRELEASED = f"{OPEN} AND dispatch = 0 AND due_at < 'infinity'"
 # Waiting for it is short, and a place that became free meanwhile is seen by the one who waited.
 _LOCK = Statement("lock the release", "SELECT pg_advisory_xact_lock($1::bigint)")
 
+_BY_DUE_TIME = f"{OPEN} AND dispatch < 0"
+"""Of kinds that wait by their due time: what is not due yet is not read, however much it is."""
+
+
 # The recursion visits each waiting owner once instead of each waiting job. Round robin: every owner's first waiting
 # job, then every owner's second, … each up to the owner's free slots. A row that a request holds is left for the next
 # run: waiting for it, with others already held, could deadlock.
-_RELEASE = Statement(
-    "release jobs",
-    f"""
-    WITH RECURSIVE waiting_owner AS (
-        (SELECT owner FROM job WHERE {UNRELEASED} ORDER BY owner LIMIT 1)
-        UNION ALL
-        SELECT (SELECT owner FROM job WHERE {UNRELEASED} AND owner > w.owner ORDER BY owner LIMIT 1)
-        FROM waiting_owner w WHERE w.owner IS NOT NULL
-    ), load AS (
-        SELECT w.owner, ({IN_FLIGHT.format(owner="w.owner", kinds="$3::text[]")}) AS in_flight
-        FROM waiting_owner w WHERE w.owner IS NOT NULL
-    ), next AS (
-        SELECT found.id, row_number() OVER (PARTITION BY load.owner ORDER BY found.lane DESC, found.created) AS round
-        FROM load CROSS JOIN LATERAL (
-            SELECT id, lane, created FROM job
-            WHERE owner = load.owner AND {UNRELEASED} AND due_at <= clock_timestamp() AND kind = ANY($3::text[])
-            ORDER BY lane DESC, created
-            LIMIT greatest($1::int - load.in_flight, 0)
-        ) found
-    ), held AS (
-        SELECT job.id, next.round FROM next JOIN job ON job.id = next.id WHERE {UNRELEASED}
-        FOR UPDATE OF job SKIP LOCKED
-    ), released AS (
-        UPDATE job j SET dispatch = 1, due_at = clock_timestamp() + $2::interval,
-            updated = clock_timestamp()
-        FROM held WHERE j.id = held.id
-        RETURNING {columns_of("j")}, held.round
+def _release(name: str, waiting: str, *, taken: str, order: str, dispatch: str) -> Statement:
+    """``taken`` counts an owner's places that are taken; ``order`` says which of an owner's ``waiting`` jobs goes first."""
+    return Statement(
+        name,
+        f"""
+        WITH RECURSIVE waiting_owner AS (
+            (SELECT owner FROM job WHERE {waiting} ORDER BY owner LIMIT 1)
+            UNION ALL
+            SELECT (SELECT owner FROM job WHERE {waiting} AND owner > w.owner ORDER BY owner LIMIT 1)
+            FROM waiting_owner w WHERE w.owner IS NOT NULL
+        ), load AS (
+            SELECT w.owner, ({taken.format(owner="w.owner", kinds="$3::text[]")}) AS taken
+            FROM waiting_owner w WHERE w.owner IS NOT NULL
+        ), next AS (
+            SELECT found.id, row_number() OVER (PARTITION BY load.owner ORDER BY {order}) AS round
+            FROM load CROSS JOIN LATERAL (
+                SELECT id, lane, created, due_at FROM job
+                WHERE owner = load.owner AND {waiting} AND due_at <= clock_timestamp() AND kind = ANY($3::text[])
+                ORDER BY {order}
+                LIMIT greatest($1::int - load.taken, 0)
+            ) found
+        ), held AS (
+            SELECT job.id, next.round FROM next JOIN job ON job.id = next.id WHERE {waiting}
+            FOR UPDATE OF job SKIP LOCKED
+        ), released AS (
+            UPDATE job j SET dispatch = {dispatch}, due_at = clock_timestamp() + $2::interval,
+                updated = clock_timestamp()
+            FROM held WHERE j.id = held.id
+            RETURNING {columns_of("j")}, held.round
+        )
+        SELECT {columns_of("released")} FROM released ORDER BY round, owner
+        """,
     )
-    SELECT {columns_of("released")} FROM released ORDER BY round, owner
-    """,
-)
 
 
-# The same for kinds that wait by their due time: what is not due yet is not read, however much it is.
-_BY_DUE_TIME = f"{OPEN} AND dispatch < 0"
-_RELEASE_DUE = Statement(
-    "release due jobs",
-    f"""
-    WITH RECURSIVE waiting_owner AS (
-        (SELECT owner FROM job WHERE {_BY_DUE_TIME} ORDER BY owner LIMIT 1)
-        UNION ALL
-        SELECT (SELECT owner FROM job WHERE {_BY_DUE_TIME} AND owner > w.owner ORDER BY owner LIMIT 1)
-        FROM waiting_owner w WHERE w.owner IS NOT NULL
-    ), load AS (
-        SELECT w.owner, ({PUBLISHED.format(owner="w.owner", kinds="$3::text[]")}) AS published
-        FROM waiting_owner w WHERE w.owner IS NOT NULL
-    ), next AS (
-        SELECT found.id, row_number() OVER (PARTITION BY load.owner ORDER BY found.due_at) AS round
-        FROM load CROSS JOIN LATERAL (
-            SELECT id, due_at FROM job
-            WHERE owner = load.owner AND {_BY_DUE_TIME} AND due_at <= clock_timestamp() AND kind = ANY($3::text[])
-            ORDER BY due_at
-            LIMIT greatest($1::int - load.published, 0)
-        ) found
-    ), held AS (
-        SELECT job.id, next.round FROM next JOIN job ON job.id = next.id WHERE {_BY_DUE_TIME}
-        FOR UPDATE OF job SKIP LOCKED
-    ), released AS (
-        UPDATE job j SET dispatch = -j.dispatch, due_at = clock_timestamp() + $2::interval,
-            updated = clock_timestamp()
-        FROM held WHERE j.id = held.id
-        RETURNING {columns_of("j")}, held.round
-    )
-    SELECT {columns_of("released")} FROM released ORDER BY round, owner
-    """,
-)
+_RELEASE = _release("release jobs", UNRELEASED, taken=IN_FLIGHT, order="lane DESC, created", dispatch="1")
+_RELEASE_DUE = _release("release due jobs", _BY_DUE_TIME, taken=PUBLISHED, order="due_at", dispatch="-j.dispatch")
 
 
 @dataclass(slots=True)

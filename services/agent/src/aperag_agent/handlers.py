@@ -82,7 +82,7 @@ class TurnRuns:
     async def run(self, job: Job) -> Completion:
         async with job.transaction() as conn:
             turn = await repository.begin(conn, job.row.subject_id)
-            begun = () if turn is None else await outbox.tell(conn, events.started(turn))
+            begun = () if turn is None else await outbox.record(conn, events.started(turn))
         if turn is None:
             raise job.superseded()
         job.engine.dispatcher.deliver(Change((), begun))

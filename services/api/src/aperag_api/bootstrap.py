@@ -21,7 +21,7 @@ from aperag_api.identity.accounts.passwords import Passwords
 from aperag_api.identity.apikeys import repository
 from aperag_api.identity.apikeys.keys import KeyHasher, is_api_key
 from aperag_api.identity.apikeys.service import issue
-from aperag_api.identity.events.tell import tell_key, tell_user
+from aperag_api.identity.events.record import record_key, record_user
 from aperag_api.identity.sessions.repository import revoke_all
 from aperag_api.kernel.auth import Role
 from aperag_common.auth.installation import InstallationSecret
@@ -78,11 +78,11 @@ async def _provide(
     if encoded is not None:
         await users.set_password(conn, user.id, old=user.password_hash, new=encoded)
         await revoke_all(conn, user.id)
-        await tell_user(conn, accounts.UserPasswordChanged, user.id)
+        await record_user(conn, accounts.UserPasswordChanged, user.id)
     if await _works(conn, admission.hasher, key):
         return None
     made = await issue(conn, admission.hasher, user.id, FIRST_KEY)
-    await tell_key(conn, accounts.KeyCreated, user.id, made.id)
+    await record_key(conn, accounts.KeyCreated, user.id, made.id)
     return made.key
 
 

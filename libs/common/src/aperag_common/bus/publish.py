@@ -111,13 +111,13 @@ class Publisher:
 
     async def wake(self, service: str) -> None:
         """Best effort and unacknowledged: whoever is not there finds the work on its timer."""
-        await self._tell(subjects.wake(service))
+        await self._send_live(subjects.wake(service))
 
     async def cancel_task(self, task_id: str) -> None:
         """Tell workers to stop at once. Best effort too: without it the fence stops them with their next renewal."""
-        await self._tell(subjects.cancel_task(task_id))
+        await self._send_live(subjects.cancel_task(task_id))
 
-    async def _tell(self, subject: str) -> None:
+    async def _send_live(self, subject: str) -> None:
         if not self._bus.connected:
             return
         try:

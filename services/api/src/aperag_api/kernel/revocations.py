@@ -30,7 +30,7 @@ class Revocations:
 
     def __init__(self) -> None:
         self._listeners: list[RevocationListener] = []
-        self._telling: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[None]] = set()
 
     def add(self, listener: RevocationListener) -> None:
         self._listeners.append(listener)
@@ -40,21 +40,21 @@ class Revocations:
 
     def revoked(self, key_id: str) -> None:
         for listener in self._listeners:
-            self._tell(listener.revoked(key_id))
+            self._start(listener.revoked(key_id))
 
     def missed(self) -> None:
         for listener in self._listeners:
-            self._tell(listener.missed())
+            self._start(listener.missed())
 
     async def close(self) -> None:
-        await end_tasks(*self._telling)
+        await end_tasks(*self._running)
 
-    def _tell(self, telling: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(telling)
-        self._telling.add(task)
-        task.add_done_callback(self._told)
+    def _start(self, call: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(call)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
 
-    def _told(self, task: asyncio.Task[None]) -> None:
-        self._telling.discard(task)
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
         if not task.cancelled() and (err := task.exception()) is not None:
             log.error("revocation.unheard", exc_info=err)

@@ -49,7 +49,7 @@ class Advisories:
         async with self.engine.begin() as conn:
             first = await repository.keep(conn, letter)
         if first:
-            self._tell(advisory)
+            self._report(advisory)
         if original is not None and advisory.kind is AdvisoryKind.MAX_DELIVERIES:
             await self._remove(advisory)
 
@@ -68,7 +68,7 @@ class Advisories:
         except NotFoundError:
             log.info("message.already_removed", stream=advisory.stream, sequence=advisory.stream_seq)
 
-    def _tell(self, advisory: Advisory) -> None:
+    def _report(self, advisory: Advisory) -> None:
         self.metrics.advisories.labels(advisory.kind.value, advisory.consumer).inc()
         self.metrics.dead_letters.labels(advisory.kind.value).inc()
         log.error(

@@ -70,7 +70,7 @@ class Collect:
             async with self.engine.begin() as conn:
                 expired = await repository.expire_uploads(conn, self.retention.uploaded, limit=BATCH)
                 # Left to the sweep of the outbox: nobody waits for what took a day to become true.
-                await outbox.tell(conn, *[_expired(row) for row in expired])
+                await outbox.record(conn, *[_expired(row) for row in expired])
             total += len(expired)
             if len(expired) < BATCH:
                 return total

@@ -37,10 +37,10 @@ class Purge:
         await self._remove_all(job, repository.remove_workflows, WORKFLOW_BATCH)
         await self.objects.delete_prefix(layout.collection_prefix(job.row.owner, collection_id))
 
-        async def tell() -> None:
+        async def report() -> None:
             log.info("collection.purged", collection_id=collection_id, documents=removed)
 
-        return Completion(after=tell)
+        return Completion(after=report)
 
     async def write(self, conn: Connection, completed: Sequence[Completed]) -> None:
         for it in completed:

@@ -52,7 +52,7 @@ class Deliver:
         attempt = await self._sender.send(delivery, job.attempt)
         too_long = not attempt.succeeded and await self._recording.submit((delivery.id, attempt))
         verdict = judge(attempt, last=self._is_last(job), failing_too_long=too_long)
-        _tell(delivery, attempt, verdict)
+        _log(delivery, attempt, verdict)
         match verdict:
             case Verdict.DELIVERED:
                 return _ended(delivery, DeliveryStatus.DELIVERED, attempt, outcome="delivered")
@@ -83,7 +83,7 @@ class Deliver:
             since = disabled.failing_since
             data = WebhookData(webhook_id=endpoint_id, reason=reason.value, failing_since=since)
             fact = WebhookDisabled.of(data, source=self._source, subject=endpoint_id, owner=disabled.owner)
-            events = await outbox.tell(conn, fact)
+            events = await outbox.record(conn, fact)
         log.warning("webhook.disabled", webhook_id=endpoint_id, owner=disabled.owner, reason=reason.value)
         self._engine.dispatcher.deliver(Change((), events))
 
@@ -101,7 +101,7 @@ def _ended(delivery: DeliveryRow, status: DeliveryStatus, attempt: Attempt | Non
     return Completion(Settled(delivery.id, status, attempt), outcome=outcome)
 
 
-def _tell(delivery: DeliveryRow, attempt: Attempt, verdict: Verdict) -> None:
+def _log(delivery: DeliveryRow, attempt: Attempt, verdict: Verdict) -> None:
     """Without the address: people put credentials into those."""
     log.info(
         "webhook.delivered" if attempt.succeeded else "webhook.failed",

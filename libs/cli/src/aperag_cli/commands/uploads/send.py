@@ -86,7 +86,7 @@ class Sender:
             with ExitStack() as opened:
                 contents = [cast(BinaryIO, opened.enter_context(_Counted(source.path, count))) for source in batch]
                 return await self.api.upload(self.collection_id, list(map(_part, batch, contents)))
-        except BaseException:
+        except BaseException:  # Ctrl-C too, after which the next try begins anew
             self.view.sent(-sent)  # what was sent in vain is no progress
             raise
 

@@ -116,14 +116,14 @@ class TurnRelay:
     def _start_anew(self, known: TurnLog) -> None:
         self.log = known
         self.edition += 1
-        self.tell()
+        self.wake_readers()
 
     def _add(self, events: list[TurnEvent]) -> None:
         for event in events:
             self.log.append(event)
-        self.tell()
+        self.wake_readers()
 
-    def tell(self) -> None:
+    def wake_readers(self) -> None:
         waiting, self._waiting = self._waiting, []
         for reader in waiting:
             if not reader.done():
@@ -157,7 +157,7 @@ class TurnRelay:
         while not self._behind.is_set() and (left := until - time.monotonic()) > 0:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._behind.wait(), min(left, self.pulse))
-            self.tell()
+            self.wake_readers()
 
     async def _heal(self) -> None:
         """What the agent knows beyond this; without an agent, what the row says."""

@@ -43,7 +43,7 @@ class TurnSubscriber(AgentMessageQueue):
 
     async def close(self) -> None:
         self._closed = True
-        self._relay.tell()
+        self._relay.wake_readers()
 
     def is_closed(self) -> bool:
         return self._closed

@@ -111,7 +111,7 @@ class TurnService:
         """Raises 409 with how it ended where it has ended."""
         async with self.engine.begin() as conn:
             row = await repository.cancel(conn, owner, turn_id)
-            told = () if row is None else await _tell_end(conn, owner, row)
+            told = () if row is None else await _record_end(conn, owner, row)
         self.dispatcher.deliver(Change((), told))
         if row is None:
             ended = await self._known(owner, turn_id)
@@ -197,12 +197,12 @@ def view(row: TurnRow) -> TurnOut:
     )
 
 
-async def _tell_end(conn: AsyncConnection, owner: str, row: TurnRow) -> tuple[OutboxEvent, ...]:
+async def _record_end(conn: AsyncConnection, owner: str, row: TurnRow) -> tuple[OutboxEvent, ...]:
     """Nothing of a turn that its agent still has to end."""
     if row.outcome != TurnOutcome.CANCELLED:
         return ()
     data = TurnEndedData(turn_id=row.id, chat_id=row.chat_id, outcome=row.outcome)
-    return await outbox.tell(conn, turns.TurnFinished.of(data, source=SOURCE, subject=row.id, owner=owner))
+    return await outbox.record(conn, turns.TurnFinished.of(data, source=SOURCE, subject=row.id, owner=owner))
 
 
 def _same(before: TurnRow, asked: NewTurn) -> TurnOut:

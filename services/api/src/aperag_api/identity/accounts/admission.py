@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from aperag_api.identity.accounts import repository
 from aperag_api.identity.accounts.names import name_key
 from aperag_api.identity.apikeys.service import issue
-from aperag_api.identity.events.tell import tell_key, tell_user
+from aperag_api.identity.events.record import record_key, record_user
 from aperag_api.kernel.auth import Role
 from aperag_common import ids
 from aperag_common.events import accounts
@@ -83,9 +83,9 @@ class Admission:
         if user is None:
             raise await refusal(conn, newcomer.username, newcomer.email)
         await self.provide(conn, user.id)
-        told = await tell_user(conn, accounts.UserCreated, user.id)
+        told = await record_user(conn, accounts.UserCreated, user.id)
         made = await issue(conn, self.hasher, user.id, FIRST_KEY)
-        key_told = await tell_key(conn, accounts.KeyCreated, user.id, made.id)
+        key_told = await record_key(conn, accounts.KeyCreated, user.id, made.id)
         return Admitted(user, made.key, Change((), (*told, *key_told)))
 
     async def provide(self, conn: AsyncConnection, user_id: str) -> None:

@@ -26,20 +26,20 @@ class Reason(StrEnum):
     USER_DELETED = "user_deleted"
 
 
-async def tell(conn: AsyncConnection, keys: Sequence[EndedKey], reason: Reason) -> Change:
+async def record(conn: AsyncConnection, keys: Sequence[EndedKey], reason: Reason) -> Change:
     """`key.revoked` for each, in the transaction that ended them."""
-    return Change(events=await outbox.tell(conn, *(_fact(key, reason) for key in keys)))
+    return Change(events=await outbox.record(conn, *(_fact(key, reason) for key in keys)))
 
 
 async def of_user(conn: AsyncConnection, owner: str) -> Change:
     """All keys of a user who is deleted in the same transaction."""
-    return await tell(conn, await repository.end_of_user(conn, owner), Reason.USER_DELETED)
+    return await record(conn, await repository.end_of_user(conn, owner), Reason.USER_DELETED)
 
 
 async def expired(engine: AsyncEngine) -> Change:
     """Keys whose time has come since the last look, of any gateway."""
     async with engine.begin() as conn:
-        return await tell(conn, await repository.end_expired(conn), Reason.EXPIRED)
+        return await record(conn, await repository.end_expired(conn), Reason.EXPIRED)
 
 
 def _fact(key: EndedKey, reason: Reason) -> KeyRevoked:

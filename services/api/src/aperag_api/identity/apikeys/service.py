@@ -10,7 +10,7 @@ from aperag_api.identity.apikeys import ending, repository
 from aperag_api.identity.apikeys.keys import KeyHasher, mask, new_api_key
 from aperag_api.identity.apikeys.repository import EndedKey, KeyGrant
 from aperag_api.identity.apikeys.schemas import ApiKeyList, ApiKeyView
-from aperag_api.identity.events.tell import tell_key
+from aperag_api.identity.events.record import record_key
 from aperag_api.kernel.reading import reading
 from aperag_common import errors, ids
 from aperag_common.events import accounts
@@ -41,7 +41,7 @@ class ApiKeyService:
                 raise errors.InvalidParameter("expires_at has passed already: name a time that is still to come")
             grant = KeyGrant(body.scope.value, wanted, body.expires_at)
             made = await issue(conn, self.hasher, owner, body.description, grant)
-            told = await tell_key(conn, accounts.KeyCreated, owner, made.id)
+            told = await record_key(conn, accounts.KeyCreated, owner, made.id)
         self.dispatcher.deliver(Change((), told))
         return made
 
@@ -55,7 +55,7 @@ class ApiKeyService:
             row = await repository.update(conn, key_id=key_id, owner=owner, description=description)
             if row is None:
                 raise errors.ApiKeyNotFound("API key not found")
-            told = await tell_key(conn, accounts.KeyUpdated, owner, key_id)
+            told = await record_key(conn, accounts.KeyUpdated, owner, key_id)
         self.dispatcher.deliver(Change((), told))
         return row
 
@@ -64,7 +64,7 @@ class ApiKeyService:
         async with self.engine.begin() as conn:
             if not await repository.delete(conn, key_id=key_id, owner=owner):
                 return None
-            change = await ending.tell(conn, [EndedKey(key_id, owner)], ending.Reason.REVOKED)
+            change = await ending.record(conn, [EndedKey(key_id, owner)], ending.Reason.REVOKED)
         self.dispatcher.deliver(change)
         return True
 

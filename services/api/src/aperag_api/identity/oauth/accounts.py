@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from aperag_api.identity.accounts import repository as users
 from aperag_api.identity.accounts.admission import Admission, Newcomer, RegisterMode
 from aperag_api.identity.accounts.names import LONGEST_NAME, name_key, name_of
-from aperag_api.identity.events.tell import SIGN_IN, tell_user_changed
+from aperag_api.identity.events.record import SIGN_IN, record_user_changed
 from aperag_api.identity.invitations.service import redeem_for
 from aperag_api.identity.oauth import repository
 from aperag_api.kernel.auth import Role
@@ -67,7 +67,7 @@ class Accounts:
                 raise HTTPException(403, UNVERIFIED)
             if found is not None:
                 user = _active(found)
-                return user, Change((), await tell_user_changed(conn, user.id, SIGN_IN))
+                return user, Change((), await record_user_changed(conn, user.id, SIGN_IN))
         role = await self._role(conn, identity)
         username = await _free_name(conn, identity.name)
         verified = identity.email is not None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from aperag_api.access.quotas import repository
 from aperag_api.access.quotas.allowance import hold
 from aperag_api.access.quotas.decide import Use, limits
-from aperag_api.identity.events.tell import QUOTAS, tell_user_changed
+from aperag_api.identity.events.record import QUOTAS, record_user_changed
 from aperag_api.identity.quotas.schemas import (
     DefaultQuotas,
     DefaultQuotasOut,
@@ -73,7 +73,7 @@ class QuotaService:
             held = await repository.hold(conn, user_id, sorted(named))
             for quota_type, limit in named.items():
                 await repository.set_limit(conn, user_id, quota_type, limit)
-            told = await tell_user_changed(conn, user_id, QUOTAS)
+            told = await record_user_changed(conn, user_id, QUOTAS)
         self.dispatcher.deliver(Change((), told))
         before = limits(held.own, held.defaults)
         after = limits(dict(held.own) | named, held.defaults)

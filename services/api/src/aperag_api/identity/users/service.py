@@ -12,7 +12,7 @@ from aperag_api.identity.accounts.admission import Admission, Newcomer, Register
 from aperag_api.identity.accounts.names import name_key
 from aperag_api.identity.accounts.schemas import UserOut
 from aperag_api.identity.apikeys import ending
-from aperag_api.identity.events.tell import tell_user
+from aperag_api.identity.events.record import record_user
 from aperag_api.identity.invitations.service import redeem
 from aperag_api.identity.sessions import repository as sessions
 from aperag_api.identity.users.schemas import Registered, UserDeleted, UserList
@@ -99,7 +99,7 @@ class UserService:
             if not await repository.set_password(conn, user.id, old=user.password_hash, new=encoded):
                 raise HTTPException(400, "The current password is wrong")
             await sessions.revoke_all(conn, user.id, but=kept)
-            told = await tell_user(conn, accounts.UserPasswordChanged, user.id)
+            told = await record_user(conn, accounts.UserPasswordChanged, user.id)
         self.dispatcher.deliver(Change((), told))
         return UserOut.model_validate(user)
 
@@ -113,7 +113,7 @@ class UserService:
             if not await repository.mark_deleted(conn, user_id):
                 raise HTTPException(404, "User not found")
             await sessions.revoke_all(conn, user_id)
-            told = await tell_user(conn, accounts.UserDeleted, user_id)
+            told = await record_user(conn, accounts.UserDeleted, user_id)
             ended = await ending.of_user(conn, user_id)
             change = await purge_user(conn, user_id, first_due=self.first_due)
         self.dispatcher.deliver(change, ended, Change((), told))

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 SOURCE = "api"
 
 
-async def tell(conn: AsyncConnection, fact: type[CollectionFact], collection: CollectionRow) -> tuple[OutboxEvent, ...]:
+async def record(
+    conn: AsyncConnection, fact: type[CollectionFact], collection: CollectionRow
+) -> tuple[OutboxEvent, ...]:
     """Into the transaction that makes it true; to be delivered after it."""
     data = CollectionStateData(collection_id=collection.id, title=collection.title)
-    return await outbox.tell(conn, fact.of(data, source=SOURCE, subject=collection.id, owner=collection.owner))
+    return await outbox.record(conn, fact.of(data, source=SOURCE, subject=collection.id, owner=collection.owner))

@@ -12,7 +12,7 @@ from aperag_api.kernel.paging import LegacyList, Page, PageResult
 from aperag_api.kernel.reading import reading
 from aperag_api.knowledge.collections import credentials, repository
 from aperag_api.knowledge.collections.embedding import chosen
-from aperag_api.knowledge.collections.events import SOURCE, tell
+from aperag_api.knowledge.collections.events import SOURCE, record
 from aperag_api.knowledge.collections.schemas import (
     CollectionConfig,
     CollectionOut,
@@ -75,8 +75,8 @@ class CollectionService:
                 active_model=model,
             )
             commands = await summaries.follow(conn, row.id, first_due=self.first_due, source=SOURCE)
-            told = await tell(conn, facts.CollectionCreated, row)
-        self.dispatcher.deliver(Change(commands, told))
+            events = await record(conn, facts.CollectionCreated, row)
+        self.dispatcher.deliver(Change(commands, events))
         return _owned(row)
 
     async def list(self, caller: Caller, *, subscribed: bool, page: Page) -> LegacyList[CollectionView]:
@@ -121,8 +121,8 @@ class CollectionService:
                 raise _not_found(collection_id)
             commands = await summaries.follow(conn, collection_id, first_due=self.first_due, source=SOURCE)
             progress = await switching.progress(conn, collection_id)
-            told = await tell(conn, facts.CollectionUpdated, row)
-        self.dispatcher.deliver(Change(commands, told))
+            events = await record(conn, facts.CollectionUpdated, row)
+        self.dispatcher.deliver(Change(commands, events))
         return _owned(row, progress)
 
     async def delete(self, owner: str, collection_id: str) -> CollectionOut:

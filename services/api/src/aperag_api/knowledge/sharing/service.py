@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from aperag_api.access.service import living
 from aperag_api.kernel.reading import reading
-from aperag_api.knowledge.collections.events import tell
+from aperag_api.knowledge.collections.events import record
 from aperag_api.knowledge.collections.service import DOCUMENT_TYPE
 from aperag_api.knowledge.sharing import repository
 from aperag_api.knowledge.sharing.schemas import SharingOut
@@ -40,13 +40,13 @@ class SharingService:
                 raise errors.InvalidParameter(message)
             await share_collection(conn, collection_id, owner)
             made = await repository.publish(conn, collection_id)
-            told = await tell(conn, facts.CollectionShared, row) if made else ()
-        self.dispatcher.deliver(Change((), told))
+            events = await record(conn, facts.CollectionShared, row) if made else ()
+        self.dispatcher.deliver(Change((), events))
 
     async def take_back(self, owner: str, collection_id: str) -> None:
         """From the commit on nobody else reads it; what was not published stays so."""
         async with self.engine.begin() as conn:
             row = await living(conn, collection_id, owner)
             ended = await repository.take_back(conn, collection_id)
-            told = await tell(conn, facts.CollectionUnshared, row) if ended else ()
-        self.dispatcher.deliver(Change((), told))
+            events = await record(conn, facts.CollectionUnshared, row) if ended else ()
+        self.dispatcher.deliver(Change((), events))

@@ -18,16 +18,16 @@ SOURCE = "api"
 QUOTAS, SIGN_IN = "quotas", "sign_in"
 
 
-async def tell_user(conn: AsyncConnection, fact: type[Fact], user_id: str) -> tuple[OutboxEvent, ...]:
+async def record_user(conn: AsyncConnection, fact: type[Fact], user_id: str) -> tuple[OutboxEvent, ...]:
     """Into the transaction that makes it true; to be delivered after it, as all of these."""
     data = UserData(user_id=user_id)
-    return await outbox.tell(conn, fact.of(data, source=SOURCE, subject=user_id, owner=user_id))
+    return await outbox.record(conn, fact.of(data, source=SOURCE, subject=user_id, owner=user_id))
 
 
-async def tell_user_changed(conn: AsyncConnection, user_id: str, changed: str) -> tuple[OutboxEvent, ...]:
+async def record_user_changed(conn: AsyncConnection, user_id: str, changed: str) -> tuple[OutboxEvent, ...]:
     data = UserChangeData(user_id=user_id, changed=changed)
-    return await outbox.tell(conn, accounts.UserUpdated.of(data, source=SOURCE, subject=user_id, owner=user_id))
+    return await outbox.record(conn, accounts.UserUpdated.of(data, source=SOURCE, subject=user_id, owner=user_id))
 
 
-async def tell_key(conn: AsyncConnection, fact: type[Fact], owner: str, key_id: str) -> tuple[OutboxEvent, ...]:
-    return await outbox.tell(conn, fact.of(ApiKeyData(key_id=key_id), source=SOURCE, subject=key_id, owner=owner))
+async def record_key(conn: AsyncConnection, fact: type[Fact], owner: str, key_id: str) -> tuple[OutboxEvent, ...]:
+    return await outbox.record(conn, fact.of(ApiKeyData(key_id=key_id), source=SOURCE, subject=key_id, owner=owner))
