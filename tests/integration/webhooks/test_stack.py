@@ -49,7 +49,7 @@ async def becomes(stack: Stack, wanted: str | None) -> None:
     async def so() -> bool:
         return status(stack) == wanted
 
-    await until(so, within=20, every=0.05)
+    await until(so, within=90, every=0.05)
 
 
 async def test_the_guides_receiver_gets_what_happens_also_after_kills(stack: Stack, tmp_path: Path) -> None:
@@ -153,4 +153,4 @@ async def listening(port: int) -> None:
         writer.close()
         return True
 
-    await until(answers, every=0.05)
+    await until(answers, within=60, every=0.05)
