@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING
 
 import asyncpg
 import structlog
 from sqlalchemy.engine import make_url
 
-from aperag_standalone.errors import StandaloneError
+from aperag_common.tasks import end_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -83,18 +82,19 @@ class OnDemand:
 
     async def stop(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end_tasks(self._task)
         await self._end()
 
     async def _run(self) -> None:
         looking = self._make_looking()
         try:
             while True:
-                wanted = await looking.look()
-                if wanted is not None:
-                    await self._agree(wanted=wanted)
+                try:
+                    wanted = await looking.look()
+                    if wanted is not None:
+                        await self._agree(wanted=wanted)
+                except Exception:  # nobody would start this loop again: it outlives whatever it meets
+                    log.exception("demand.not_met")
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
             looking.close()
@@ -104,7 +104,7 @@ class OnDemand:
             self._unit = self._make()
             try:
                 await self._unit.start(within=self._start_timeout)
-            except StandaloneError as err:
+            except Exception as err:  # noqa: BLE001  whatever kept it from starting, the next look tries again
                 log.error("unit.not_started", unit=self._unit.state.name, error=str(err))  # noqa: TRY400  its log says more
                 await self._end()
         elif not wanted:

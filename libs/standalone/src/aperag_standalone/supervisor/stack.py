@@ -58,6 +58,7 @@ class Stack:
         self._env = env
         self._home = Home(options.home)
         self._logs = ExitStack()
+        self._log_files: dict[str, RotatingLog] = {}
         self._seeds = nats.make_keys(self._home.secrets)
         self._issuer = nats.make_issuer(self._home.secrets)
         self._nats = self._nats_server()
@@ -187,9 +188,11 @@ class Stack:
         return Unit(runs, self._log_file(runs.name), changed=self._write)
 
     def _log_file(self, name: str) -> RotatingLog:
-        opened = RotatingLog(self._home.log(name))
-        self._logs.callback(opened.close)
-        return opened
+        """One for all units of that name: a service that runs on demand is a new unit at each start."""
+        if name not in self._log_files:
+            self._log_files[name] = opened = RotatingLog(self._home.log(name))
+            self._logs.callback(opened.close)
+        return self._log_files[name]
 
     async def _start_units(self, units: Sequence[Unit]) -> None:
         async with asyncio.TaskGroup() as group:
