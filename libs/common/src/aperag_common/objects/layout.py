@@ -29,9 +29,9 @@ def original(prefix: str, suffix: str) -> str:
     return f"{prefix}/original{suffix}"
 
 
-def replacement(prefix: str, sha256: str, suffix: str) -> str:
-    """Bytes that take the place of the uploaded ones: beside them, for a parse may still be reading those."""
-    return f"{prefix}/original-{sha256[:16]}{suffix}"
+def replacement(prefix: str, event_id: str, sha256: str, suffix: str) -> str:
+    """Bytes that an event brings: beside those that are there, for a parse may still be reading them."""
+    return f"{prefix}/original-{event_id}-{sha256[:16]}{suffix}"
 
 
 def parsed(prefix: str, sha256: str, parser: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -37,9 +39,10 @@ class Contents:
     references: References
 
     async def place(self, event: EventRow, target: Target | None) -> Placed:
-        """Beside the bytes of ``target`` where there is one, under a path that no other event uses.
+        """Beside the bytes of ``target`` where there is one, under a path that no other event and no other bytes use.
 
-        Repeating it after a crash writes the same again; what is not used goes with the document, or as garbage.
+        What is fetched may have changed since an earlier attempt, which may still be under way: neither overwrites the
+        other's. What is not used goes with the document, or as garbage.
         """
         kept = event.data.get("content")
         brought = await self._fetched(event) if kept is None else StoredObject(**kept)
@@ -48,7 +51,7 @@ class Contents:
             document_id, path = target.id, target.object_path
             suffix = suffix_of(name)
             if brought.sha256 != target.sha256 or not path.endswith(suffix):
-                path = layout.replacement(layout.prefix_of(path), event.id, suffix)
+                path = layout.replacement(layout.prefix_of(path), event.id, brought.sha256, suffix)
                 await self.objects.put(path, self.objects.open(brought.path))
         return Placed(
             NewDocument(
@@ -76,7 +79,8 @@ class Contents:
 
     async def _fetched(self, event: EventRow) -> StoredObject:
         content = await self.references.fetch(event.data["reference"])
-        path = layout.original(self._prefix(event), suffix_of(event.data["name"]))
+        sha256 = await asyncio.to_thread(lambda: hashlib.sha256(content).hexdigest())
+        path = layout.replacement(self._prefix(event), event.id, sha256, suffix_of(event.data["name"]))
         return await self.objects.put(path, whole(content))
 
     def _prefix(self, event: EventRow) -> str:
