@@ -182,14 +182,14 @@ async def test_events_beyond_what_may_wait_stay_with_the_server(
     await sender.upsert("a.md", "x", id="1")
     await sender.upsert("b.md", "x", id="2")
     await other.upsert("c.md", "x", id="3")
-    told: list[str] = []
+    told: list[Ack | Nak] = []
     for message in await fetched(bus, 3):
 
         def settled(_: Delivery, settlement: Ack | Nak) -> None:
-            told.append(settlement.outcome)
+            told.append(settlement)
 
         await gateway.knowledge.ingest.receive.work([Delivery("api-ingest", message, settled)])
-    assert told == ["done", "full", "done"]
+    assert [it.outcome for it in told] == ["done", "full", "done"]
     answer = await sender.http.post(
         "/ingest/events",
         params={"collection": sender.collection},
@@ -197,6 +197,29 @@ async def test_events_beyond_what_may_wait_stay_with_the_server(
         json={"content": "x"},
     )
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "5")
+
+
+@pytest.mark.parametrize("settings", [{"ingest": {"max_pending": 1}}], indirect=True)
+async def test_an_event_beyond_what_may_wait_is_not_read_and_comes_back_less_and_less_often(
+    sender: Sender, bus: Bus, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred thousand of them must not keep the gateway busy with reading what it cannot take."""
+    await sender.upsert("a.md", "x", id="1")
+    await sender.upsert("b.md", "x", id="2")
+    first, second = await fetched(bus, 2)
+    receive = gateway.knowledge.ingest.receive
+    await receive.work([Delivery("api-ingest", first)])
+    monkeypatch.setattr(cloudevents, "from_nats", None)
+    delays: list[timedelta] = []
+    for number in (1, 2, 3, 20):
+        monkeypatch.setattr(Delivery, "number", number)
+
+        def settled(_: Delivery, settlement: Ack | Nak) -> None:
+            assert isinstance(settlement, Nak)
+            delays.append(settlement.delay)
+
+        await receive.work([Delivery("api-ingest", second, settled)])
+    assert [delay.total_seconds() for delay in delays] == [5, 10, 20, 60]
 
 
 async def test_a_failed_event_is_carried_out_when_it_is_requeued(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -63,9 +62,8 @@ class Intake:
     first_due: timedelta
     max_pending: int
 
-    async def full(self, incoming: Sequence[Incoming]) -> set[str]:
-        """Owners for whose events there is no room beside those that wait."""
-        arriving = Counter(it.owner for it in incoming)
+    async def full(self, arriving: Mapping[str, int]) -> set[str]:
+        """Owners for whose events there is no room beside those that wait; ``arriving`` counts events by owner."""
         async with self.database.durable.acquire() as conn:
             waiting = await repository.pending(conn, list(arriving))
         return {owner for owner, count in arriving.items() if waiting.get(owner, 0) + count > self.max_pending}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-LATER = Nak(timedelta(seconds=5), outcome="full")
+FULL_DELAY = timedelta(seconds=5)
+LONGEST_FULL_DELAY = timedelta(minutes=1)
 LONGEST_ID = 24
 _LETTERS = uuid.UUID("5b0f4c7c-5a0e-4a0b-9a3a-7a54fb5a2f10")
 
@@ -60,7 +62,7 @@ class Receive:
     async def work(self, deliveries: Sequence[Delivery]) -> None:
         """All together; where that fails, each on its own, so that one event's error is not its neighbours'."""
         judged: dict[Delivery, Incoming | _Refusal] = {}
-        for delivery in deliveries:
+        for delivery in await self._with_room(deliveries):
             judged[delivery] = self._judge(delivery)
             await asyncio.sleep(0)  # a batch may hold many megabytes, and requests are answered meanwhile
         for delivery, found in judged.items():
@@ -76,15 +78,27 @@ class Receive:
                 for delivery, incoming in valid.items():
                     await self._alone(delivery, incoming)
 
+    async def _with_room(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Those whose owners may have more waiting; the others go back unread, for there may be very many of them."""
+        owners = {delivery: _addressed(delivery.subject)[0] for delivery in deliveries}
+        try:
+            full = await self.intake.full(Counter(owner for owner in owners.values() if owner is not None))
+        except FAILURES as err:
+            log.warning("ingest.not_taken", events=len(deliveries), error=repr(err))
+            for delivery in deliveries:
+                delivery.settle(Nak(unexpected_delay(delivery.number), outcome="error"))
+            return []
+        for delivery, owner in owners.items():
+            if owner in full:
+                delivery.settle(Nak(_later(delivery.number), outcome="full"))
+        return [delivery for delivery, owner in owners.items() if owner not in full]
+
     async def _take(self, valid: dict[Delivery, Incoming]) -> None:
         if not valid:
             return
-        full = await self.intake.full(list(valid.values()))
-        room = {delivery: it for delivery, it in valid.items() if it.owner not in full}
-        if room:
-            await self.intake.take(list(room.values()))
+        await self.intake.take(list(valid.values()))
         for delivery in valid:
-            delivery.settle(Ack() if delivery in room else LATER)
+            delivery.settle(Ack())
 
     async def _alone(self, delivery: Delivery, incoming: Incoming) -> None:
         try:
@@ -173,6 +187,11 @@ def _addressed(subject: str) -> tuple[str | None, str | None]:
     except ValueError:
         return None, None
     return (owner if len(owner) <= LONGEST_ID else None), (collection_id if len(collection_id) <= LONGEST_ID else None)
+
+
+def _later(number: int) -> timedelta:
+    """After the ``number``-th delivery: what has waited long is asked for less often."""
+    return min(FULL_DELAY * (1 << min(number - 1, 10)), LONGEST_FULL_DELAY)
 
 
 def _letter_id(delivery: Delivery) -> uuid.UUID:

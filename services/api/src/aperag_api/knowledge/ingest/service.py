@@ -53,7 +53,7 @@ class IngestService:
             for collection_id in sorted({it.collection_id for it in incoming}):
                 keep_within(caller, collection_id)
                 await collection_for(conn, caller.user_id, collection_id, Right.CHANGE)
-        if await self.intake.full(incoming):
+        if await self.intake.full({caller.user_id: len(incoming)}):
             message = f"{self.settings.max_pending} events of yours wait to be carried out: send the next ones later"
             raise TooManyRequests(message, retry_after=AGAIN)
         statuses = await self.intake.take(incoming)
