@@ -8,18 +8,21 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
 import nats
 import pytest
 from nats.errors import Error as NatsError
 from sqlalchemy import text
 from tests.integration.api.outside.clients import fact, key_of
 
+from aperag_api.identity.apikeys import ending
 from aperag_common import subjects
 from aperag_common.bus.connection import connect
 from aperag_common.events.accounts import KeyRevoked
 from aperag_common.services import Service
 from aperag_standalone.nats import make_keys
 from aperag_testing.waiting import until
+from aperag_work.change import Change
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -201,6 +204,27 @@ async def test_a_sweep_ends_what_no_event_told_of(
     await gateway.identity.outsiders.missed()
     async with asyncio.timeout(KICKED_WITHIN):
         await client.ended.wait()
+
+
+async def test_sweeps_go_on_after_one_that_lost_the_database(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    outsiders = gateway.identity.outsiders
+    await outsiders.close()
+    swept: list[int] = []
+    again = asyncio.Event()
+
+    async def losing(_: AsyncEngine) -> Change:
+        swept.append(1)
+        if len(swept) == 1:
+            raise asyncpg.InterfaceError("connection is closed")
+        again.set()
+        return Change()
+
+    monkeypatch.setattr(ending, "expired", losing)
+    monkeypatch.setattr(outsiders, "settings", outsiders.settings.model_copy(update={"sweep_every": timedelta(0)}))
+    await outsiders.start()
+    async with asyncio.timeout(5):
+        await again.wait()
+    await outsiders.close()
 
 
 async def test_a_gateway_that_starts_ends_what_was_revoked_while_it_was_away(

@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from aperag_common import errors
 from aperag_common.events import facts
@@ -17,6 +16,7 @@ from aperag_common.jobs.kind import transient
 from aperag_common.objects import layout
 from aperag_reconciler.gc import repository
 from aperag_work import outbox
+from aperag_work.database import FAILURES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -55,7 +55,7 @@ class Collect:
         for name, part in parts.items():
             try:
                 collected[name] = await part()
-            except (SQLAlchemyError, OSError, errors.ApeRAGError) as err:
+            except (*FAILURES, errors.ApeRAGError) as err:
                 log.warning("garbage.uncollected", part=name, error=repr(err))
                 failure = failure or err
         if any(collected.values()):

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import structlog
 from nats.errors import Error as NatsError
-from sqlalchemy.exc import SQLAlchemyError
 
 from aperag_api.identity.apikeys import ending
 from aperag_api.identity.outsiders import repository
@@ -17,8 +16,8 @@ from aperag_api.kernel.auth import CredentialKind
 from aperag_api.kernel.reading import reading
 from aperag_common import errors
 from aperag_common.bus.permissions import inbox_prefix
-from aperag_common.db.session import UNAVAILABLE
 from aperag_common.tasks import end_tasks
+from aperag_work.database import FAILURES
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -112,6 +111,6 @@ class OutsiderService:
                 await self.end_expired()
                 if self.callout is not None:
                     await self.missed()
-            except (SQLAlchemyError, NatsError, TimeoutError, OSError, *UNAVAILABLE) as err:
+            except (*FAILURES, NatsError) as err:
                 log.warning("outsiders.not_swept", error=repr(err))
             await asyncio.sleep(self.settings.sweep_every.total_seconds())
