@@ -8,6 +8,7 @@ import pytest
 from tests.integration.webhooks.conftest import LOOPBACK, STATUSES, fact, made
 
 from aperag_common.auth.vault import Vault, VaultError
+from aperag_common.outbound.guard import Guard
 from aperag_models import keys
 
 if TYPE_CHECKING:
@@ -142,3 +143,35 @@ async def test_a_replay_brings_what_was_never_sent_and_what_was_once(
     again = (await alice.http.post(path, json={"since": "2026-01-01T00:00:00Z"})).json()
     assert again == {"deliveries": 2, "added": 0}
     assert await rows.all("SELECT generation, dispatch FROM job") == [(2, -1), (2, -1)]
+
+
+async def test_deliveries_whose_workers_died_are_listed_and_replayed_as_failed(
+    alice: Person, events: Events, rows: Rows
+) -> None:
+    """The engine gives their jobs up and knows nothing of deliveries."""
+    await events.tell(fact(alice.id), fact(alice.id))
+    webhook = await made(alice, URL)
+    path, since = f"/webhooks/{webhook['id']}", "2026-01-01T00:00:00Z"
+    await alice.http.post(f"{path}/replay", json={"since": since})
+    await rows.change("UPDATE job SET status = 'FAILED' WHERE id = (SELECT min(id) FROM job)")
+    for status in ("failed", "pending"):
+        listed = (await alice.http.get(f"{path}/deliveries", params={"status": status})).json()
+        assert (listed["total"], [it["status"] for it in listed["items"]]) == (1, [status])
+    answer = await alice.http.post(f"{path}/replay", json={"since": since, "failed_only": True})
+    assert answer.json() == {"deliveries": 1, "added": 0}
+
+
+async def test_no_transaction_waits_while_an_address_is_looked_up(
+    alice: Person, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    webhook = await made(alice, URL)
+    waiting: list[int] = []
+
+    async def looked_up(*_: Any) -> None:
+        count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'"
+        waiting.append((await rows.all(count))[0][0])
+
+    monkeypatch.setattr(Guard, "check", looked_up)
+    await alice.http.put(f"/webhooks/{webhook['id']}", json={"url": "https://another.example/"})
+    await made(alice, "https://third.example/")
+    assert waiting == [0, 0]

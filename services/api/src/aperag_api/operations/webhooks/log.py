@@ -40,23 +40,25 @@ class DeliveryRow:
 
 
 # A job that was given up by the engine itself (its workers died) has left its delivery as it was.
-_SELECT = f"""
-    SELECT d.id, d.endpoint_id, d.event_id, d.event_type, d.attempts, d.created, d.payload,
-        CASE WHEN d.status = 'pending' AND j.status = 'FAILED' THEN 'failed' ELSE d.status END AS status,
-        coalesce(d.settled_at, j.settled_at) AS settled_at,
-        CASE WHEN j.status IN {OPEN_SQL} AND j.dispatch < 0 THEN j.due_at END AS next_attempt_at
+_STATUS = "CASE WHEN d.status = 'pending' AND j.status = 'FAILED' THEN 'failed' ELSE d.status END"
+_FROM = f"""
     FROM webhook_delivery d LEFT JOIN job j ON j.subject_id = d.id AND j.kind = '{WEBHOOK_DELIVER.name}'
     WHERE d.endpoint_id = :webhook AND d.owner = :owner
 """
-_STATUS = "AND (CAST(:status AS text) IS NULL OR d.status = :status)"
-_LIST = text(f"{_SELECT} {_STATUS} ORDER BY d.created DESC, d.id LIMIT :limit OFFSET :offset")
-_COUNT = text(f"SELECT count(*) FROM webhook_delivery d WHERE d.endpoint_id = :webhook AND d.owner = :owner {_STATUS}")
+_SELECT = f"""
+    SELECT d.id, d.endpoint_id, d.event_id, d.event_type, d.attempts, d.created, d.payload, {_STATUS} AS status,
+        coalesce(d.settled_at, j.settled_at) AS settled_at,
+        CASE WHEN j.status IN {OPEN_SQL} AND j.dispatch < 0 THEN j.due_at END AS next_attempt_at
+    {_FROM}
+"""
+_ASKED = f"AND (CAST(:status AS text) IS NULL OR {_STATUS} = :status)"
+_LIST = text(f"{_SELECT} {_ASKED} ORDER BY d.created DESC, d.id LIMIT :limit OFFSET :offset")
+_COUNT = text(f"SELECT count(*) {_FROM} {_ASKED}")
 _FIND = text(f"{_SELECT} AND d.id = :id")
 _BETWEEN = text(
-    """
-    SELECT d.id FROM webhook_delivery d
-    WHERE d.endpoint_id = :webhook AND d.owner = :owner AND d.created >= :since AND d.created < :until
-        AND (NOT :failed_only OR d.status = 'failed') AND d.event_type <> :test
+    f"""
+    SELECT d.id {_FROM} AND d.created >= :since AND d.created < :until
+        AND (NOT :failed_only OR {_STATUS} = 'failed') AND d.event_type <> :test
     ORDER BY d.created, d.id LIMIT :limit
     """
 )

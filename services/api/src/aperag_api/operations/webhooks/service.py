@@ -62,10 +62,11 @@ class WebhookService:
             return view(found(await repository.find(conn, owner, webhook_id), webhook_id))
 
     async def update(self, owner: str, webhook_id: str, wanted: WebhookChange) -> WebhookOut:
-        async with self.engine.begin() as conn:
+        async with reading(self.engine) as conn:
             before = found(await repository.find(conn, owner, webhook_id), webhook_id)
-            if before.url != wanted.url:
-                await self._check_url(wanted.url)
+        if before.url != wanted.url:
+            await self._check_url(wanted.url)
+        async with self.engine.begin() as conn:
             given = await _checked(conn, owner, wanted)
             return view(found(await repository.update(conn, owner, webhook_id, given), webhook_id))
 
