@@ -261,16 +261,26 @@ def outside(
     _run("outside", lambda: outside_run.run(options, tell=_tell), output)
 
 
-@app.command(epilog=_examples("just bench fairness", "just bench fairness --queued 1000 --trials 10 -o json"))
+@app.command(
+    epilog=_examples(
+        "just bench fairness",
+        "just bench fairness --queued 1000 --trials 10 -o json",
+        "just bench fairness --failing 10000",
+    )
+)
 def fairness(
     *,
     queued: Annotated[int, typer.Option(help="Documents of one owner that stand in the queue.", min=100)] = 5000,
     trials: Annotated[int, typer.Option(help="Single documents of another owner.", min=1)] = 20,
     indexers: Annotated[int, typer.Option(help="Indexer processes.", min=1, max=64)] = 1,
+    failing: Annotated[
+        int, typer.Option(help="Instead of documents: webhook deliveries that fail.", min=0, max=100_000)
+    ] = 0,
     output: OutputOption = render.Output.TABLE,
 ) -> None:
-    """One owner's documents in the queue, another's single one: how long until it is searchable."""
-    _run("fairness", lambda: fairness_run.run(fairness_run.Options(queued, trials, indexers), tell=_tell), output)
+    """One owner's work in the queue, another's single document: how long until it is searchable."""
+    options = fairness_run.Options(queued, trials, indexers, failing)
+    _run("fairness", lambda: fairness_run.run(options, tell=_tell), output)
 
 
 def _rivals(words: list[str]) -> list[Rival]:

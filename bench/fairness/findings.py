@@ -11,7 +11,7 @@ from bench.report.figures import Findings, Row, Section, at_most
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from bench.fairness.stages import Backlog
+    from bench.fairness.loads import Backlog, Load
 
 WANTED = 2.0
 MILLI = 1000.0
@@ -29,14 +29,14 @@ class Trial:
 class Measured:
     """``alone`` before anybody else had work, ``beside`` while the backlog was worked on."""
 
-    queued: int
+    load: Load
     queueing_seconds: float
     before: Backlog
     after: Backlog
     alone: Sequence[Trial]
     beside: Sequence[Trial]
     per_second: float
-    """Documents of the backlog that ended while the trials ran."""
+    """Of the backlog while the trials ran: documents that ended, deliveries that were tried."""
 
 
 def findings(measured: Measured) -> Findings:
@@ -51,7 +51,7 @@ def findings(measured: Measured) -> Findings:
         Section("backlog", _backlog(measured)),
     ]
     summary: Row = {
-        "queued": measured.queued,
+        "queued": measured.load.size,
         "trials": len(beside),
         "p50": percentile(beside, 0.5),
         "p95": percentile(beside, 0.95),
@@ -74,7 +74,7 @@ def _median(trials: Sequence[Trial], stage: str) -> float:
 
 def _backlog(measured: Measured) -> list[Row]:
     return [
-        {"what": "documents queued", "value": measured.queued},
+        {"what": f"{measured.load.things} queued", "value": measured.load.size},
         {"what": "seconds to queue them", "value": measured.queueing_seconds},
         {"what": "waiting at the first trial", "value": measured.before.waiting},
         {"what": "in flight at the first trial", "value": measured.before.released},

@@ -1,4 +1,4 @@
-"""``bench fairness``: one person's documents by the thousand in the queue, and another's single one."""
+"""``bench fairness``: one person's work by the thousand in the queue, and another's single document."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from aperag_testing.client import Client
 from bench.corpora.generated import page
 from bench.errors import BenchError
 from bench.fairness.findings import Measured, Trial, findings
-from bench.fairness.stages import backlog, stages
+from bench.fairness.loads import Deliveries, Documents
+from bench.fairness.stages import stages
 from bench.harness.database import database
 from bench.harness.people import another_key
 from bench.harness.stack import running_stack
@@ -20,47 +21,48 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from bench.fairness.loads import Load
     from bench.report.figures import Findings
 
 WARM_UP = 5
 """The first ones load the encoders and the statements of every connection."""
-PER_REQUEST = 50
-"""Enough for the gateway to take them as bulk work."""
+ALLOWED = {"APERAG_OUTBOUND__ALLOW": '["127.0.0.1"]'}
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """``queued`` documents of one owner, ``trials`` of another, one after the other."""
+    """``queued`` documents of one owner, or with ``failing`` so many webhook deliveries that fail instead; ``trials``
+    documents of another, one after the other.
+    """
 
     queued: int
     trials: int
     indexers: int
+    failing: int = 0
 
 
 async def run(options: Options, *, tell: Callable[[str], None]) -> Findings:
     tell("starting a stack")
-    with running_stack("--indexers", str(options.indexers)) as stack:
+    with running_stack("--indexers", str(options.indexers), settings=ALLOWED) as stack:
         async with (
             database(stack) as engine,
             Client(stack.url, stack.api_key) as many,
             Client(stack.url, await another_key(stack, engine)) as one,
         ):
-            return findings(await _measure(Fairness(engine, many, one), options, tell))
+            load = (
+                Deliveries(engine, many, options.failing)
+                if options.failing
+                else Documents(engine, many, options.queued)
+            )
+            return findings(await _measure(Fairness(engine, one), load, options.trials, tell))
 
 
 @dataclass(frozen=True, slots=True)
 class Fairness:
-    """``many`` is whose documents stand in the queue, ``one`` who comes with a single one."""
+    """``one`` is who comes with single documents."""
 
     engine: AsyncEngine
-    many: Client
     one: Client
-
-    async def queue(self, collection: str, documents: int) -> None:
-        """Answered when all are accepted."""
-        for first in range(0, documents, PER_REQUEST):
-            numbers = range(first, min(first + PER_REQUEST, documents))
-            await self.many.upload(collection, {f"{number}.md": page(number).encode() for number in numbers})
 
     async def trial(self, collection: str, number: int) -> Trial:
         token = f"token{number:06d}"
@@ -76,26 +78,24 @@ class Fairness:
         return Trial(seconds, parts)
 
 
-async def _measure(bench: Fairness, options: Options, tell: Callable[[str], None]) -> Measured:
+async def _measure(bench: Fairness, load: Load, trials: int, tell: Callable[[str], None]) -> Measured:
     own = await bench.one.collection("one")
-    tell(f"{options.trials} documents while nobody else has work")
+    tell(f"{trials} documents while nobody else has work")
     for number in range(WARM_UP):
         await bench.trial(own, number)
-    alone = [await bench.trial(own, WARM_UP + number) for number in range(options.trials)]
-    tell(f"queueing {options.queued} documents")
-    large = await bench.many.collection("many")
+    alone = [await bench.trial(own, WARM_UP + number) for number in range(trials)]
+    tell(f"queueing {load.size} {load.things}")
     begun = time.perf_counter()
-    await bench.queue(large, options.queued)
+    await load.queue()
     queueing = time.perf_counter() - begun
-    before = await backlog(bench.engine, large)
-    tell(f"{options.trials} documents beside {before.waiting} that wait")
+    before = await load.backlog()
+    tell(f"{trials} documents beside {before.waiting} {load.things} that wait")
     begun = time.perf_counter()
-    first = WARM_UP + options.trials
-    beside = [await bench.trial(own, first + number) for number in range(options.trials)]
+    first = WARM_UP + trials
+    beside = [await bench.trial(own, first + number) for number in range(trials)]
     seconds = time.perf_counter() - begun
-    after = await backlog(bench.engine, large)
+    after = await load.backlog()
     if not after.waiting:
-        message = f"the {options.queued} documents were worked off before the trials ended"
+        message = f"the {load.size} {load.things} were worked off before the trials ended"
         raise BenchError(message, hint="queue more, or try less often")
-    worked_off = before.waiting + before.released - after.waiting - after.released
-    return Measured(options.queued, queueing, before, after, alone, beside, worked_off / seconds)
+    return Measured(load, queueing, before, after, alone, beside, (after.worked_off - before.worked_off) / seconds)

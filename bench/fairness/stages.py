@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
@@ -19,28 +18,6 @@ _JOBS = text(
     FROM job WHERE subject_id = :document
     """
 )
-_WAITING = text(
-    """
-    SELECT count(*) FILTER (WHERE kind = 'parse' AND status = 'PENDING' AND dispatch = 0) AS waiting,
-        count(DISTINCT subject_id) FILTER (WHERE dispatch > 0
-            AND status IN ('PENDING', 'CREATING', 'DELETING', 'DELETION_IN_PROGRESS')) AS released
-    FROM job WHERE collection_id = :collection AND (kind = 'parse' OR kind LIKE 'index.%')
-    """
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """Documents of the large owner: those that wait for their release, and those in flight."""
-
-    waiting: int
-    released: int
-
-
-async def backlog(engine: AsyncEngine, collection: str) -> Backlog:
-    async with autocommit(engine) as conn:
-        row = (await conn.execute(_WAITING, {"collection": collection})).one()
-    return Backlog(row.waiting, row.released)
 
 
 async def stages(engine: AsyncEngine, document: str, *, begun: float, ended: float) -> dict[str, float]:

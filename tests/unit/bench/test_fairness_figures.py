@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from bench.fairness.findings import Measured, Trial, findings
-from bench.fairness.stages import Backlog
+from bench.fairness.loads import Backlog, Documents
+
+NOBODY: Any = None
 
 
 def trials(*seconds: float) -> list[Trial]:
@@ -13,10 +17,10 @@ def trials(*seconds: float) -> list[Trial]:
 
 def measured(*beside: float) -> Measured:
     return Measured(
-        queued=5000,
+        load=Documents(NOBODY, NOBODY, 5000),
         queueing_seconds=20.0,
-        before=Backlog(waiting=4800, released=32),
-        after=Backlog(waiting=4000, released=32),
+        before=Backlog(waiting=4800, released=32, worked_off=168),
+        after=Backlog(waiting=4000, released=32, worked_off=968),
         alone=trials(0.1, 0.2, 0.3),
         beside=trials(*beside),
         per_second=15.0,
