@@ -1,14 +1,33 @@
-"""Ending background tasks for certain."""
+"""Background tasks: kept going, and ended for certain."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Iterable
+
+log = structlog.get_logger(__name__)
 
 AGAIN_SECONDS = 0.1
+
+
+async def repeat(
+    work: Callable[[], Awaitable[Any]], *, every: float, failed: str, expected: tuple[type[Exception], ...] = ()
+) -> None:
+    """Runs until cancelled. Whatever one run meets, the next one comes: nobody else would start it again.
+
+    ``failed`` is the log event of a run that fails, without a stack where the error is one of the ``expected``.
+    """
+    while True:
+        try:
+            await work()
+        except Exception as err:
+            log.warning(failed, error=repr(err), exc_info=not isinstance(err, expected))
+        await asyncio.sleep(every)
 
 
 async def end_tasks(*tasks: asyncio.Task[Any]) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from aperag_common.db.session import autocommit
-from aperag_common.tasks import end_tasks
+from aperag_common.tasks import end_tasks, repeat
 from aperag_common.version import VERSION
 
 if TYPE_CHECKING:
@@ -77,11 +77,6 @@ class Heartbeat:
         except (SQLAlchemyError, OSError) as err:
             log.warning("instance.unremoved", error=repr(err))
 
-    async def run(self, every: float = EVERY_SECONDS) -> None:
-        while True:
-            await self.beat()
-            await asyncio.sleep(every)
-
 
 @asynccontextmanager
 async def present(
@@ -92,7 +87,8 @@ async def present(
 ) -> AsyncIterator[None]:
     """The row is there while the block runs: as long as the process takes work."""
     heartbeat = Heartbeat(engine, service, instance, consumers)
-    beating = asyncio.create_task(heartbeat.run(), name="instance-heartbeat")
+    beats = repeat(heartbeat.beat, every=EVERY_SECONDS, failed="instance.heartbeat_failed")
+    beating = asyncio.create_task(beats, name="instance-heartbeat")
     try:
         yield
     finally:

@@ -16,7 +16,7 @@ from aperag_api.kernel.auth import CredentialKind
 from aperag_api.kernel.reading import reading
 from aperag_common import errors
 from aperag_common.bus.permissions import inbox_prefix
-from aperag_common.tasks import end_tasks
+from aperag_common.tasks import end_tasks, repeat
 from aperag_work.database import FAILURES
 
 if TYPE_CHECKING:
@@ -53,7 +53,13 @@ class OutsiderService:
         if self.callout is not None:
             await self.callout.start()
             self.revocations.add(self)
-        self._sweeping = asyncio.create_task(self._sweep())
+        sweeps = repeat(
+            self._sweep,
+            every=self.settings.sweep_every.total_seconds(),
+            failed="outsiders.not_swept",
+            expected=(NatsError, *FAILURES),
+        )
+        self._sweeping = asyncio.create_task(sweeps)
 
     async def close(self) -> None:
         """May be repeated."""
@@ -105,12 +111,7 @@ class OutsiderService:
         )
 
     async def _sweep(self) -> None:
-        """A timer beside the events: a key may expire unseen, and what ended a key may have got lost on its way."""
-        while True:
-            try:
-                await self.end_expired()
-                if self.callout is not None:
-                    await self.missed()
-            except (*FAILURES, NatsError) as err:
-                log.warning("outsiders.not_swept", error=repr(err))
-            await asyncio.sleep(self.settings.sweep_every.total_seconds())
+        """Beside the events: a key may expire unseen, and what ended a key may have got lost on its way."""
+        await self.end_expired()
+        if self.callout is not None:
+            await self.missed()
