@@ -14,12 +14,14 @@ from aperag_common.services import Service
 from aperag_reconciler.gc.collect import Collect
 from aperag_reconciler.settings import RetentionSettings
 from aperag_testing.factories import make_collection, make_upload, make_user
+from aperag_work import outbox
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from aperag_testing.steps import Steps
+    from aperag_work.database import Database
 
 DAY = timedelta(days=1)
 OLD, YOUNG = timedelta(days=401), timedelta(days=399)
@@ -187,17 +189,36 @@ async def test_a_chat_with_files_is_left_to_whoever_deletes_it(steps: Steps, for
     assert sorted(await steps.column("SELECT id FROM chat")) == ["files", "used"]
 
 
-async def test_an_event_that_was_never_relayed_is_never_forgotten(steps: Steps, forget: Any) -> None:
+async def test_an_event_is_kept_as_long_after_its_relay_as_the_stream_keeps_it_and_for_ever_before(
+    steps: Steps, forget: Any, job_database: Database
+) -> None:
+    """NATS may have been away for longer than events are kept."""
     async with steps.engine.begin() as conn:
         collection = await make_collection(conn)
-        unrelayed, _, lately = [await make_upload(conn, collection_id=collection) for _ in range(3)]
-    await steps.change("UPDATE outbox SET epoch = 1 WHERE id <> :id", id=unrelayed.events[0].id)
-    await steps.change(
-        "UPDATE outbox SET created = created - interval '8 days' WHERE id <> :id", id=lately.events[0].id
-    )
+        made = [(await make_upload(conn, collection_id=collection)).events[0].id for _ in range(3)]
+    unrelayed, lately, long_ago = made
+    async with job_database.durable.acquire() as conn:
+        await outbox.mark_relayed(conn, [lately, long_ago], 1)
+    await steps.change("UPDATE outbox SET created = created - interval '30 days'")
+    await steps.change("UPDATE outbox SET relayed = relayed - interval '6 days' WHERE id = :id", id=lately)
+    await steps.change("UPDATE outbox SET relayed = relayed - interval '8 days' WHERE id = :id", id=long_ago)
     await forget()
-    left = {str(id_) for id_ in await steps.column("SELECT id FROM outbox")}
-    assert left == {unrelayed.events[0].id, lately.events[0].id}
+    assert {str(it) for it in await steps.column("SELECT id FROM outbox")} == {unrelayed, lately}
+
+
+async def test_an_event_that_is_relayed_again_is_kept_from_then_on(
+    steps: Steps, forget: Any, job_database: Database
+) -> None:
+    """As after a wipe: the new stream keeps it as long as any other."""
+    event = (await steps.upload()).events[0].id
+    for epoch in (1, 2):
+        await steps.change(
+            "UPDATE outbox SET created = created - interval '8 days', relayed = relayed - interval '8 days'"
+        )
+        async with job_database.durable.acquire() as conn:
+            await outbox.mark_relayed(conn, [event], epoch)
+    await forget()
+    assert [str(it) for it in await steps.column("SELECT id FROM outbox")] == [event]
 
 
 async def test_of_a_kind_that_is_kept_for_a_time_only_settled_jobs_are_forgotten(steps: Steps, forget: Any) -> None:

@@ -118,7 +118,10 @@ async def test_old_events_and_tasks_are_forgotten_in_batches(engine: AsyncEngine
         collection_id = await make_collection(conn)
         for _ in range(5):
             await make_upload(conn, collection_id=collection_id)
-    await rows(engine, "UPDATE outbox SET epoch = 1, created = created - interval '8 days'")
+    await rows(
+        engine,
+        "UPDATE outbox SET created = created - interval '8 days', relayed = clock_timestamp() - interval '7 days 1 s'",
+    )
     await rows(engine, "UPDATE workflow SET finished = clock_timestamp() - interval '31 days'")
     async with engine.begin() as conn:
         await make_upload(conn, collection_id=collection_id)
@@ -131,7 +134,10 @@ async def test_a_part_that_fails_keeps_no_other_from_its_work(
     engine: AsyncEngine, objects: LocalObjectStore, collect: Collect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await staged(engine, objects, 1)
-    await rows(engine, "UPDATE outbox SET epoch = 1, created = created - interval '8 days'")
+    await rows(
+        engine,
+        "UPDATE outbox SET created = created - interval '8 days', relayed = clock_timestamp() - interval '7 days 1 s'",
+    )
 
     async def fail(*_: object, **__: object) -> int:
         message = "the database is away"

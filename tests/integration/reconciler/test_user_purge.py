@@ -334,9 +334,9 @@ async def test_ended_sessions_old_failures_and_old_invitations_are_forgotten(eng
             u=user,
         )
     retention = RetentionSettings()
-    for kind, age in gc.forgettable(retention).items():
+    for statement, age in gc.forgettable(retention):
         async with engine.begin() as conn:
-            await gc.forget(conn, kind, age, limit=100)
+            await gc.forget(conn, statement, age, limit=100)
     for table in ("session", "login_throttle", "invitation"):
         assert await found(engine, f"SELECT id FROM {table}") == [("new",)]
 

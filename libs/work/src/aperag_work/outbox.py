@@ -35,7 +35,10 @@ _INSERT = Statement(
 
 _MARK = Statement(
     "mark events as relayed",
-    "UPDATE outbox SET epoch = greatest(coalesce(epoch, 0), $2::int) WHERE id = ANY($1::uuid[]) RETURNING id",
+    """
+    UPDATE outbox SET epoch = greatest(coalesce(epoch, 0), $2::int), relayed = clock_timestamp()
+    WHERE id = ANY($1::uuid[]) RETURNING id
+    """,
 )
 
 _EPOCH = Statement("read the epoch", "SELECT epoch FROM stream_epoch WHERE stream = $1")

@@ -115,8 +115,8 @@ GRANTS: Mapping[str, Mapping[Service, str]] = {
     "workflow_step": {API: KEEP, INDEXER: CHANGE, RECONCILER: KEEP},
     "dead_letter": {AGENT: ADD, API: WRITE, INDEXER: ADD, RECONCILER: WRITE, WEBHOOKS: ADD},
     "outbox": {
-        **dict.fromkeys((AGENT, API, INDEXER, WEBHOOKS), "SELECT, INSERT, UPDATE (epoch)"),
-        RECONCILER: "SELECT, INSERT, UPDATE (epoch), DELETE",
+        **dict.fromkeys((AGENT, API, INDEXER, WEBHOOKS), "SELECT, INSERT, UPDATE (epoch, relayed)"),
+        RECONCILER: "SELECT, INSERT, UPDATE (epoch, relayed), DELETE",
     },
     "stream_epoch": {AGENT: READ, API: READ, INDEXER: READ, RECONCILER: KEEP, WEBHOOKS: READ},
     # Webhooks: the gateway makes endpoints, the webhooks service deliveries; neither makes one somebody else's.

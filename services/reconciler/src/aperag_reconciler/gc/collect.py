@@ -77,8 +77,8 @@ class Collect:
 
     async def _forget(self) -> int:
         total = 0
-        for rows, age in repository.forgettable(self.retention).items():
-            total += await self._forget_all(partial(repository.forget, rows=rows, age=age))
+        for statement, age in repository.forgettable(self.retention):
+            total += await self._forget_all(partial(repository.forget, statement=statement, age=age))
         for kind, age in transient().items():
             total += await self._forget_all(partial(repository.forget_jobs, kind=kind, age=age))
         return total

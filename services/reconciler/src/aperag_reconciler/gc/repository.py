@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
@@ -60,28 +59,6 @@ _LIVING = text(
 )
 
 
-class Forgettable(StrEnum):
-    """Rows that are kept for a time only."""
-
-    OUTBOX = "outbox"
-    AUDIT_LOG = "audit_log"
-    WORKFLOW = "workflow"
-    DEAD_LETTER = "dead_letter"
-    OPEN_DEAD_LETTER = "open_dead_letter"
-    SEARCH_HISTORY = "search_history"
-    TURN = "turn"
-    CHAT = "chat"
-    API_KEY = "api_key"
-    TIMER = "timer"
-    SESSION = "session"
-    LOGIN_THROTTLE = "login_throttle"
-    INVITATION = "invitation"
-    IDEMPOTENCY_RECORD = "idempotency_record"
-    SERVICE_INSTANCE = "service_instance"
-    INGEST_EVENT = "ingest_event"
-    WEBHOOK_DELIVERY = "webhook_delivery"
-
-
 def _older(table: str, key: str, since: str, *, only: str = "true") -> TextClause:
     # now(), unlike clock_timestamp(), lets PostgreSQL use the index on ``since``.
     return text(
@@ -110,53 +87,35 @@ _SETTLED_JOBS = text(
     """
 )
 
-# A timer is gone when nobody has run it for long, by its own measure too.
-_FORGET = {
-    # An event that was never relayed is never forgotten, however long the bus was away.
-    Forgettable.OUTBOX: _older("outbox", "id", "created", only="epoch IS NOT NULL"),
-    Forgettable.AUDIT_LOG: _older("audit_log", "id", "created"),
-    Forgettable.WORKFLOW: _older("workflow", "id", "finished"),
-    Forgettable.DEAD_LETTER: _older("dead_letter", "id", "redriven_at"),
-    Forgettable.OPEN_DEAD_LETTER: _older("dead_letter", "id", "created", only="redriven_at IS NULL"),
-    Forgettable.SEARCH_HISTORY: _older("search_history", "id", "created"),
-    Forgettable.TURN: _older("turn", "id", "created", only=f"NOT {_OPEN_TURN}"),
-    Forgettable.CHAT: _older("chat", "id", "updated", only=_NOTHING_IN_CHAT),
-    Forgettable.API_KEY: _older("api_key", "id", "deleted_at"),
-    Forgettable.TIMER: _older(
-        "timer", "name", "greatest(started_at, finished_at) + 3 * period_seconds * interval '1 s'"
-    ),
-    Forgettable.SESSION: _older("session", "id", "expires_at"),
-    Forgettable.LOGIN_THROTTLE: _older("login_throttle", "id", "greatest(failed_at, blocked_until)"),
-    Forgettable.INVITATION: _older("invitation", "id", "expires_at"),
-    Forgettable.IDEMPOTENCY_RECORD: _older("idempotency_record", "user_id, key", "created"),
-    Forgettable.SERVICE_INSTANCE: _older("service_instance", "service, instance", "seen"),
-    Forgettable.INGEST_EVENT: _older("ingest_event", "id", "received", only="status <> 'PENDING'"),
-    Forgettable.WEBHOOK_DELIVERY: _older("webhook_delivery", "id", "created", only=f"NOT {_OPEN_DELIVERY}"),
-}
+# By the setting that says for how long rows are kept.
+_FORGET = (
+    # As long as the stream keeps it: from its relay on, however long the bus was away, and for ever without one. It is
+    # found by the index on ``created``, which is never later.
+    ("outbox", _older("outbox", "id", "created", only="relayed < now() - CAST(:age AS interval)")),
+    ("audit_log", _older("audit_log", "id", "created")),
+    ("workflow", _older("workflow", "id", "finished")),
+    ("dead_letter", _older("dead_letter", "id", "redriven_at")),
+    ("open_dead_letter", _older("dead_letter", "id", "created", only="redriven_at IS NULL")),
+    ("search_history", _older("search_history", "id", "created")),
+    ("turn", _older("turn", "id", "created", only=f"NOT {_OPEN_TURN}")),
+    ("chat", _older("chat", "id", "updated", only=_NOTHING_IN_CHAT)),
+    ("api_key", _older("api_key", "id", "deleted_at")),
+    # A timer is gone when nobody has run it for long, by its own measure too.
+    ("unseen", _older("timer", "name", "greatest(started_at, finished_at) + 3 * period_seconds * interval '1 s'")),
+    ("unseen", _older("service_instance", "service, instance", "seen")),
+    ("session", _older("session", "id", "expires_at")),
+    ("login_throttle", _older("login_throttle", "id", "greatest(failed_at, blocked_until)")),
+    ("invitation", _older("invitation", "id", "expires_at")),
+    ("idempotency_record", _older("idempotency_record", "user_id, key", "created")),
+    ("ingest_event", _older("ingest_event", "id", "received", only="status <> 'PENDING'")),
+    ("webhook_delivery", _older("webhook_delivery", "id", "created", only=f"NOT {_OPEN_DELIVERY}")),
+)
 
 
-def forgettable(retention: RetentionSettings) -> dict[Forgettable, timedelta]:
-    """What is forgotten, and after how long; what is kept for ever is not among it."""
-    ages = {
-        Forgettable.OUTBOX: retention.outbox,
-        Forgettable.AUDIT_LOG: retention.audit_log,
-        Forgettable.WORKFLOW: retention.workflow,
-        Forgettable.DEAD_LETTER: retention.dead_letter,
-        Forgettable.TIMER: retention.unseen,
-        Forgettable.SESSION: retention.session,
-        Forgettable.LOGIN_THROTTLE: retention.login_throttle,
-        Forgettable.INVITATION: retention.invitation,
-        Forgettable.IDEMPOTENCY_RECORD: retention.idempotency_record,
-        Forgettable.SERVICE_INSTANCE: retention.unseen,
-        Forgettable.INGEST_EVENT: retention.ingest_event,
-        Forgettable.WEBHOOK_DELIVERY: retention.webhook_delivery,
-        Forgettable.OPEN_DEAD_LETTER: retention.open_dead_letter,
-        Forgettable.SEARCH_HISTORY: retention.search_history,
-        Forgettable.TURN: retention.turn,
-        Forgettable.CHAT: retention.chat,
-        Forgettable.API_KEY: retention.api_key,
-    }
-    return {rows: age for rows, age in ages.items() if age is not None}
+def forgettable(retention: RetentionSettings) -> list[tuple[TextClause, timedelta]]:
+    """What removes rows that are kept for a time only, and after how long; what is kept for ever is not among it."""
+    ages = ((statement, getattr(retention, setting)) for setting, statement in _FORGET)
+    return [(statement, age) for statement, age in ages if age is not None]
 
 
 async def expire_uploads(conn: AsyncConnection, age: timedelta, *, limit: int) -> Sequence[Row[Any]]:
@@ -179,8 +138,9 @@ async def living(conn: AsyncConnection, ids: Sequence[str]) -> set[str]:
     return {row.id for row in await conn.execute(_LIVING, {"ids": list(ids)})}
 
 
-async def forget(conn: AsyncConnection, rows: Forgettable, age: timedelta, *, limit: int) -> int:
-    return (await conn.execute(_FORGET[rows], {"age": age, "limit": limit})).rowcount
+async def forget(conn: AsyncConnection, statement: TextClause, age: timedelta, *, limit: int) -> int:
+    """``statement`` is one of the ``forgettable``."""
+    return (await conn.execute(statement, {"age": age, "limit": limit})).rowcount
 
 
 async def forget_jobs(conn: AsyncConnection, kind: str, age: timedelta, *, limit: int) -> int:

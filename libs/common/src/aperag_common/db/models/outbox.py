@@ -15,8 +15,8 @@ from aperag_common.db.models.base import Base
 class Outbox(Base):
     """Inserted in the transaction that makes the fact true; relayed by the same process, swept by the reconciler.
 
-    ``epoch`` is the life of the event stream that the row was relayed to, null before. Rows stay as long as
-    the stream keeps its messages, so that a wiped stream can be filled again.
+    ``epoch`` is the life of the event stream that the row was relayed to, and ``relayed`` when; null before. Rows stay
+    as long after that as the stream keeps its messages, so that a wiped stream can be filled again.
     """
 
     __tablename__ = "outbox"
@@ -26,6 +26,7 @@ class Outbox(Base):
     payload: Mapped[dict[str, Any]]
     traceparent: Mapped[str | None] = mapped_column(String(64))
     epoch: Mapped[int | None] = mapped_column(Integer)
+    relayed: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     created: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=text("clock_timestamp()"))
 
     __table_args__ = (
