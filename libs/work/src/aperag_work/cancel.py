@@ -13,7 +13,7 @@ from aperag_common.jobs.declared import PARSE
 from aperag_work import derive
 from aperag_work.change import Change
 from aperag_work.database import Statement, driver
-from aperag_work.document_rows import lock, lock_all, step_of
+from aperag_work.document_rows import STEP_OF, lock, lock_all, step_of
 from aperag_work.effects import Effects, StepEnd, apply_effects, failed_draft
 from aperag_work.rows import UNLEASED, Dispatch, JobRow, columns_of
 from aperag_work.waiting import followers, release_waiting
@@ -50,18 +50,21 @@ _CANCELLED = f"""
         error_code = CASE WHEN i.document_id IS NULL THEN '{CODE}' END,
         error_message = CASE WHEN i.document_id IS NULL THEN '{MESSAGE}' END,
         {UNLEASED}, settled_at = clock_timestamp(), updated = clock_timestamp()
-    FROM job o LEFT JOIN document_index i ON i.document_id = o.subject_id AND i.kind = replace(o.kind, 'index.', '')
-    WHERE o.id = j.id AND o.subject_id = ANY($1::text[]) AND {{which}}
+    FROM (
+        SELECT id, subject_id, {STEP_OF.format(kind="kind")} AS step FROM job
+        WHERE subject_id = ANY($1::text[]) AND {{which}} ORDER BY id FOR UPDATE
+    ) o LEFT JOIN document_index i ON i.document_id = o.subject_id AND i.kind = o.step
+    WHERE o.id = j.id
     RETURNING {columns_of("j")}
 """
 _CANCEL = Statement(
     "cancel jobs",
-    _CANCELLED.format(which="o.workflow_id = ANY($2::text[]) AND o.status IN ('PENDING', 'CREATING')"),
+    _CANCELLED.format(which="workflow_id = ANY($2::text[]) AND status IN ('PENDING', 'CREATING')"),
 )
 # Builds of another workflow that waited for the parse that has just been cancelled before it ever served.
 _CANCEL_WAITING = Statement(
     "cancel waiting jobs",
-    _CANCELLED.format(which="o.kind = ANY($2::text[]) AND o.status = 'PENDING' AND o.due_at = 'infinity'"),
+    _CANCELLED.format(which="kind = ANY($2::text[]) AND status = 'PENDING' AND due_at = 'infinity'"),
 )
 
 

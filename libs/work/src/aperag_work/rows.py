@@ -26,8 +26,11 @@ def unindexed(condition: str) -> str:
 
 
 def locked(condition: str) -> str:
-    """Jobs of which ``condition`` holds, locked in the order of their ids: as a batch of ends and of renewals is, so
-    that no two of them wait for each other.
+    """Jobs of which ``condition`` holds, locked in the order of their ids.
+
+    Everybody locks in one order, so that no two transactions wait for each other: a collection or a webhook's endpoint,
+    then documents, turns, deliveries or events of other services, then their jobs, then workflows; rows of one table in
+    the order of their ids. Who waits for no lock (``SKIP LOCKED``) may take it out of turn.
     """
     return f"id IN (SELECT id FROM job WHERE {condition} ORDER BY id FOR UPDATE)"
 

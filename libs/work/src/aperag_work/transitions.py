@@ -63,6 +63,7 @@ _RESET = ", ".join(
 )
 
 # The next generation, or the first one. Whoever holds an older generation is fenced off, unless the kind runs again.
+# Jobs that are there are raised in the order of their ids (see ``rows.locked``), new ones made in the order asked.
 _WANT = Statement(
     "want jobs",
     f"""
@@ -73,7 +74,10 @@ _WANT = Statement(
         CASE WHEN w.waits THEN 'infinity' WHEN w.dispatch > 0 THEN clock_timestamp() + $3::interval
             ELSE clock_timestamp() END, coalesce(w.traceparent, $4::text)
     FROM unnest($5::text[], $6::text[], $7::text[], $8::text[], $10::text[], $11::text[], $12::int[], $13::bool[],
-        $16::text[]) AS w(id, kind, subject_id, collection_id, owner, workflow_id, dispatch, waits, traceparent)
+        $16::text[]) WITH ORDINALITY
+        AS w(id, kind, subject_id, collection_id, owner, workflow_id, dispatch, waits, traceparent, position)
+    LEFT JOIN job before ON before.subject_id = w.subject_id AND before.kind = w.kind
+    ORDER BY before.id, w.position
     ON CONFLICT (subject_id, kind) DO UPDATE SET generation = j.generation + 1, traceparent = excluded.traceparent,
         updated = clock_timestamp(), {_RESET}
     WHERE j.status = ANY($14::text[]) AND j.generation = coalesce($15::int, j.generation)

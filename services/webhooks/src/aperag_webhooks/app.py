@@ -31,7 +31,8 @@ def make_engine(runtime: Runtime, settings: Settings, client: OutboundClient) ->
     engine = runtime.job_engine(settings)
     sender = Sender(client, vault_of(settings), settings.answer_within)
     deliver = Deliver(engine, sender, disable_after=settings.disable_after, source=SERVICE)
-    engine.handle(WEBHOOK_DELIVER, deliver.run, write=deliver.write, slots=settings.deliveries_at_once)
+    slots = settings.deliveries_at_once
+    engine.handle(WEBHOOK_DELIVER, deliver.run, write=deliver.write, lock=deliver.lock, slots=slots)
     return engine
 
 

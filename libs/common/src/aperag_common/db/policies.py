@@ -25,12 +25,15 @@ _FACT = "split_part(subject, '.', 4) || '.' || split_part(subject, '.', 5)"
 _WELL_FORMED = rf"subject ~ '^{subjects.ROOT}\.evt\.[A-Za-z0-9_-]+\.[a-z_]+\.[a-z_]+$'"
 _CONSISTENT = f"{_WELL_FORMED} AND payload ->> 'type' = {_FACT} AND payload ->> 'owner' = split_part(subject, '.', 3)"
 
-# A subject has no foreign key to the jobs that are about it: its table's deletes take them along.
+# A subject has no foreign key to the jobs that are about it: its table's deletes take them along, locked in the order
+# of their ids as by everybody else.
 _REMOVE_JOBS = """
     CREATE OR REPLACE FUNCTION remove_jobs() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, public AS $remove$
     BEGIN
-        DELETE FROM public.job j USING gone g WHERE j.subject_id = g.id AND j.kind = ANY (TG_ARGV);
+        DELETE FROM public.job WHERE id IN (
+            SELECT j.id FROM public.job j JOIN gone g ON j.subject_id = g.id WHERE j.kind = ANY (TG_ARGV)
+            ORDER BY j.id FOR UPDATE OF j);
         RETURN NULL;
     END $remove$
 """

@@ -21,17 +21,18 @@ _LIVING = Statement(
 )
 
 
-def _owned(table: str, owns: str) -> Statement:
-    chosen = f"SELECT ctid FROM {table} WHERE {owns} LIMIT $2::int FOR UPDATE"
+def _owned(table: str, owns: str, key: str = "id") -> Statement:
+    """Locked in the order of ``key``, as by everybody else."""
+    chosen = f"SELECT ctid FROM {table} WHERE {owns} ORDER BY {key} LIMIT $2::int FOR UPDATE"
     return Statement(f"purge {table}", f"DELETE FROM {table} WHERE ctid = ANY(ARRAY({chosen})) RETURNING 1")
 
 
 OWNED = {
     "turn": _owned("turn", "owner = $1"),
-    "llm_provider": _owned("llm_provider", "user_id = $1"),
+    "llm_provider": _owned("llm_provider", "user_id = $1", "name"),
     "search_history": _owned("search_history", "owner = $1"),
     "evaluation": _owned("evaluation", "owner = $1"),
-    "idempotency_record": _owned("idempotency_record", "user_id = $1"),
+    "idempotency_record": _owned("idempotency_record", "user_id = $1", "key"),
     "session": _owned("session", "user_id = $1"),
     "webhook_delivery": _owned("webhook_delivery", "owner = $1"),
     "dead_letter": _owned("dead_letter", "owner = $1"),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from aperag_work.database import Connection
     from aperag_work.engine import Engine
     from aperag_work.job import Job
+    from aperag_work.rows import JobRow
 
 log = structlog.get_logger(__name__)
 
@@ -66,6 +67,10 @@ class Deliver:
                 pass
         return _ended(delivery, DeliveryStatus.FAILED, None, outcome="given_up")
 
+    async def lock(self, conn: Connection, jobs: Sequence[JobRow]) -> None:
+        """Before the jobs, as whoever sends deliveries again or deletes their endpoint."""
+        await repository.lock(conn, [job.subject_id for job in jobs])
+
     async def write(self, conn: Connection, completed: Sequence[Completed]) -> None:
         """A delivery whose endpoint was deleted has left nothing to be written."""
         await repository.settle(conn, [it.result for it in completed if it.result is not None])
@@ -92,7 +97,7 @@ class Deliver:
             return await repository.load(conn, ids)
 
     async def _record(self, failed: Sequence[tuple[str, Attempt]]) -> list[bool]:
-        async with self._database.relaxed.acquire() as conn:
+        async with self._database.relaxed.transaction() as conn:
             return await repository.record(conn, failed, disable_after=self._disable_after)
 
 

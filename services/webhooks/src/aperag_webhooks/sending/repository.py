@@ -34,7 +34,12 @@ _WITH_ATTEMPT = f"""CASE WHEN jsonb_array_length(d.attempts) >= {KEPT_ATTEMPTS} 
 _ATTEMPTS = """(SELECT u.id, u.status, u.attempt::jsonb AS attempt
     FROM unnest($1::text[], $2::text[], $3::text[]) AS u(id, status, attempt)) a"""
 
-# Nearly always there is no failure to forget, and the endpoint's row is not touched.
+_LOCK = Statement(
+    "lock webhook deliveries",
+    "SELECT id FROM webhook_delivery WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE",
+)
+# Nearly always there is no failure to forget, and the endpoint's row is not touched. One that is held is not waited
+# for, since endpoints are locked before their deliveries: whoever holds it changes it, or has just seen it fail.
 _SETTLE = Statement(
     "settle webhook deliveries",
     f"""
@@ -42,10 +47,19 @@ _SETTLE = Statement(
         UPDATE webhook_delivery d SET status = a.status, settled_at = clock_timestamp(), attempts = {_WITH_ATTEMPT}
         FROM {_ATTEMPTS} WHERE d.id = a.id RETURNING d.endpoint_id, d.status
     )
-    UPDATE webhook_endpoint e SET failing_since = NULL
-    WHERE e.failing_since IS NOT NULL
-        AND e.id IN (SELECT endpoint_id FROM written WHERE status = '{DeliveryStatus.DELIVERED}')
-    RETURNING e.id
+    UPDATE webhook_endpoint SET failing_since = NULL WHERE id IN (
+        SELECT id FROM webhook_endpoint WHERE failing_since IS NOT NULL
+            AND id IN (SELECT endpoint_id FROM written WHERE status = '{DeliveryStatus.DELIVERED}')
+        FOR NO KEY UPDATE SKIP LOCKED)
+    RETURNING id
+    """,
+)
+_LOCK_WELL = Statement(
+    "lock webhooks that did not fail",
+    """
+    SELECT id FROM webhook_endpoint
+    WHERE failing_since IS NULL AND id IN (SELECT endpoint_id FROM webhook_delivery WHERE id = ANY($1::text[]))
+    ORDER BY id FOR NO KEY UPDATE
     """,
 )
 _RECORD = Statement(
@@ -55,8 +69,7 @@ _RECORD = Statement(
         UPDATE webhook_delivery d SET attempts = {_WITH_ATTEMPT} FROM {_ATTEMPTS} WHERE d.id = a.id
         RETURNING d.id, d.endpoint_id
     ), begun AS (
-        UPDATE webhook_endpoint e SET failing_since = clock_timestamp()
-        WHERE e.failing_since IS NULL AND e.id IN (SELECT endpoint_id FROM written) RETURNING e.id
+        UPDATE webhook_endpoint SET failing_since = clock_timestamp() WHERE id = ANY($5::text[])
     )
     SELECT w.id, coalesce(e.failing_since < clock_timestamp() - $4::interval, false) AS too_long
     FROM written w JOIN webhook_endpoint e ON e.id = w.endpoint_id
@@ -106,19 +119,24 @@ async def load(conn: Connection, ids: Sequence[str]) -> list[DeliveryRow | None]
     return [found.get(it) for it in ids]
 
 
+async def lock(conn: Connection, ids: Sequence[str]) -> None:
+    await _LOCK.fetch(conn, list(ids))
+
+
 async def settle(conn: Connection, settled: Sequence[Settled]) -> None:
+    """The deliveries are locked."""
     await _SETTLE.fetch(
         conn, [it.id for it in settled], [it.status.value for it in settled], [_json(it.attempt) for it in settled]
     )
 
 
 async def record(conn: Connection, failed: Sequence[tuple[str, Attempt]], *, disable_after: timedelta) -> list[bool]:
-    """Keep failed attempts; whether the endpoint of each has been failing for too long."""
-    ids = [delivery_id for delivery_id, _ in failed]
-    attempts = [_json(attempt) for _, attempt in failed]
-    rows = await _RECORD.fetch(conn, ids, [None] * len(ids), attempts, disable_after)
-    too_long = {row["id"]: row["too_long"] for row in rows}
-    return [too_long.get(it, False) for it in ids]
+    """In the caller's transaction, keep failed attempts; whether the endpoint of each has been failing for too long."""
+    attempts = {delivery_id: _json(attempt) for delivery_id, attempt in sorted(failed, key=lambda it: it[0])}
+    begun = [row["id"] for row in await _LOCK_WELL.fetch(conn, list(attempts))]
+    values = (list(attempts), [None] * len(attempts), list(attempts.values()), disable_after, begun)
+    too_long = {row["id"]: row["too_long"] for row in await _RECORD.fetch(conn, *values)}
+    return [too_long.get(delivery_id, False) for delivery_id, _ in failed]
 
 
 async def disable(conn: Connection, endpoint_id: str, reason: DisabledReason) -> Disabled | None:

@@ -42,10 +42,13 @@ _UPDATE = text(
 _LOCK = text(f"SELECT id FROM chat WHERE id = :id AND {_OF} FOR UPDATE")
 _LOCK_ALL = text(f"SELECT id FROM chat WHERE {_OF} ORDER BY id FOR UPDATE")
 _DELETE = text("DELETE FROM chat WHERE id = ANY(:ids) AND owner = :owner")
-_RUNNING = text(
+# Turns before their jobs, in the order of their ids: as by whoever ends them.
+_LOCK_TURNS = text("SELECT id FROM turn WHERE chat_id = ANY(:ids) AND owner = :owner ORDER BY id FOR UPDATE")
+_LOCK_RUNNING = text(
     """
     SELECT t.id FROM turn t JOIN job j ON j.subject_id = t.id AND j.kind = 'turn'
     WHERE t.chat_id = ANY(:ids) AND t.owner = :owner AND j.lease_until > clock_timestamp() AND j.settled_at IS NULL
+    ORDER BY j.id FOR UPDATE OF j
     """
 )
 # The one chat of a bot that is for a program's purpose, and not opened by a person.
@@ -117,6 +120,7 @@ async def lock_all(conn: AsyncConnection, owner: str, bot_id: str) -> Sequence[s
 async def remove(conn: AsyncConnection, owner: str, chat_ids: Sequence[str]) -> Sequence[str]:
     """With their turns; those that somebody was running, to be told."""
     values = {"ids": list(chat_ids), "owner": owner}
-    running = list((await conn.execute(_RUNNING, values)).scalars())
+    await conn.execute(_LOCK_TURNS, values)
+    running = list((await conn.execute(_LOCK_RUNNING, values)).scalars())
     await conn.execute(_DELETE, values)
     return running

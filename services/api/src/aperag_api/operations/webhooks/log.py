@@ -64,8 +64,10 @@ _BETWEEN = text(
 )
 _PENDING = text(
     """
-    UPDATE webhook_delivery SET status = 'pending', settled_at = NULL
-    WHERE id = ANY(:ids) AND endpoint_id = :webhook AND owner = :owner RETURNING id
+    UPDATE webhook_delivery SET status = 'pending', settled_at = NULL WHERE id IN (
+        SELECT id FROM webhook_delivery WHERE id = ANY(:ids) AND endpoint_id = :webhook AND owner = :owner
+        ORDER BY id FOR NO KEY UPDATE)
+    RETURNING id
     """
 )
 _EVENTS = text(

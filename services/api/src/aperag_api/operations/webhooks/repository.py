@@ -66,7 +66,9 @@ _ENABLE = text(
     WHERE {_OWN} RETURNING {_COLUMNS}
     """
 )
-_DELETE = text(f"DELETE FROM webhook_endpoint WHERE {_OWN} RETURNING id")
+# With its deliveries, which are locked as by those that send them.
+_DELETE = text(f"DELETE FROM webhook_endpoint WHERE {_OWN}")
+_LOCK_DELIVERIES = text("SELECT id FROM webhook_delivery WHERE endpoint_id = :id ORDER BY id FOR UPDATE")
 _OWNED = text("SELECT id FROM collection WHERE owner = :owner AND status <> 'DELETED' AND id = ANY(:ids)")
 
 
@@ -109,7 +111,12 @@ async def enable(conn: AsyncConnection, owner: str, webhook_id: str) -> WebhookR
 
 
 async def delete(conn: AsyncConnection, owner: str, webhook_id: str) -> bool:
-    return (await conn.execute(_DELETE, {"id": webhook_id, "owner": owner})).one_or_none() is not None
+    if await find(conn, owner, webhook_id, lock=True) is None:
+        return False
+    values = {"id": webhook_id, "owner": owner}
+    await conn.execute(_LOCK_DELIVERIES, values)
+    await conn.execute(_DELETE, values)
+    return True
 
 
 async def owned_collections(conn: AsyncConnection, owner: str, ids: Sequence[str]) -> set[str]:
