@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from aperag_common import subjects
 from aperag_common.jobs.declared import COLLECTION_SUMMARY
+from aperag_testing.steps import attempt
 from aperag_testing.waiting import until
 from aperag_work.completion import Completion
 from aperag_work.rows import Dispatch, JobRow, columns_of
@@ -107,7 +108,7 @@ async def test_while_one_is_made_no_other_is_begun_and_one_more_is_made_after_it
     worker.handle(COLLECTION_SUMMARY, run)
     async with engine.connect() as conn:
         row = (await conn.execute(text(f"SELECT {columns_of('job')} FROM job"))).one()
-    await worker.attempt(Dispatch(JobRow(*row), "tests").message)
+    await attempt(worker, Dispatch(JobRow(*row), "tests").message)
     [told] = asked
     assert (told["success"], told["summary_status"]) == (False, "GENERATING")
     assert "already" in told["message"]

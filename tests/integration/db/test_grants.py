@@ -19,11 +19,13 @@ from tests.integration.db.conftest import connect
 from aperag_common.db import migrate
 from aperag_common.db.grants import GRANTS, role
 from aperag_common.db.models import Base
+from aperag_common.jobs.declared import TURN
 from aperag_common.services import Service
 from aperag_standalone.postgres import PostgresServer
 from aperag_work import leases
 from aperag_work.database import Statement
 from aperag_work.documents import Documents
+from aperag_work.independent import Independent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -42,7 +44,7 @@ def _of_work(*names: str) -> tuple[str, ...]:
 
 
 _ALL = _of_work("outbox", "heartbeat")
-_WORKERS = (*_ALL, *_of_work("dead_letters", "failures", "job", "leases", "transitions"))
+_WORKERS = (*_ALL, *_of_work("dead_letters", "failures", "leases", "transitions"))
 PACKAGES = {
     Service.AGENT: ("aperag_agent", "aperag_models.repository", *_WORKERS),
     Service.API: (
@@ -175,10 +177,11 @@ async def test_every_statement_of_a_service_runs_as_its_role(
 
 
 @pytest.mark.parametrize(
-    ("service", "aggregate"), [(Service.INDEXER, Documents()), *((it, None) for it in Service if it != Service.API)]
+    ("service", "aggregate"),
+    [(Service.INDEXER, Documents()), *((it, Independent(TURN)) for it in Service if it != Service.API)],
 )
 async def test_who_works_on_jobs_can_claim_them(
-    connections: dict[Service, Connection], service: Service, aggregate: Documents | None
+    connections: dict[Service, Connection], service: Service, aggregate: Documents | Independent
 ) -> None:
     assert await wrong_with(connections[service], leases._claim(aggregate).sql) is None
 

@@ -26,7 +26,7 @@ from aperag_retrieval.chunking import ChunkDraft, ChunkPolicy, ParsedDocument, R
 from aperag_retrieval.dense import PgVectorIndex
 from aperag_retrieval.embedding import LOCAL_MODEL, EmbeddersBesideLocal, NoEmbedders
 from aperag_retrieval.lexical import PgFulltextIndex
-from aperag_testing.steps import Steps
+from aperag_testing.steps import Steps, attempt
 from aperag_work.engine import Engine
 from aperag_work.policy import WorkPolicy
 
@@ -126,7 +126,7 @@ class Indexer:
         return change.document_id
 
     async def attempt(self, document_id: str, kind: str) -> Settlement:
-        return await self.worker.attempt(await self.steps.command(document_id, kind))
+        return await attempt(self.worker, await self.steps.command(document_id, kind))
 
     async def run(self, document_id: str, *kinds: str) -> None:
         for kind in kinds or ("parse", "vector", "fulltext"):
@@ -205,7 +205,7 @@ async def test_an_older_parser_that_comes_late_changes_nothing(indexer: Indexer)
     )
     parse = replace(indexer.parse, parser=frozen)
     late.handle(PARSE, parse.run, write=parse.write)
-    working = asyncio.create_task(late.attempt(await indexer.steps.command(document_id)))
+    working = asyncio.create_task(attempt(late, await indexer.steps.command(document_id)))
     await frozen.reading.wait()
     await indexer.rebuild(document_id)
     await indexer.run(document_id)
@@ -293,7 +293,7 @@ async def test_a_removal_leaves_no_row_and_no_object(indexer: Indexer) -> None:
     change = await indexer.steps.delete(document_id)
     assert change is not None
     for command in change.commands:
-        assert await indexer.worker.attempt(command.message) == Ack(outcome="done")
+        assert await attempt(indexer.worker, command.message) == Ack(outcome="done")
     for table in ("chunk", "chunk_vector", "chunk_term", "document_index"):
         assert await indexer.column(f"SELECT 1 FROM {table}") == []
     assert await indexer.column("SELECT status FROM job") == ["DELETED"] * 3

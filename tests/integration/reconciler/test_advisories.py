@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from nats.aio.msg import Msg
-    from sqlalchemy.ext.asyncio import AsyncEngine
 
     from aperag_common.bus.connection import Bus
     from aperag_common.bus.delivery import Delivery
     from aperag_common.metrics import Metrics
     from aperag_testing.steps import Steps
+    from aperag_work.database import Database
     from aperag_work.dispatcher import Dispatcher
     from aperag_work.redrive import Redrive
 
@@ -37,8 +37,8 @@ PARSE = topology.consumer("indexer-parse")
 
 
 @pytest.fixture
-def advisories(engine: AsyncEngine, bus: Bus, metrics: Metrics) -> Advisories:
-    return Advisories(engine, bus, metrics)
+def advisories(job_database: Database, bus: Bus, metrics: Metrics) -> Advisories:
+    return Advisories(job_database, bus, metrics)
 
 
 @pytest_asyncio.fixture

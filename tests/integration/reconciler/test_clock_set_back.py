@@ -13,7 +13,7 @@ from aperag_common.db.models.base import Lane
 from aperag_common.jobs.declared import COLLECTION_PURGE
 from aperag_common.jobs.kind import Wanted
 from aperag_testing.factories import make_collection, make_upload
-from aperag_testing.steps import Gate
+from aperag_testing.steps import Gate, attempt
 from aperag_work import changes
 from aperag_work.completion import Completion
 from aperag_work.policy import WorkPolicy
@@ -126,11 +126,11 @@ async def test_jobs_of_no_document_are_pulled_in_too(engine: AsyncEngine, worker
         owner = (await conn.execute(text("SELECT owner FROM collection"))).scalar_one()
         change = await changes.purge_collection(conn, collection_id, owner, first_due=DUE)
     [command] = change.commands
-    working = asyncio.create_task(worker.attempt(command.message))
+    working = asyncio.create_task(attempt(worker, command.message))
     await gate.until_reached()
     far = "lease_until = clock_timestamp() + interval '1 day', due_at = clock_timestamp() + interval '1 day'"
     await execute(engine, f"UPDATE job SET {far}")
-    put_off = await worker.attempt(command.message)
+    put_off = await attempt(worker, command.message)
     assert isinstance(put_off, Nak)
     assert put_off.delay.total_seconds() <= LEASE
     await redrive.run()

@@ -26,6 +26,7 @@ from aperag_retrieval.embedding import LOCAL_MODEL
 from aperag_retrieval.search import LegRequest, Searcher, SearchRequest
 from aperag_retrieval.testing import WordEmbedders
 from aperag_testing.factories import make_collection, make_upload
+from aperag_testing.steps import attempt
 from aperag_testing.waiting import until
 from aperag_work import cancel, changes, switching
 from aperag_work.engine import Engine
@@ -126,7 +127,7 @@ class Library:
         for kind in kinds or (StepKind.PARSE, StepKind.VECTOR):
             waiting = await self.commands(kind)
             for at in range(0, len(waiting), 8):
-                await asyncio.gather(*map(self.worker.attempt, waiting[at : at + 8]))
+                await asyncio.gather(*(attempt(self.worker, it) for it in waiting[at : at + 8]))
 
     async def search(self, query: str) -> list[str]:
         """As the gateway does: the model is read first; the documents found, best first."""
@@ -262,7 +263,7 @@ async def test_a_document_that_was_claimed_before_the_change_keeps_the_model_fro
         return await embed(texts)
 
     local.embed = slowly  # type: ignore[method-assign]  # its worker is held up in the middle
-    working = asyncio.create_task(library.worker.attempt(command))
+    working = asyncio.create_task(attempt(library.worker, command))
     await encoding.wait()
     await library.want(SHORT)
     await library.reconcile()
@@ -306,7 +307,7 @@ async def test_going_back_ends_the_change_and_leaves_nothing_of_it(library: Libr
     await library.reconcile()
     await library.work(StepKind.PARSE)
     [first, *_] = await library.commands(StepKind.VECTOR)
-    await library.worker.attempt(first)
+    await attempt(library.worker, first)
     await library.want(LOCAL_MODEL)
     assert await library.progress() is None
     await library.work()

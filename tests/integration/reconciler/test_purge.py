@@ -16,6 +16,7 @@ from aperag_common.objects import LocalObjectStore
 from aperag_reconciler.purge import purge as purge_module
 from aperag_reconciler.purge import repository as purge_rows
 from aperag_reconciler.purge.purge import Purge
+from aperag_testing import steps
 from aperag_testing.factories import ADMISSION, make_collection, make_upload
 from aperag_work import changes, requeue
 
@@ -48,7 +49,7 @@ def attempt(worker: Engine) -> Callable[[ObjectStore, JobCommand], Awaitable[Set
     async def attempt(objects: ObjectStore, command: JobCommand) -> Settlement:
         purge = Purge(objects)
         worker.handle(COLLECTION_PURGE, purge.run, wanted=Wanted.ABSENT, write=purge.write)
-        return await worker.attempt(command)
+        return await steps.attempt(worker, command)
 
     return attempt
 

@@ -24,6 +24,7 @@ from aperag_reconciler.purge.purge import Purge
 from aperag_reconciler.settings import RetentionSettings
 from aperag_reconciler.timers.runner import Timer, TimerRunner
 from aperag_testing.factories import make_collection, make_upload, make_user
+from aperag_testing.steps import attempt
 from aperag_work import changes, outbox
 from aperag_work.policy import WorkPolicy
 from aperag_work.redrive import Redrive
@@ -256,7 +257,7 @@ async def test_a_purge_leaves_nothing_of_its_collection_and_touches_no_other(
         await objects.put(row.object_path, body(b"x"))
     async with engine.begin() as conn:
         change = await changes.purge_collection(conn, doomed, owner, first_due=DUE)
-    assert await purge.attempt(change.commands[0].message) == Ack(outcome="done")
+    assert await attempt(purge, change.commands[0].message) == Ack(outcome="done")
     left = await execute(engine, "SELECT id FROM document")
     assert [row.id for row in left] == [made[2].document_id]
     assert [row.id for row in await execute(engine, "SELECT id FROM collection")] == [other]
@@ -273,7 +274,7 @@ async def test_a_purge_held_by_another_worker_is_put_off(engine: AsyncEngine, pu
         engine,
         "UPDATE job SET lease_token = 'other', lease_until = clock_timestamp() + interval '30 s'",
     )
-    assert isinstance(await purge.attempt(change.commands[0].message), Nak)
+    assert isinstance(await attempt(purge, change.commands[0].message), Nak)
 
 
 async def test_garbage_collection_expires_buries_and_sweeps(engine: AsyncEngine, objects: LocalObjectStore) -> None:

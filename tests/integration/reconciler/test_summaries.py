@@ -18,7 +18,7 @@ from aperag_indexer.summarizing.leads import ExtractiveSummarizer
 from aperag_reconciler.settings import SummarySettings
 from aperag_reconciler.summaries.emit import Summaries
 from aperag_testing.factories import make_collection
-from aperag_testing.steps import Gate
+from aperag_testing.steps import Gate, attempt
 from aperag_testing.waiting import until
 from aperag_work import changes, summaries
 from aperag_work.engine import Engine
@@ -58,15 +58,15 @@ def summarize(
 ) -> Callable[[str, Summarizer], Awaitable[Settlement]]:
     """One attempt at the collection's summary, and what its message is told."""
 
-    async def attempt(collection_id: str, summarizer: Summarizer = ExtractiveSummarizer()) -> Settlement:  # noqa: B008  # it has no state
+    async def made_once(collection_id: str, summarizer: Summarizer = ExtractiveSummarizer()) -> Settlement:  # noqa: B008  # it has no state
         made = Summarize(summarizer, "indexer")
         worker = Engine(job_database, dispatcher, WorkPolicy(), metrics, "indexer", source="indexer")
         worker.handle(COLLECTION_SUMMARY, made.run, write=made.write, lock=made.lock)
         query = f"SELECT {columns_of('job')} FROM job WHERE kind = 'collection.summary' AND subject_id = :id"
         [row] = await rows(engine, query, id=collection_id)
-        return await worker.attempt(Dispatch(JobRow(*row), "tests").message)
+        return await attempt(worker, Dispatch(JobRow(*row), "tests").message)
 
-    return attempt
+    return made_once
 
 
 async def rows(engine: AsyncEngine, sql: str, **parameters: Any) -> list[Any]:

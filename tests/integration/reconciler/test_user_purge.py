@@ -26,6 +26,7 @@ from aperag_reconciler.users import purge as user_purge
 from aperag_reconciler.users import repository as user_rows
 from aperag_reconciler.users.purge import UserPurge
 from aperag_testing.factories import make_collection, make_upload, make_user
+from aperag_testing.steps import attempt
 from aperag_testing.waiting import until
 from aperag_work import changes
 from aperag_work.claiming import Claims
@@ -169,7 +170,7 @@ async def left(engine: AsyncEngine, user: str) -> dict[str, int]:
 async def purge_collections(engine: AsyncEngine, worker: Engine) -> int:
     waiting = await found(engine, f"SELECT {columns_of('job')} FROM job WHERE kind = 'collection.purge'")
     for row in waiting:
-        assert await worker.attempt(Dispatch(JobRow(*row), "tests").message) == Ack(outcome="done")
+        assert await attempt(worker, Dispatch(JobRow(*row), "tests").message) == Ack(outcome="done")
     return len(waiting)
 
 
@@ -179,14 +180,14 @@ async def test_a_purge_waits_for_the_collections_and_then_leaves_nothing_of_the_
     user, other, command = doomed
     before = await left(engine, other)
     assert len(await left(engine, user)) > 15
-    assert await worker.attempt(command) == Nak(user_purge.LOOKS_AGAIN, outcome="waiting")
+    assert await attempt(worker, command) == Nak(user_purge.LOOKS_AGAIN, outcome="waiting")
     assert [row.status for row in await found(engine, "SELECT status FROM collection WHERE owner = :u", u=user)] == [
         "DELETED"
     ] * 2
     [waiting] = await found(engine, "SELECT status, attempt, failures, lease_token FROM job WHERE kind = 'user.purge'")
     assert tuple(waiting) == ("DELETING", 0, 0, None)
     assert await purge_collections(engine, worker) == 2
-    assert await worker.attempt(command) == Ack(outcome="done")
+    assert await attempt(worker, command) == Ack(outcome="done")
     assert await left(engine, user) == {}
     assert await left(engine, other) == before
     assert await objects.prefixes() == [layout.owner_prefix(other)]
@@ -196,7 +197,7 @@ async def test_a_purge_waits_for_the_collections_and_then_leaves_nothing_of_the_
 async def test_waiting_is_no_failure_however_long_it_takes(engine: AsyncEngine, worker: Engine, doomed: Any) -> None:
     *_, command = doomed
     for _ in range(20):
-        assert (await worker.attempt(command)).outcome == "waiting"
+        assert (await attempt(worker, command)).outcome == "waiting"
     [row] = await found(engine, "SELECT status, attempt, failures FROM job WHERE kind = 'user.purge'")
     assert tuple(row) == ("DELETING", 0, 0)
     assert await found(engine, "SELECT 1 FROM dead_letter WHERE kind = 'user.purge'") == []
@@ -206,7 +207,7 @@ async def test_a_purge_that_waits_is_found_by_the_redrive(
     engine: AsyncEngine, worker: Engine, redrive: Redrive, bus: Bus, doomed: Any
 ) -> None:
     user, _, command = doomed
-    await worker.attempt(command)
+    await attempt(worker, command)
     await execute(engine, "UPDATE job SET due_at = clock_timestamp() WHERE kind = 'user.purge'")
     assert await redrive.run() >= 1
     pull = await bus.js.pull_subscribe(
@@ -235,7 +236,7 @@ async def test_a_purge_that_dies_anywhere_is_finished_by_the_next_worker(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     user, _, command = doomed
-    await worker.attempt(command)
+    await attempt(worker, command)
     await purge_collections(engine, worker)
     at, _, table = place.partition(":")
     reached = asyncio.Event()
@@ -250,15 +251,15 @@ async def test_a_purge_that_dies_anywhere_is_finished_by_the_next_worker(
     original = getattr(target, at)
     with monkeypatch.context() as patch:
         patch.setattr(target, at, dies)
-        attempt = asyncio.create_task(worker.attempt(command))
+        working = asyncio.create_task(attempt(worker, command))
         await asyncio.wait_for(reached.wait(), 30)
         # As if its process was gone: nobody gives the lease back.
         patch.setattr(Claims, "give_back", lambda *_: asyncio.sleep(0))
-        attempt.cancel()
-        await asyncio.wait([attempt])
-    assert (await worker.attempt(command)).outcome == "leased"
+        working.cancel()
+        await asyncio.wait([working])
+    assert (await attempt(worker, command)).outcome == "leased"
     await execute(engine, "UPDATE job SET lease_until = clock_timestamp() WHERE kind = 'user.purge'")
-    assert await worker.attempt(command) == Ack(outcome="done")
+    assert await attempt(worker, command) == Ack(outcome="done")
     assert await left(engine, user) == {}
 
 
@@ -267,7 +268,7 @@ async def test_a_collection_made_while_the_user_was_deleted_goes_too(
 ) -> None:
     """The request had found its caller before the delete, and inserts after the purge has looked."""
     user, _, command = doomed
-    await worker.attempt(command)
+    await attempt(worker, command)
     await purge_collections(engine, worker)
     remove_user = user_rows.remove_user
 
@@ -278,11 +279,11 @@ async def test_a_collection_made_while_the_user_was_deleted_goes_too(
 
     with monkeypatch.context() as patch:
         patch.setattr(user_rows, "remove_user", late)
-        assert (await worker.attempt(command)).outcome == "waiting"
+        assert (await attempt(worker, command)).outcome == "waiting"
     assert len(await found(engine, "SELECT 1 FROM users WHERE id = :id", id=user)) == 1
-    assert (await worker.attempt(command)).outcome == "waiting"
+    assert (await attempt(worker, command)).outcome == "waiting"
     await purge_collections(engine, worker)
-    assert await worker.attempt(command) == Ack(outcome="done")
+    assert await attempt(worker, command) == Ack(outcome="done")
     assert await left(engine, user) == {}
 
 
@@ -300,18 +301,18 @@ async def test_many_rows_go_in_batches(
         """,
         user=user,
     )
-    await worker.attempt(command)
+    await attempt(worker, command)
     assert await purge_collections(engine, worker) == 2
-    assert await worker.attempt(command) == Ack(outcome="done")
+    assert await attempt(worker, command) == Ack(outcome="done")
     assert await left(engine, user) == {}
 
 
 async def test_a_second_command_for_a_purged_user_is_settled(engine: AsyncEngine, worker: Engine, doomed: Any) -> None:
     *_, command = doomed
-    await worker.attempt(command)
+    await attempt(worker, command)
     await purge_collections(engine, worker)
-    assert await worker.attempt(command) == Ack(outcome="done")
-    assert await worker.attempt(command) == Ack(outcome="superseded")
+    assert await attempt(worker, command) == Ack(outcome="done")
+    assert await attempt(worker, command) == Ack(outcome="superseded")
 
 
 async def test_ended_sessions_old_failures_and_old_invitations_are_forgotten(engine: AsyncEngine) -> None:

@@ -19,6 +19,7 @@ from aperag_testing.steps import Gate, until_blocked
 from aperag_work import leases
 from aperag_work.document_rows import lock_all
 from aperag_work.documents import Documents
+from aperag_work.independent import Independent
 from aperag_work.policy import WorkPolicy
 from aperag_work.redrive import Redrive
 
@@ -264,10 +265,10 @@ async def test_a_job_asked_for_twice_at_once_goes_to_one_token_which_keeps_it(
         row = (await order(conn, TURN)).row
     asked = [leases.ClaimRequest(row.id, 1, token * 32) for token in "ab"]
     async with job_database.relaxed.acquire() as raw:
-        taken = [lease for lease in await leases.claim(raw, asked, None, POLICY, owner="worker-1") if lease is not None]
-        [again] = await leases.claim(
-            raw, [leases.ClaimRequest(row.id, 1, taken[0].token)], None, POLICY, owner="worker-1"
-        )
+        claimed = await leases.claim(raw, asked, Independent(TURN), POLICY, owner="worker-1")
+        taken = [lease for lease in claimed if lease is not None]
+        repeated = [leases.ClaimRequest(row.id, 1, taken[0].token)]
+        [again] = await leases.claim(raw, repeated, Independent(TURN), POLICY, owner="worker-1")
     assert [lease.attempt for lease in taken] == [1]
     assert again is not None
     assert (again.attempt, again.token) == (1, taken[0].token)

@@ -19,10 +19,10 @@ from aperag_common.jobs.declared import PARSE, TURN, USER_PURGE
 from aperag_common.jobs.kind import REMOVED_AT_ONCE, Wanted
 from aperag_testing.factories import make_collection, make_upload
 from aperag_testing.jobs import order
-from aperag_testing.steps import Gate, until_blocked
+from aperag_testing.steps import Gate, attempt, until_blocked
 from aperag_testing.waiting import until
 from aperag_work import attempts
-from aperag_work.completion import Completion, FollowUp
+from aperag_work.completion import Completion
 from aperag_work.document_rows import lock_all
 from aperag_work.engine import Engine
 from aperag_work.policy import WorkPolicy
@@ -226,7 +226,7 @@ async def test_events_and_jobs_that_follow_are_of_the_completions_transaction_an
     event = facts.CollectionDeleted(
         source="tests", type=facts.CollectionDeleted.type_name, subject=row.subject_id, owner=row.owner, data=data
     )
-    follow_up = FollowUp(TURN, Wish(TURN.name, "turn1", row.owner))
+    follow_up = Wish(TURN.name, "turn1", row.owner)
 
     async def after() -> None:
         seen.append((await steps.job(row.id), await steps.column("SELECT kind FROM job")))
@@ -272,9 +272,9 @@ class Together:
     async def work(self, commands: Sequence[JobCommand], *results: str) -> list[str]:
         """Outcomes; the first one's transaction is under way while the others end."""
         self.results = {command.data.row_id: result for command, result in zip(commands, results, strict=True)}
-        tasks = [asyncio.create_task(self.worker.attempt(commands[0]))]
+        tasks = [asyncio.create_task(attempt(self.worker, commands[0]))]
         await self.first.until_reached()
-        tasks += [asyncio.create_task(self.worker.attempt(command)) for command in commands[1:]]
+        tasks += [asyncio.create_task(attempt(self.worker, command)) for command in commands[1:]]
 
         async def all_end() -> bool:
             return self.waiting == len(commands)

@@ -11,11 +11,16 @@ from structlog.testing import capture_logs
 
 from aperag_common import errors
 from aperag_common.bus.delivery import Ack, Nak
-from aperag_common.jobs.declared import PARSE
+from aperag_common.events.fact import TurnEndedData
+from aperag_common.events.turns import TurnFailed
+from aperag_common.jobs.declared import PARSE, TURN
 from aperag_common.jobs.kind import Wanted
+from aperag_common.telemetry import propagate
 from aperag_testing.jobs import order
-from aperag_testing.steps import Gate, until_blocked
+from aperag_testing.steps import Gate, attempt, until_blocked
+from aperag_testing.waiting import until
 from aperag_work.document_rows import lock_all
+from aperag_work.engine import Engine
 from aperag_work.policy import WorkPolicy
 from aperag_work.redrive import Redrive
 
@@ -26,7 +31,9 @@ if TYPE_CHECKING:
 
     from aperag_common.metrics import Metrics
     from aperag_testing.steps import MakeWorker, Steps
-    from aperag_work.database import Database
+    from aperag_work.aggregate import FailedAttempt
+    from aperag_work.completion import Completion
+    from aperag_work.database import Connection, Database
     from aperag_work.dispatcher import Dispatcher
     from aperag_work.job import Job
     from aperag_work.rows import Dispatch
@@ -50,12 +57,12 @@ async def test_a_passing_failure_is_tried_again_and_its_reason_is_on_the_job(ste
     after: Any = await steps.job(ordered.row.id)
     assert (after.status, after.failures, after.attempt, after.lease_token) == (ordered.row.status, 1, 1, None)
     assert (after.error_code, after.error_message) == ("BUSY", "no room")
-    [attempt] = after.failed_attempts
-    assert (attempt["attempt"], attempt["worker"], attempt["code"]) == (1, "worker-1", "BUSY")
-    assert datetime.fromisoformat(attempt["ended"]) < datetime.fromisoformat(attempt["next_try_at"]) <= after.due_at
+    [failed] = after.failed_attempts
+    assert (failed["attempt"], failed["worker"], failed["code"]) == (1, "worker-1", "BUSY")
+    assert datetime.fromisoformat(failed["ended"]) < datetime.fromisoformat(failed["next_try_at"]) <= after.due_at
 
     async def seen(job: Job) -> None:
-        assert (await steps.job(job.row.id)).failed_attempts == [attempt]  # type: ignore[union-attr]
+        assert (await steps.job(job.row.id)).failed_attempts == [failed]  # type: ignore[union-attr]
 
     assert await steps.work(ordered.message, during=seen) == Ack()
 
@@ -263,3 +270,43 @@ async def test_failures_that_come_together_are_recorded_each_with_its_own_reason
     assert {letter.row_id: letter.message for letter in letters} == {
         it.row.id: f"reason {n}" for n, it in enumerate(commands)
     }
+
+
+async def test_jobs_that_are_given_up_together_are_told_each_in_its_own_trace(
+    engine: AsyncEngine, steps: Steps, job_database: Database, dispatcher: Dispatcher, metrics: Metrics
+) -> None:
+    """The trace of a transaction that they share is that of one of them."""
+    worker = Engine(job_database, dispatcher, POLICY, metrics, "worker-1", source="agent")
+    first, begun = Gate(), []
+
+    async def run(job: Job) -> Completion:
+        begun.append(job)
+        raise errors.Gone("there is no model")
+
+    async def gave_up(_: Connection, failed: FailedAttempt) -> list[TurnFailed]:
+        await first()
+        data = TurnEndedData(turn_id=failed.row.subject_id, chat_id="chat", outcome="failed")
+        return [TurnFailed.of(data, source="agent", subject=failed.row.subject_id, owner=failed.row.owner)]
+
+    worker.handle(TURN, run, gave_up=gave_up)
+    async with engine.begin() as conn:
+        turns = [await order(conn, TURN) for _ in range(4)]
+    traces = {turn.row.subject_id: f"{number:032x}" for number, turn in enumerate(turns, start=1)}
+    tasks = []
+    for turn in turns:
+        traceparent = f"00-{traces[turn.row.subject_id]}-b7ad6b7169203331-01"
+        tasks.append(asyncio.create_task(attempt(worker, turn.message, traceparent=traceparent)))
+        await first.until_reached()  # the others wait for the first one's transaction, and share the next
+
+    async def all_begun() -> bool:
+        return len(begun) == len(turns)
+
+    await until(all_begun, every=0.02)
+    first.open()
+    assert await asyncio.gather(*tasks) == [Ack(outcome="failed")] * len(turns)
+    told = await steps.rows("SELECT payload ->> 'subject' AS subject, traceparent FROM outbox")
+    assert len(told) == 2 * len(turns)
+    letters = await steps.rows("SELECT j.subject_id, l.traceparent FROM dead_letter l JOIN job j ON j.id = l.row_id")
+    subjects = {turn.row.id: turn.row.subject_id for turn in turns}
+    for subject, traceparent in [*told, *letters]:
+        assert propagate.trace_id_of(traceparent) == traces[subjects.get(subject, subject)]

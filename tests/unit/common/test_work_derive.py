@@ -90,8 +90,3 @@ def test_retry_delays_double_up_to_their_cap_with_jitter_on_top(failures: int, l
 def test_the_originals_fixed_minute_can_be_expressed() -> None:
     policy = WorkPolicy(retry_base=timedelta(seconds=60), retry_cap=timedelta(seconds=60), jitter=0)
     assert {policy.retry_delay(n) for n in range(1, 5)} == {timedelta(seconds=60)}
-
-
-@pytest.mark.parametrize(("dispatch", "seconds"), [(0, 60), (1, 60), (2, 120), (4, 480), (5, 600), (99, 600)])
-def test_a_command_is_missed_later_with_every_dispatch(dispatch: int, seconds: int) -> None:
-    assert WorkPolicy().due_after(dispatch) == timedelta(seconds=seconds)

@@ -17,6 +17,7 @@ from aperag_common.events.commands import RunTurn, TurnData
 from aperag_common.jobs.declared import TURN
 from aperag_common.live.events import TurnEventKind
 from aperag_common.tasks import end_tasks
+from aperag_testing.steps import attempt
 from aperag_work.completion import Completion
 
 if TYPE_CHECKING:
@@ -94,15 +95,15 @@ class FakeAgent:
         ended = self._ended[turn_id] = loop.create_future()
         data = TurnData(row_id=row.job_id, generation=row.generation, turn_id=turn_id)
         command = RunTurn(source="tests", type=RunTurn.type_name, subject=turn_id, owner=row.owner, data=data)
-        attempt = asyncio.create_task(self.worker.attempt(command))
-        await asyncio.wait({attempt, claimed}, return_when=asyncio.FIRST_COMPLETED)
+        working = asyncio.create_task(attempt(self.worker, command))
+        await asyncio.wait({working, claimed}, return_when=asyncio.FIRST_COMPLETED)
         if not claimed.done():
-            raise Settled(attempt.result())
+            raise Settled(working.result())
         try:
             async with TurnPublisher(Sender(self.bus.nc), turn_id, row.run, beat=0.2) as told:
-                yield HeldTurn(claimed.result(), f"turn.{turn_id}.{row.credential}", told, ended, attempt)
+                yield HeldTurn(claimed.result(), f"turn.{turn_id}.{row.credential}", told, ended, working)
         finally:
-            await end_tasks(attempt)
+            await end_tasks(working)
 
     async def answer(self, turn_id: str, *words: str) -> None:
         async with self.holding(turn_id) as held:

@@ -6,12 +6,14 @@ import asyncio
 from collections import defaultdict
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import text
 
-from aperag_common.bus.delivery import Ack
+from aperag_common.bus.delivery import Ack, Delivery
+from aperag_common.bus.topology import consumer
 from aperag_common.events import facts
 from aperag_common.jobs.kind import Wanted, kinds
 from aperag_testing.factories import ADMISSION, KINDS, make_upload
@@ -68,6 +70,22 @@ class Gate:
 
     def open(self) -> None:
         self.opened.set()
+
+
+async def attempt(engine: Engine, command: JobCommand, **headers: str) -> Settlement:
+    """What the command's message is told: it comes alone, as from its consumer."""
+    shown = getattr(command.data, "kind", None)
+    works = [(kind, work) for kind in kinds() for work in kind.works if work.command is type(command)]
+    [work] = [work for kind, work in works if shown in {None, kind.shown}]
+    raw: Any = SimpleNamespace(
+        subject=work.subject,
+        data=command.encode(),
+        headers=headers,
+        metadata=SimpleNamespace(num_delivered=1, timestamp=datetime.now(UTC)),
+    )
+    told: list[Settlement] = []
+    await engine.work(consumer(work.consumer), [Delivery(work.consumer, raw, lambda _, it: told.append(it))])
+    return told[0]
 
 
 async def nothing(*_: object) -> None:
@@ -164,7 +182,7 @@ class Steps:
         """What the message is told. ``during`` is the work; ``ending`` runs in the transaction that completes it."""
         _DURING.set(during)
         _ENDING.set(ending)
-        return await (by or self.worker).attempt(message)
+        return await attempt(by or self.worker, message)
 
     async def complete(self, document_id: str, *kinds: str) -> None:
         for kind in kinds or ("parse", "vector", "fulltext"):

@@ -28,7 +28,7 @@ class Served:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class CompletedAttempt:
     """A job whose work is done, as its worker knows it; ``traceparent`` is that of the attempt."""
 
@@ -38,15 +38,19 @@ class CompletedAttempt:
     traceparent: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class FailedAttempt:
-    """A job that is given up. Without ``token``: one whose last attempt ended without a word, which nobody holds."""
+    """The job is tried again after ``delay``; without one it is given up.
+
+    Without ``token``: a job whose last attempt ended without a word, which nobody holds.
+    """
 
     row: JobRow
     token: str | None
     failure: errors.ApeRAGError
     failures: int
     attempt: int
+    delay: timedelta | None = None
     traceparent: str | None = None
     delivery: Delivery | None = None
 
@@ -57,13 +61,15 @@ class CompletedJobs(Protocol):
     @property
     def tokens(self) -> frozenset[str]: ...
 
-    async def apply_effects(self, conn: Connection, *, source: str) -> dict[str, Change]:
+    async def apply_effects(self, conn: Connection, *, source: str) -> Mapping[str, Change]:
         """By token, after the kind's own rows are written: states, workflows, events, the jobs that follow."""
         ...
 
 
 class Aggregate(Protocol):
-    """``relevant`` is a condition on the job ``j``, ``begun`` further parts of a claim's statement."""
+    """``relevant`` is a further condition on the job ``j`` that is claimed, ``begun`` are further parts of a claim's
+    statement; both may be empty.
+    """
 
     @property
     def name(self) -> str: ...
@@ -84,8 +90,10 @@ class Aggregate(Protocol):
         """Of ``context_columns``."""
         ...
 
-    async def lock(self, conn: Connection, subjects: Sequence[str], *, wait: bool) -> Mapping[str, Any]:
-        """Those that exist, by id, in an order that is everybody's; without ``wait`` only those that nobody else holds."""
+    async def lock(self, conn: Connection, jobs: Sequence[JobRow], *, wait: bool) -> Mapping[str, Any]:
+        """Before the jobs, their subjects that exist, by id, in an order that is everybody's; without ``wait`` only those
+        that nobody else holds.
+        """
         ...
 
     async def complete(
@@ -94,8 +102,6 @@ class Aggregate(Protocol):
         """Settle jobs of one kind and direction, of locked subjects, under the fence."""
         ...
 
-    async def fail(
-        self, conn: Connection, failing: FailedAttempt, locked: Mapping[str, Any], *, source: str, first_due: timedelta
-    ) -> tuple[Change, str | None] | None:
-        """Give a job up and say so; the worker's name. None where it is not this attempt's any more."""
+    async def gave_up(self, conn: Connection, failed: FailedAttempt, subject: Any, *, source: str) -> Change:
+        """What follows from a job of the locked ``subject`` that has just been given up."""
         ...

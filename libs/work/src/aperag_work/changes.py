@@ -189,11 +189,11 @@ async def _remove(
 ) -> Change:
     traceparent = propagate.current_traceparent()
     workflows = {gone.id: workflow_id}
-    superseded = await superseded_closings(conn, gone.id, [kind.value for kind in kinds])
+    superseded = await superseded_closings(conn, [gone], kinds)
     admission = Admission(Lane.INTERACTIVE, 1, first_due)
     jobs = await want_jobs(conn, [gone], kinds, workflows, {gone.id: 1}, admission, traceparent, wanted=Wanted.ABSENT)
     await insert_workflows(conn, [gone], workflows, WorkflowKind.DELETE, jobs, traceparent)
-    [concluded] = await apply_effects(conn, Effects(gone, superseded, drafts), source=SOURCE)
+    [concluded] = await apply_effects(conn, Effects(gone, superseded.get(gone.id, []), drafts), source=SOURCE)
     return Change(tuple(Dispatch(job, SOURCE) for job in jobs), concluded.events, gone.id, workflow_id)
 
 

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from aperag_common.db.models.base import is_open
 from aperag_work import leases
 from aperag_work.batching import Batcher
 from aperag_work.database import FAILURES
-from aperag_work.handling import AGGREGATES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,20 +65,17 @@ class Claims:
         if not claiming.cancelled() and claiming.exception() is None:
             for lease in claiming.result():
                 if lease is not None:
-                    await self.give_back(lease.row.id, lease.token)
+                    await self.give_back(lease)
 
     async def reclaim(self, job: Job) -> bool:
         """A claim that PostgreSQL forgot when it was killed: the job is open and nobody's. Take it with the same token."""
         async with self._database.durable.acquire() as conn:
             found = (await leases.find(conn, [job.row.id])).get(job.row.id)
-            if found is None or found.row.generation != job.row.generation or not is_open(found.row.status):
+            if found is None or found.leased:
                 return False
-            if found.leased:
-                return False
-            policy = self._policy.of_work(job.row.work.retry)
             asked = leases.ClaimRequest(job.row.id, job.row.generation, job.token)
-            aggregate = AGGREGATES.get(job.row.declared.aggregate)
-            [lease] = await leases.claim(conn, [asked], aggregate, policy, owner=self._instance)
+            policy = self._policy.of_work(job.handling.work.retry)
+            [lease] = await leases.claim(conn, [asked], job.handling.aggregate, policy, owner=self._instance)
         if lease is not None:
             log.warning("job.reclaimed", job_id=job.row.id)
         return lease is not None
@@ -114,13 +109,13 @@ class Claims:
             log.info("leases.released", incarnation=incarnation, jobs=released)
         return released
 
-    async def give_back(self, row_id: str, token: str) -> None:
+    async def give_back(self, lease: Lease) -> None:
         """At shutdown."""
         try:
             async with self._database.relaxed.acquire() as conn:
-                await leases.release(conn, row_id, token)
+                await leases.release(conn, lease)
         except FAILURES as err:
-            log.warning("lease.unreleased", job_id=row_id, error=repr(err))
+            log.warning("lease.unreleased", job_id=lease.row.id, error=repr(err))
 
     def asked(self, row_id: str, generation: int) -> leases.ClaimRequest:
         return leases.ClaimRequest(row_id, generation, self.incarnation + secrets.token_hex(12))

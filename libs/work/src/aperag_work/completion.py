@@ -10,7 +10,6 @@ from aperag_work.aggregate import Served
 
 if TYPE_CHECKING:
     from aperag_common.events.envelope import Message
-    from aperag_common.jobs.kind import JobKind
     from aperag_work.aggregate import FailedAttempt
     from aperag_work.database import Connection
     from aperag_work.rows import JobRow
@@ -28,46 +27,26 @@ class Completed:
 Write = Callable[["Connection", Sequence[Completed]], Awaitable[None]]
 """Puts the results of jobs that are completed together into their transaction."""
 
+Lock = Callable[["Connection", Sequence["JobRow"]], Awaitable[None]]
+"""Takes, before the jobs that end together, what others lock before them (see ``rows.locked``)."""
+
 GaveUp = Callable[["Connection", "FailedAttempt"], Awaitable[Sequence["Message"]]]
 """The events that tell of a job that is given up, in the transaction that gives it up."""
-
-Lock = Callable[["Connection", Sequence["JobRow"]], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Hooks:
-    """What a kind adds to the transactions that end its jobs.
-
-    ``write`` puts results of many completions into their transaction; ``lock`` takes before the jobs' rows what others
-    lock before them; ``gave_up`` tells of a job that is given up, where the kind has no aggregate that does.
-    """
-
-    write: Write | None = None
-    lock: Lock | None = None
-    gave_up: GaveUp | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FollowUp:
-    """A job that is wanted once this one is completed."""
-
-    kind: JobKind
-    wish: Wish
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
     """``result`` is what the kind's ``write`` puts into its tables, about ``rows`` of them.
 
-    ``served`` is what searches see of a document from now on. ``events`` and ``follow_up`` belong to the same
-    transaction; events of a document's job itself are made by the engine. ``after`` is awaited once it is committed.
-    ``outcome`` is for metrics and spans.
+    ``served`` is what searches see of a document from now on. ``events`` and the jobs that ``follow_up`` belong to the
+    same transaction; events of a document's job itself are made by the engine. ``after`` is awaited once it is
+    committed. ``outcome`` is for metrics and spans.
     """
 
     result: Any = None
     rows: int = 1
     served: Served = field(default_factory=Served)
     events: Sequence[Message] = ()
-    follow_up: Sequence[FollowUp] = ()
+    follow_up: Sequence[Wish] = ()
     after: Callable[[], Awaitable[None]] | None = None
     outcome: str = field(default="done", kw_only=True)

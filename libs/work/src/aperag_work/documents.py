@@ -146,10 +146,10 @@ class Documents:
     """The aggregate: see ``aperag_work.aggregate``."""
 
     name = DOCUMENT
-    relevant = """EXISTS (
+    relevant = """AND EXISTS (
         SELECT FROM document d WHERE d.id = j.subject_id AND (j.wanted = 'absent' OR d.deleted_at IS NULL))"""
     # A document turns RUNNING with its first claim. One that is locked stays PENDING until its next claim or end.
-    begun = f"""waiting AS (
+    begun = f""", waiting AS (
             SELECT d.id FROM taken CROSS JOIN LATERAL (
                 SELECT id FROM document
                 WHERE id = taken.subject_id AND {unindexed("status = 'PENDING' AND deleted_at IS NULL")}
@@ -159,7 +159,7 @@ class Documents:
             UPDATE document d SET status = 'RUNNING', updated = clock_timestamp()
             FROM waiting WHERE d.id = waiting.id
         )"""
-    context_columns = """d.name, d.object_path, d.sha256, c.analyzer, c.active_model, c.wanted_model,
+    context_columns = """, d.name, d.object_path, d.sha256, c.analyzer, c.active_model, c.wanted_model,
         i.served_generation, coalesce(i.data, '{}') AS served"""
     context_joins = f"""
         JOIN document d ON d.id = taken.subject_id JOIN collection c ON c.id = d.collection_id
@@ -168,8 +168,8 @@ class Documents:
     def context(self, row: Record) -> Subject:
         return Subject(*[row[name] for name in Subject.__dataclass_fields__])
 
-    async def lock(self, conn: Connection, subjects: Sequence[str], *, wait: bool) -> Mapping[str, LockedDocument]:
-        return await lock_all(conn, subjects, wait=wait)
+    async def lock(self, conn: Connection, jobs: Sequence[JobRow], *, wait: bool) -> Mapping[str, LockedDocument]:
+        return await lock_all(conn, [job.subject_id for job in jobs], wait=wait)
 
     async def complete(
         self,
@@ -195,31 +195,17 @@ class Documents:
         tokens = frozenset(read["tokens"])
         return _Completed([e for e in living if e.token in tokens], locked, read)
 
-    async def fail(
-        self,
-        conn: Connection,
-        failing: FailedAttempt,
-        locked: Mapping[str, LockedDocument],
-        *,
-        source: str,
-        first_due: timedelta,
-    ) -> tuple[Change, str | None] | None:
-        row, failure = failing.row, failing.failure
-        document = locked.get(row.subject_id)
-        ended = (
-            None if document is None else await transitions.give_up(conn, row.declared, failing, first_due=first_due)
-        )
-        if document is None or ended is None:
-            return None
-        reason = {"code": failure.error_code, "message": failure.message}
+    async def gave_up(self, conn: Connection, failed: FailedAttempt, subject: LockedDocument, *, source: str) -> Change:
+        row = failed.row
+        reason = {"code": failed.failure.error_code, "message": failed.failure.message}
         fallen = [] if row.removing else await fail_waiting(conn, [row.subject_id], row.kind, **reason)
-        failed = [row, *fallen]
-        closings = [StepEnd(it.workflow_id or "", step_of(it), Outcome.FAILED) for it in failed]
+        jobs = [row, *fallen]
+        closings = [StepEnd(it.workflow_id or "", step_of(it), Outcome.FAILED) for it in jobs]
         # Of a removal the dead letter and the task's end tell: nothing was to be parsed or built.
-        drafts = [failed_draft(it, **reason) for it in failed if not it.removing]
-        [concluded] = await apply_effects(conn, Effects(document, closings, drafts, failing.traceparent), source=source)
-        change = Change((), concluded.events, row.subject_id, row.workflow_id or "", settled=True)
-        return change, ended.worker
+        drafts = [failed_draft(it, **reason) for it in jobs if not it.removing]
+        effects = Effects(subject, closings, drafts, failed.traceparent)
+        [applied] = await apply_effects(conn, effects, source=source)
+        return Change((), applied.events, row.subject_id, row.workflow_id or "", settled=True)
 
 
 def _fact_of(row: JobRow) -> type[DocumentFact]:

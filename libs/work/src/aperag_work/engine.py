@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -23,25 +24,27 @@ from aperag_common.bus.delivery import Ack, Nak, Settled, Settlement, current_de
 from aperag_common.bus.worker import ended, guarded, processing
 from aperag_common.db.models.base import is_open
 from aperag_common.jobs.kind import Wanted
-from aperag_common.tasks import end_tasks
-from aperag_work import leases
+from aperag_common.tasks import end_tasks, repeat
 from aperag_work.attempts import SUPERSEDED, Attempts
 from aperag_work.claiming import Claims
-from aperag_work.completion import Hooks
 from aperag_work.database import FAILURES
-from aperag_work.handling import AGGREGATES, Handling
+from aperag_work.documents import Documents
+from aperag_work.failures import record_poison
+from aperag_work.handling import Handling
+from aperag_work.independent import Independent
 from aperag_work.job import Job
 from aperag_work.rows import parse_message_id
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Mapping, Sequence
 
     from aperag_common.bus.delivery import Delivery
     from aperag_common.bus.specs import ConsumerSpec
     from aperag_common.bus.worker import Worker
-    from aperag_common.events.commands import JobCommand
     from aperag_common.jobs.kind import JobKind
     from aperag_common.metrics import Metrics
+    from aperag_work import leases
+    from aperag_work.aggregate import Aggregate
     from aperag_work.completion import GaveUp, Lock, Write
     from aperag_work.database import Database
     from aperag_work.dispatcher import Dispatcher
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+AGGREGATES: Mapping[str, Aggregate] = {Documents.name: Documents()}
 SOON = timedelta(seconds=1)
 
 
@@ -94,10 +98,11 @@ class Engine:
         gave_up: GaveUp | None = None,
         slots: int | None = None,
     ) -> Handling:
-        """``write``, ``lock`` and ``gave_up`` are those of ``Hooks``."""
+        """``lock`` and ``gave_up`` are for kinds that have no aggregate."""
         work = kind.work(wanted)
-        attempts = Attempts(self, kind, AGGREGATES.get(kind.aggregate), Hooks(write, lock, gave_up))
-        self._handlings[work.subject] = handling = Handling(kind, work, run, attempts, slots or work.slots)
+        aggregate = AGGREGATES.get(kind.aggregate) or Independent(kind, lock, gave_up)
+        attempts = Attempts(self, kind, work, aggregate, write)
+        self._handlings[work.subject] = handling = Handling(work, run, aggregate, attempts, slots or work.slots)
         return handling
 
     def subscribe(self, worker: Worker) -> None:
@@ -107,19 +112,9 @@ class Engine:
             by_consumer.setdefault(handling.work.consumer, []).append(handling)
         for name, handlings in by_consumer.items():
             spec = topology.consumer(name)
-            decoders: dict[str, Callable[[bytes], JobCommand]] = {
-                it.work.subject: worker.declared.receive(spec, it.work.subject, it.work.command, self.attempt)
-                for it in handlings
-            }
-
-            async def work(
-                deliveries: Sequence[Delivery],
-                spec: ConsumerSpec = spec,
-                decoders: Mapping[str, Callable[[bytes], JobCommand]] = decoders,
-            ) -> None:
-                await self._work(spec, worker, deliveries, decoders)
-
-            worker.add(spec, work, slots=max(it.slots for it in handlings))
+            for it in handlings:
+                worker.declared.receive(spec, it.work.subject, it.work.command)
+            worker.add(spec, partial(self.work, spec), slots=max(it.slots for it in handlings))
 
     async def start(self, *, predecessor: str = "") -> None:
         """``predecessor`` is the incarnation of a dead process whose place this one takes."""
@@ -127,7 +122,8 @@ class Engine:
             await self.release_predecessor(predecessor)
         beats = [topology.consumer(it.work.consumer).beat for it in self._handlings.values()]
         beat = min(self.policy.beat.total_seconds(), *beats)
-        self._beating = asyncio.create_task(self._beat(beat), name="heartbeat")
+        renewals = repeat(self.renew, every=beat, failed="leases.renewal_failed")
+        self._beating = asyncio.create_task(renewals, name="heartbeat")
 
     async def stop(self) -> None:
         if self._beating is not None:
@@ -146,66 +142,45 @@ class Engine:
             self.dispatcher.wake()
         return released
 
-    async def attempt(self, command: JobCommand, handling: Handling | None = None) -> Settlement:
-        """One command, alone: what its message is told."""
-        handling = handling or self._handling_of(command)
-        asked = self.claims.asked(command.data.row_id, command.data.generation)
-        [lease] = await self.claims.claim(handling, [asked])
-        if lease is None:
-            return await self._why_not(handling, asked, (await self.claims.found([asked])).get(asked.id))
-        return await self._run(Job(self, lease), handling)
-
-    async def _work(
-        self,
-        spec: ConsumerSpec,
-        worker: Worker,
-        deliveries: Sequence[Delivery],
-        decoders: Mapping[str, Callable[[bytes], JobCommand]],
-    ) -> None:
-        """Groups are claimed side by side: mostly there is one."""
-        groups: dict[str, dict[str, Delivery]] = {}
-        asked: dict[str, list[leases.ClaimRequest]] = {}
+    async def work(self, spec: ConsumerSpec, deliveries: Sequence[Delivery]) -> None:
+        """Settle them all. What has come for one subject is claimed together; subjects do not wait for each other."""
+        groups: dict[str, dict[leases.ClaimRequest, Delivery]] = {}
         async with asyncio.TaskGroup() as tasks:
             for delivery in deliveries:
                 try:
-                    command = decoders[delivery.subject](delivery.raw.data)
+                    command = self._handlings[delivery.subject].work.command.model_validate_json(delivery.raw.data)
                 except (ValidationError, KeyError) as err:
-                    tasks.create_task(self._invalid(spec, worker, delivery, err))
+                    tasks.create_task(self._settled(spec, delivery, self._invalid(delivery, err)))
                     continue
-                it = self.claims.asked(command.data.row_id, command.data.generation)
-                groups.setdefault(delivery.subject, {})[it.token] = delivery
-                asked.setdefault(delivery.subject, []).append(it)
-            for subject, of_subject in groups.items():
-                tasks.create_task(self._work_group(spec, self._handlings[subject], of_subject, asked[subject]))
+                asked = self.claims.asked(command.data.row_id, command.data.generation)
+                groups.setdefault(delivery.subject, {})[asked] = delivery
+            for subject, group in groups.items():
+                tasks.create_task(self._work_group(spec, self._handlings[subject], group))
 
     async def _work_group(
-        self,
-        spec: ConsumerSpec,
-        handling: Handling,
-        deliveries: Mapping[str, Delivery],
-        asked: Sequence[leases.ClaimRequest],
+        self, spec: ConsumerSpec, handling: Handling, group: Mapping[leases.ClaimRequest, Delivery]
     ) -> None:
         try:
-            claimed = await self.claims.claim(handling, asked)
-            refused = [it for it, lease in zip(asked, claimed, strict=True) if lease is None]
+            claimed = dict(zip(group, await self.claims.claim(handling, list(group)), strict=True))
+            refused = [asked for asked, lease in claimed.items() if lease is None]
             found = await self.claims.found(refused) if refused else {}
         except FAILURES as err:
-            log.warning("jobs.unclaimed", jobs=len(asked), error=repr(err))
-            for delivery in deliveries.values():
+            log.warning("jobs.unclaimed", jobs=len(group), error=repr(err))
+            for delivery in group.values():
                 delivery.settle(Nak(unexpected_delay(delivery.number), outcome="error"))
             return
         async with asyncio.TaskGroup() as tasks:
-            for lease in claimed:
+            for asked, lease in claimed.items():
                 if lease is not None:
-                    tasks.create_task(self._run_delivery(spec, handling, deliveries[lease.token], lease))
-            for it in refused:
-                why = self._why_not(handling, it, found.get(it.id))
-                tasks.create_task(self._settled(spec, deliveries[it.token], why))
+                    tasks.create_task(self._run_delivery(spec, handling, group[asked], lease))
+                else:
+                    why = self._why_not(handling, asked, found.get(asked.id))
+                    tasks.create_task(self._settled(spec, group[asked], why))
 
     async def _run_delivery(self, spec: ConsumerSpec, handling: Handling, delivery: Delivery, lease: Lease) -> None:
-        job = Job(self, lease)
+        job = Job(self, handling, lease)
         structlog.contextvars.bind_contextvars(job_id=job.row.id, kind=job.row.kind, subject_id=job.row.subject_id)
-        await self._settled(spec, delivery, self._run(job, handling))
+        await self._settled(spec, delivery, self._run(job))
 
     async def _settled(self, spec: ConsumerSpec, delivery: Delivery, work: Awaitable[Settlement]) -> None:
         current_delivery.set(delivery)
@@ -214,8 +189,9 @@ class Engine:
             ended(span, settlement)
         delivery.settle(settlement)
 
-    async def _run(self, job: Job, handling: Handling) -> Settlement:
+    async def _run(self, job: Job) -> Settlement:
         """The settle point of an attempt: whatever went wrong is recorded on its job."""
+        handling = job.handling
         self.held[job.token] = job
         try:
             async with job.stack:
@@ -231,7 +207,7 @@ class Engine:
                 job.ending_begun = True  # this worker goes on: something inside the handler let its cancellation out
                 return await handling.attempts.fail(job, RuntimeError("the work was cancelled from inside"))
             job.ending_begun = True  # a renewal must not take again what is given back
-            await asyncio.shield(self.claims.give_back(job.row.id, job.token))
+            await asyncio.shield(self.claims.give_back(job.lease))
             raise
         except Exception as err:  # noqa: BLE001  # told to the job, with its stack in the log where nobody foresaw it
             job.ending_begun = True
@@ -253,38 +229,22 @@ class Engine:
             return await handling.attempts.give_up_lost(found)
         return Nak(SOON, outcome="leased")  # open, unleased, attempts left: the lease in the way has ended since
 
-    async def _invalid(self, spec: ConsumerSpec, worker: Worker, delivery: Delivery, err: Exception) -> None:
+    async def _invalid(self, delivery: Delivery, err: Exception) -> Settlement:
         """A command that its class refuses fails its job, which its id names; what is no command is kept as poison."""
         named = parse_message_id(delivery.headers.get("Nats-Msg-Id", ""))
         handling = self._handlings.get(delivery.subject)
         if named is None or handling is None:
-            await self._settled(spec, delivery, worker.poisoned(delivery, err))
-        else:
-            await self._settled(spec, delivery, self._fail_invalid(handling, self.claims.asked(*named), err))
-
-    async def _fail_invalid(self, handling: Handling, asked: leases.ClaimRequest, err: Exception) -> Settlement:
+            await record_poison(self.database, self.metrics, delivery, err)
+            return Ack(outcome="poison")
+        asked = self.claims.asked(*named)
         [lease] = await self.claims.claim(handling, [asked])
         if lease is None:
             return await self._why_not(handling, asked, (await self.claims.found([asked])).get(asked.id))
         reason = errors.InvalidMessage(f"the command does not fit its type: {str(err)[:500]}")
-        return await handling.attempts.fail(Job(self, lease), reason)
-
-    async def _beat(self, seconds: float) -> None:
-        while True:
-            await asyncio.sleep(seconds)
-            try:
-                await self.renew()
-            except Exception:  # one renewal that fails must not be the last: nobody else would start them again
-                log.exception("leases.renewal_failed")
+        return await handling.attempts.fail(Job(self, handling, lease), reason)
 
     async def renew(self) -> None:
         """All leases of this process in one statement; work whose lease is gone is stopped."""
         for job in await self.claims.renew(list(self.held.values())):
             if job.stop():
                 self.metrics.lease_lost.labels(job.row.kind).inc()
-
-    def _handling_of(self, command: JobCommand) -> Handling:
-        found = [it for it in self._handlings.values() if it.work.command is type(command)]
-        if len(found) > 1:
-            found = [it for it in found if it.kind.shown == getattr(command.data, "kind", "")]
-        return found[0]

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from aperag_common.bus.delivery import Ack, Nak, Settled, current_delivery
-from aperag_work.database import Statement
+from aperag_work import leases
 from aperag_work.policy import LEASE_SLACK, NAK_UP_TO
-from aperag_work.rows import UNLEASED, UNSTARTED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -18,28 +17,11 @@ if TYPE_CHECKING:
 
     from aperag_work.database import Connection
     from aperag_work.engine import Engine
+    from aperag_work.handling import Handling
     from aperag_work.leases import Lease
     from aperag_work.rows import JobRow
 
 WAITS_BY_NAK = 20
-
-# Whatever the job's generation is by now: a kind that runs again keeps the lease of the attempt under way.
-_HOLD = Statement(
-    "hold a job",
-    """
-    UPDATE job SET lease_until = clock_timestamp() + $3::interval,
-        due_at = clock_timestamp() + $3::interval + $4::interval
-    WHERE id = $1 AND lease_token = $2 RETURNING id
-    """,
-)
-_PUT_OFF = Statement(
-    "put off a job",
-    f"""
-    UPDATE job SET {UNLEASED}, attempt = attempt - 1, status = {UNSTARTED},
-        due_at = clock_timestamp() + $3::interval, updated = clock_timestamp()
-    WHERE id = $1 AND lease_token = $2 RETURNING id
-    """,
-)
 
 
 def current_task() -> asyncio.Task[Any]:
@@ -61,6 +43,7 @@ class Job:
     """
 
     engine: Engine
+    handling: Handling
     lease: Lease
     task: asyncio.Task[Any] = field(default_factory=current_task)
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
@@ -90,7 +73,7 @@ class Job:
         """What the block writes is committed only while the lease is held, and renews it; else ``Settled`` is raised."""
         async with self.engine.database.durable.transaction() as conn:
             yield conn
-            if not await _HOLD.count(conn, self.row.id, self.token, self.engine.policy.lease, LEASE_SLACK):
+            if not await leases.renew(conn, [self.lease], self.engine.policy):
                 raise self.superseded()
 
     async def put_off(self, delay: timedelta) -> Settled:
@@ -101,7 +84,7 @@ class Job:
         due = delay + LEASE_SLACK if nak else delay
         self.ending_begun = True
         async with self.engine.database.relaxed.acquire() as conn:
-            if not await _PUT_OFF.count(conn, self.row.id, self.token, due):
+            if not await leases.release(conn, self.lease, due):
                 return self.superseded()
         return Settled(Nak(delay, outcome="waiting") if nak else Ack(outcome="waiting"))
 

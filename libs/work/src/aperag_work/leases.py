@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from aperag_work.database import Statement, columns
 from aperag_work.policy import LEASE_SLACK
 from aperag_work.rows import FREE, NAMES, OPEN, UNLEASED, UNSTARTED, JobRow, columns_of, locked, unindexed
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Sequence
 
     from aperag_work.aggregate import Aggregate
     from aperag_work.database import Connection
@@ -26,6 +26,7 @@ LOST_MESSAGE = "The worker ended, or could not renew its lease, while it worked 
 _UNREPORTED = f"""jsonb_build_object('attempt', j.attempt, 'worker', j.lease_owner, 'ended', j.lease_until,
     'code', 'WORKER_LOST', 'message', '{LOST_MESSAGE}', 'next_try_at', NULL)"""
 
+# Whatever the job's generation is by now: a kind that runs again keeps the lease of the attempt under way.
 _RENEW = Statement(
     "renew jobs",
     """
@@ -37,7 +38,7 @@ _RENEW = Statement(
 )
 
 _RELEASE = Statement(
-    "release jobs",
+    "release a job",
     f"""
     UPDATE job SET {UNLEASED}, status = {UNSTARTED}, attempt = attempt - 1,
         due_at = clock_timestamp() + $3::interval, updated = clock_timestamp()
@@ -109,20 +110,20 @@ class Unclaimed:
     leased_for: float
 
 
+def _claim(aggregate: Aggregate) -> Statement:
+    return _claiming(aggregate.relevant, aggregate.begun, aggregate.context_columns, aggregate.context_joins)
+
+
 @cache
-def _claim(aggregate: Aggregate | None) -> Statement:
+def _claiming(relevant: str, begun: str, context_columns: str, context_joins: str) -> Statement:
     """One statement and so one round trip, however many jobs.
 
     It waits for no lock: others lock documents before jobs, and one after the other. A job that is locked is about to
     change, and is asked for again a moment later. A job that was asked for twice goes to one of the two tokens; a token
     that already has the lease (the answer to its first asking was lost) keeps it.
     """
-    relevant = f"AND {aggregate.relevant}" if aggregate else ""
-    begun = f", {aggregate.begun}" if aggregate else ""
-    context = f", {aggregate.context_columns}" if aggregate else ""
-    joins = aggregate.context_joins if aggregate else ""
     return Statement(
-        f"claim jobs{' of ' + aggregate.name if aggregate else ''}",
+        "claim jobs",
         f"""
         WITH asked AS (
             SELECT * FROM unnest($1::text[], $2::int[], $3::text[]) AS a(id, generation, token)
@@ -143,26 +144,21 @@ def _claim(aggregate: Aggregate | None) -> Statement:
             FROM free WHERE j.id = free.id
             RETURNING {columns_of("j")}, j.attempt, j.failures, j.lease_token
         ) {begun}
-        SELECT taken.* {context} FROM taken {joins}
+        SELECT taken.* {context_columns} FROM taken {context_joins}
         """,
     )
 
 
 async def claim(
-    conn: Connection, asked: Sequence[ClaimRequest], aggregate: Aggregate | None, policy: WorkPolicy, *, owner: str
+    conn: Connection, asked: Sequence[ClaimRequest], aggregate: Aggregate, policy: WorkPolicy, *, owner: str
 ) -> list[Lease | None]:
     """In the order asked; None where a job is settled, superseded, leased, irrelevant or out of attempts."""
     arguments = (*columns(asked, "id", "generation", "token"), policy.max_attempts, owner, policy.lease, LEASE_SLACK)
-    rows = await _claim(cast("Hashable", aggregate)).fetch(conn, *arguments)
     leases = {
         row["lease_token"]: Lease(
-            JobRow(*row[: len(NAMES)]),
-            row["lease_token"],
-            row["attempt"],
-            row["failures"],
-            aggregate.context(row) if aggregate else None,
+            JobRow(*row[: len(NAMES)]), row["lease_token"], row["attempt"], row["failures"], aggregate.context(row)
         )
-        for row in rows
+        for row in await _claim(aggregate).fetch(conn, *arguments)
     }
     return [leases.get(it.token) for it in asked]
 
@@ -186,9 +182,9 @@ async def renew(conn: Connection, leases: Sequence[Lease], policy: WorkPolicy) -
     return {row[0] for row in rows}
 
 
-async def release(conn: Connection, row_id: str, token: str) -> None:
-    """The next worker need not wait for the lease to end, and this attempt is not counted."""
-    await _RELEASE.fetch(conn, row_id, token, LEASE_SLACK)
+async def release(conn: Connection, lease: Lease, due: timedelta = LEASE_SLACK) -> bool:
+    """Give it back before its end; this attempt is not counted. False where the lease was gone already."""
+    return await _RELEASE.count(conn, lease.row.id, lease.token, due) > 0
 
 
 async def release_incarnation(conn: Connection, incarnation: str) -> int:

@@ -34,15 +34,15 @@ SOURCE = "api"
 
 _IN_FLIGHT = Statement("count subjects in flight", IN_FLIGHT.format(owner="$1::text", kinds="$2::text[]"))
 
-_OPEN_OF_DOCUMENT = Statement(
+_OPEN_OF_DOCUMENTS = Statement(
     "read open workflow steps",
     """
-    SELECT s.workflow_id, s.kind
+    SELECT w.document_id, s.workflow_id, s.kind
     FROM workflow w CROSS JOIN LATERAL (
         SELECT workflow_id, kind FROM workflow_step
         WHERE workflow_id = w.id AND outcome = 'open' AND kind = ANY($2::text[]) OFFSET 0
     ) s
-    WHERE w.document_id = $1 AND w.status = 'RUNNING'
+    WHERE w.document_id = ANY($1::text[]) AND w.status = 'RUNNING'
     ORDER BY s.workflow_id, s.kind
     """,
 )
@@ -91,10 +91,7 @@ async def begin(
     workflows = {d.id: str(ids.new_workflow_id()) for d in documents}
     released = {d.id: int(position < free) for position, d in enumerate(documents)}
     wanted = (StepKind.PARSE, *(k for k in kinds if k is not StepKind.PARSE))
-    superseded: dict[str, list[StepEnd]] = {}
-    if kind is not WorkflowKind.UPLOAD:
-        for document in documents:
-            superseded[document.id] = await superseded_closings(raw, document.id, [k.value for k in wanted])
+    superseded = {} if kind is WorkflowKind.UPLOAD else await superseded_closings(raw, documents, wanted)
     jobs = await want_jobs(raw, documents, wanted, workflows, released, admission, traceparent)
     await insert_workflows(raw, documents, workflows, kind, jobs, traceparent)
     conclusions = [Effects(d, superseded.get(d.id, []), _opened(kind, workflow_id=workflows[d.id])) for d in documents]
@@ -142,10 +139,14 @@ async def want_jobs(
 
 
 async def superseded_closings(
-    conn: AsyncConnection | Connection, document_id: str, kinds: Iterable[str]
-) -> list[StepEnd]:
-    rows = await _OPEN_OF_DOCUMENT.fetch(await driver(conn), document_id, list(kinds))
-    return [StepEnd(row["workflow_id"], row["kind"], Outcome.SUPERSEDED) for row in rows]
+    conn: Connection, documents: Sequence[LockedDocument], kinds: Iterable[StepKind]
+) -> dict[str, list[StepEnd]]:
+    """By document, the open steps of older workflows that a new generation of these kinds takes the place of."""
+    found: dict[str, list[StepEnd]] = {}
+    for row in await _OPEN_OF_DOCUMENTS.fetch(conn, [d.id for d in documents], [kind.value for kind in kinds]):
+        ended = StepEnd(row["workflow_id"], row["kind"], Outcome.SUPERSEDED)
+        found.setdefault(row["document_id"], []).append(ended)
+    return found
 
 
 async def insert_workflows(

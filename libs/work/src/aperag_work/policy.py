@@ -13,7 +13,7 @@ from aperag_common.jobs.kind import kinds
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aperag_common.jobs.kind import Work
+    from aperag_common.jobs.kind import JobKind, Work
     from aperag_common.settings import RetrySettings, WorkSettings
 
 NAK_UP_TO = timedelta(seconds=5)
@@ -23,6 +23,11 @@ PUNCTUAL = timedelta(minutes=1)
 """What is due sooner is not left to the next tick of a timer."""
 
 LEASE_SLACK = timedelta(seconds=5)
+
+
+def comes_back(kind: JobKind, delay: timedelta) -> bool:
+    """Whether a retry comes by its message, which the server holds back until then."""
+    return not kind.by_due_time and delay <= NAK_UP_TO
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +94,12 @@ class WorkPolicy:
                 found[kind.name] = max(self.latest_due, max(delays) * (1 + self.jitter) + LEASE_SLACK)
         return found
 
-    def due_after(self, dispatch: int) -> timedelta:
-        """How long after its ``dispatch``-th publish (from 1) an unclaimed command counts as lost."""
-        return _doubled(self.first_due, dispatch, self.max_due)
-
     def retry_delay(self, failures: int, *, luck: float | None = None) -> timedelta:
         """Delay before the attempt after the ``failures``-th failure (from 1); ``luck`` in 0..1 fixes the jitter."""
         if self.schedule:
             plain = self.schedule[min(failures, len(self.schedule)) - 1]
         else:
-            plain = _doubled(self.retry_base, failures, self.retry_cap)
+            plain = min(self.retry_base * (1 << min(max(failures - 1, 0), 16)), self.retry_cap)
         share = random.random() if luck is None else luck  # noqa: S311  # spreads load, guards nothing
         return plain * (1 + self.jitter * share)
 
@@ -125,9 +126,3 @@ def _with(policy: WorkPolicy, own: RetrySettings) -> WorkPolicy:
         max_attempts=own.max_attempts or policy.max_attempts,
         schedule=policy.schedule if own.retry_base is None else (),
     )
-
-
-def _doubled(first: timedelta, count: int, largest: timedelta) -> timedelta:
-    """``first`` for a count of 1, twice as much for every further one."""
-    factor: int = 1 << min(max(count - 1, 0), 16)
-    return min(first * factor, largest)

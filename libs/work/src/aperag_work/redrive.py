@@ -14,7 +14,7 @@ from aperag_common.telemetry import propagate
 from aperag_work.database import Statement, driver
 from aperag_work.policy import LEASE_SLACK
 from aperag_work.rows import OPEN, Dispatch, JobRow, columns_of, locked
-from aperag_work.waiting import release_waiting
+from aperag_work.waiting import RELEASED, followers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,13 +65,15 @@ _PULL_IN = Statement(
 
 # A job whose prerequisite is settled must not wait: whoever settled it publishes it in the same transaction, so this
 # finds something only after a change of this code or a hand in the database.
-_STUCK = Statement(
-    "find jobs that wait for nothing",
+_RELEASE_STUCK = Statement(
+    "publish jobs that wait for nothing",
     f"""
-    SELECT DISTINCT j.subject_id FROM job j JOIN job p ON p.subject_id = j.subject_id AND p.kind = $2::text
-    WHERE j.kind = ANY($3::text[]) AND j.{OPEN} AND j.status = 'PENDING' AND j.due_at = 'infinity'
-        AND p.status = 'ACTIVE'
-    LIMIT $1::int
+    UPDATE job j SET {RELEASED.format(first_due="$4")} WHERE j.id IN (
+        SELECT w.id FROM job w JOIN job p ON p.subject_id = w.subject_id AND p.kind = $2::text
+        WHERE w.kind = ANY($3::text[]) AND w.{OPEN} AND w.status = 'PENDING' AND w.due_at = 'infinity'
+            AND p.status = 'ACTIVE'
+        LIMIT $1::int FOR UPDATE OF w SKIP LOCKED)
+    RETURNING {columns_of("j")}
     """,
 )
 
@@ -130,37 +132,31 @@ class Redrive:
         Kinds that this version does not know are another version's, which runs beside it or did before.
         """
         known = [kind.name for kind in kinds()]
-        async with self.database.durable.acquire() as conn:
-            rows = await _TAKE.fetch(conn, limit, self.policy.first_due, self.policy.max_due, known)
-        return [JobRow(*row) for row in rows]
+        values = (limit, self.policy.first_due, self.policy.max_due, known)
+        return [JobRow(*row) for row in await self.database.durable.fetch(_TAKE, *values)]
 
-    async def release_stuck(self, *, limit: int = BATCH) -> list[JobRow]:
+    async def release_stuck(self) -> list[JobRow]:
         """Jobs that wait for one that is done; their commands are to be published now."""
         stuck: list[JobRow] = []
-        async with self.database.durable.transaction() as conn:
-            for before in {name for kind in kinds() for name in kind.after}:
-                waiting = [kind.name for kind in kinds() if before in kind.after]
-                found = [row[0] for row in await _STUCK.fetch(conn, limit, before, waiting)]
-                stuck += await release_waiting(conn, found, before, first_due=self.policy.first_due)
+        for before in sorted({name for kind in kinds() for name in kind.after}):
+            values = (BATCH, before, followers(before), self.policy.first_due)
+            stuck += [JobRow(*row) for row in await self.database.durable.fetch(_RELEASE_STUCK, *values)]
         return stuck
 
     async def pull_in(self) -> int:
         """Make leases and due times that no policy can have set as long as those of today; how many jobs."""
-        policy = self.policy
-        schedules = policy.latest_of_schedules()
+        policy, schedules = self.policy, self.policy.latest_of_schedules()
+        values = (
+            policy.lease,
+            LEASE_SLACK,
+            policy.first_due,
+            policy.latest_due,
+            list(schedules),
+            list(schedules.values()),
+        )
         total, pulled = 0, BATCH
         while pulled == BATCH:
-            async with self.database.durable.acquire() as conn:
-                pulled = await _PULL_IN.count(
-                    conn,
-                    BATCH,
-                    policy.lease,
-                    LEASE_SLACK,
-                    policy.first_due,
-                    policy.latest_due,
-                    list(schedules),
-                    list(schedules.values()),
-                )
+            pulled = len(await self.database.durable.fetch(_PULL_IN, BATCH, *values))
             total += pulled
         if total:
             log.warning("clock.set_back", jobs=total)

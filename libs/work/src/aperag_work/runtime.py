@@ -18,8 +18,9 @@ from aperag_common.bus.declared import Declared, declared_for
 from aperag_common.bus.worker import Worker
 from aperag_common.db.session import make_engine
 from aperag_common.health import Health
+from aperag_common.http.server import HealthServer
 from aperag_common.metrics import Metrics
-from aperag_common.process import instance_of
+from aperag_common.process import instance_of, until_stopped
 from aperag_common.services import Service
 from aperag_common.telemetry import Telemetry, init_sqlalchemy_instrumentation
 from aperag_work import leases
@@ -27,6 +28,7 @@ from aperag_work.database import FAILURES, Database
 from aperag_work.dispatcher import Dispatcher
 from aperag_work.engine import Engine
 from aperag_work.failures import record_poison
+from aperag_work.heartbeat import present
 from aperag_work.policy import WorkPolicy
 
 if TYPE_CHECKING:
@@ -68,6 +70,19 @@ class Runtime:
             source=self.service,
             incarnation=settings.incarnation,
         )
+
+    async def work(self, settings: ServiceSettings, engine: Engine, worker: Worker) -> None:
+        """Until SIGTERM; then what is at work is finished or given back."""
+        self.health.add("consumers", worker.moving)
+        server = HealthServer(settings.http, self.health, self.metrics)
+        await server.start()
+        await engine.start(predecessor=settings.predecessor)
+        await worker.start()
+        async with present(self.engine, self.service, self.instance, worker.loads):
+            await until_stopped()
+        await worker.stop()
+        await engine.stop()
+        await server.stop()
 
     def worker(self, engine: Engine) -> Worker:
         """The loops that bring the engine its jobs."""

@@ -15,10 +15,12 @@ from sqlalchemy import text
 from aperag_common import errors
 from aperag_common.db.models.base import Lane
 from aperag_common.db.models.workflow import WorkflowStatus
+from aperag_common.db.session import autocommit
 from aperag_common.jobs.declared import BUILT
 from aperag_common.jobs.steps import StepKind
 from aperag_work import changes
 from aperag_work.accepting import NewDocument, accept
+from aperag_work.document_rows import STEP_OF
 from aperag_work.opening import Admission
 
 if TYPE_CHECKING:
@@ -31,25 +33,68 @@ if TYPE_CHECKING:
     from aperag_work.change import Change
     from aperag_work.document_rows import LockedDocument
 
-_STATUS = text(
+_TASK = text(
     """
-    SELECT w.status, w.created, w.finished,
-        (SELECT coalesce(json_object_agg(s.kind, s.outcome), '{}') FROM workflow_step s WHERE s.workflow_id = w.id)
-            AS outcomes
-    FROM workflow w WHERE w.id = :id
+    SELECT id, document_id, collection_id, owner, kind, status, created, finished, traceparent
+    FROM workflow WHERE id = :id
+    """
+)
+
+# A job says something about this task only while it is at the generation that the task waits for. ``due_at`` is
+# compared for the index of what waits for its release: without it all open jobs of everybody would be read.
+_STEPS = text(
+    f"""
+    SELECT w.kind, w.outcome, w.generation, w.finished,
+        j.status, j.attempt, j.failures, j.error_code, j.error_message,
+        CASE WHEN j.failures > 0 AND j.status = 'PENDING' AND j.due_at < 'infinity' THEN j.due_at END AS next_try_at,
+        CASE WHEN j.dispatch = 0 AND j.kind = 'parse' AND j.status = 'PENDING' THEN (
+            SELECT count(*) FROM job o
+            WHERE o.owner = j.owner AND o.kind = 'parse' AND o.status = 'PENDING' AND o.dispatch = 0
+                AND o.due_at < 'infinity'
+                AND (o.lane = 'bulk', o.created, o.id) < (j.lane = 'bulk', j.created, j.id)) END AS position
+    FROM workflow_step w
+    JOIN workflow f ON f.id = w.workflow_id
+    LEFT JOIN job j ON j.subject_id = f.document_id AND {STEP_OF.format(kind="j.kind")} = w.kind
+        AND j.generation = w.generation AND j.status <> 'DELETED'
+    WHERE w.workflow_id = :id
+    ORDER BY w.kind <> 'parse', w.kind
     """
 )
 
 
 @dataclass(frozen=True, slots=True)
-class TaskStatus:
-    """``outcomes`` maps each step's kind to ``open``, ``done``, ``failed``, ``superseded`` or ``cancelled``."""
+class StepStatus:
+    """``outcome`` is the task's (``open``, ``done``, ``failed``, ``superseded`` or ``cancelled``), ``status`` the job's own,
+    which a newer task may have moved on. ``position`` counts the owner's documents that are released before.
+    """
 
-    task_id: str
+    kind: str
+    outcome: str
+    generation: int
+    finished: datetime | None
+    status: str | None
+    attempt: int | None
+    failures: int | None
+    error_code: str | None
+    error_message: str | None
+    next_try_at: datetime | None
+    position: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStatus:
+    """A requested change of a document, and how far each of its steps is."""
+
+    id: str
+    document_id: str
+    collection_id: str
+    owner: str
+    kind: str
     status: WorkflowStatus
-    outcomes: dict[str, str]
     created: datetime
     finished: datetime | None
+    traceparent: str | None
+    steps: list[StepStatus]
 
 
 @dataclass(slots=True)
@@ -136,12 +181,13 @@ class JobScheduler(TaskScheduler):
         return _noted(context, await changes.delete(context.conn, document_id, first_due=self.work.first_due))
 
     async def get_task_status(self, task_id: str) -> TaskStatus:
-        async with self.engine.connect() as conn:
-            row = (await conn.execute(_STATUS, {"id": task_id})).one_or_none()
-        if row is None:
-            message = f"Task {task_id} not found"
-            raise errors.NotFound(message)
-        return TaskStatus(task_id, WorkflowStatus(row.status), row.outcomes, row.created, row.finished)
+        async with autocommit(self.engine) as conn:
+            task = (await conn.execute(_TASK, {"id": task_id})).one_or_none()
+            if task is None:
+                message = f"Task {task_id} not found"
+                raise errors.NotFound(message)
+            steps = [StepStatus(**row._mapping) for row in await conn.execute(_STEPS, {"id": task_id})]
+        return TaskStatus(**{**task._mapping, "status": WorkflowStatus(task.status)}, steps=steps)
 
     def _admission(self, lane: Lane) -> Admission:
         return Admission(lane, self.work.in_flight_per_owner, self.work.first_due)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from aperag_common.db.models.base import JobStatus
 from aperag_common.jobs.declared import COLLECTION_SUMMARY
 from aperag_work import transitions
 from aperag_work.database import Statement, driver
@@ -20,22 +18,6 @@ if TYPE_CHECKING:
 
     from aperag_work.database import Connection
 
-
-class SummaryStatus(StrEnum):
-    """The contract's words."""
-
-    PENDING = "PENDING"
-    GENERATING = "GENERATING"
-    COMPLETE = "COMPLETE"
-    FAILED = "FAILED"
-
-
-_WORDS = {
-    JobStatus.PENDING: SummaryStatus.PENDING,
-    JobStatus.CREATING: SummaryStatus.GENERATING,
-    JobStatus.ACTIVE: SummaryStatus.COMPLETE,
-    JobStatus.FAILED: SummaryStatus.FAILED,
-}
 
 CONTENTS = """
     SELECT d.collection_id, count(*) AS documents,
@@ -79,11 +61,6 @@ _REMOVE = Statement(
         WHERE c.id = s.id AND c.status = 'ACTIVE' AND c.config @> '{"enable_summary": true}') RETURNING s.id
     """,
 )
-
-
-def summary_status(status: str) -> SummaryStatus:
-    """Of the job's status."""
-    return _WORDS[JobStatus(status)]
 
 
 async def documents_hash(conn: AsyncConnection | Connection, collection_id: str) -> tuple[int, str]:

@@ -6,31 +6,32 @@ anew, with a budget of its own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aperag_common import ids
 from aperag_common.db.models.base import JobStatus, Lane
 from aperag_common.jobs.kind import REMOVED_AT_ONCE, OnChange, Wanted
 from aperag_common.telemetry import propagate
+from aperag_work.aggregate import CompletedAttempt
+from aperag_work.change import Change
 from aperag_work.database import Statement, columns
-from aperag_work.rows import FREE, NAMES, OPEN, UNLEASED, JobRow, columns_of
+from aperag_work.policy import LEASE_SLACK, comes_back
+from aperag_work.rows import FREE, NAMES, OPEN, UNLEASED, UNSTARTED, Dispatch, JobRow, columns_of, unindexed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import timedelta
 
     from aperag_common.jobs.kind import JobKind
-    from aperag_work.aggregate import CompletedAttempt, FailedAttempt
+    from aperag_work.aggregate import FailedAttempt
     from aperag_work.database import Connection
 
-_E = TypeVar("_E", "CompletedAttempt", "FailedAttempt")
+_E = TypeVar("_E", bound="CompletedAttempt | FailedAttempt")
 
 ANY_STATUS = tuple(JobStatus)
 SETTLED = (JobStatus.ACTIVE, JobStatus.DELETED, JobStatus.FAILED)
 FAILED = (JobStatus.FAILED,)
-
-_UNSTARTED = "CASE WHEN j.wanted = 'present' THEN 'PENDING' ELSE 'DELETING' END"
 
 
 def _unless_leased(column: str, new: str) -> str:
@@ -85,79 +86,52 @@ _WANT = Statement(
     """,
 )
 
-_BEGINS_ANEW = f"""
-    dispatch = CASE WHEN j.generation > e.generation THEN 1 ELSE j.dispatch END,
-    attempt = CASE WHEN j.generation > e.generation THEN 0 ELSE j.attempt END,
-    started_at = CASE WHEN j.generation > e.generation THEN NULL ELSE j.started_at END,
-    observed_generation = e.generation, {UNLEASED}, updated = clock_timestamp()
-"""
-_IS_FENCED = "j.id = e.id AND (j.generation = e.generation OR $4::bool AND j.generation > e.generation)"
+# What an end makes of each column: where the job was wanted again meanwhile, and else. ``e`` is the end.
+_ENDED = {
+    "status": (
+        UNSTARTED,
+        f"""CASE e.outcome WHEN 'retry' THEN {UNSTARTED} WHEN 'failed' THEN 'FAILED'
+            ELSE CASE WHEN j.wanted = 'present' THEN 'ACTIVE' ELSE 'DELETED' END END""",
+    ),
+    "dispatch": ("1", "CASE WHEN e.outcome = 'retry' AND $13::bool THEN -(abs(j.dispatch) + 1) ELSE j.dispatch END"),
+    "due_at": ("clock_timestamp() + $12::interval", "coalesce(clock_timestamp() + e.due, 'infinity')"),
+    "attempt": ("0", "j.attempt"),
+    "failures": ("0", "coalesce(e.failures, j.failures)"),
+    "failed_attempts": (
+        "'[]'",
+        """CASE WHEN e.code IS NULL THEN j.failed_attempts ELSE j.failed_attempts || jsonb_build_object(
+            'attempt', j.attempt, 'worker', j.worker, 'ended', clock_timestamp(), 'code', e.code,
+            'message', e.message, 'next_try_at', clock_timestamp() + e.delay) END""",
+    ),
+    "error_code": ("NULL", "e.code"),
+    "error_message": ("NULL", "e.message"),
+    "started_at": ("NULL", "j.started_at"),
+    "settled_at": ("NULL", "CASE WHEN e.outcome = 'retry' THEN NULL ELSE clock_timestamp() END"),
+}
 
-_COMPLETE = Statement(
-    "complete jobs",
+# An end without a token is that of a job whose last worker ended without a word.
+_END = Statement(
+    "end attempts",
     f"""
-    UPDATE job j SET
-        status = CASE WHEN j.generation > e.generation THEN {_UNSTARTED} WHEN j.wanted = 'present' THEN 'ACTIVE'
-            ELSE 'DELETED' END,
-        failures = CASE WHEN j.generation > e.generation THEN 0 ELSE j.failures END,
-        failed_attempts = CASE WHEN j.generation > e.generation THEN '[]' ELSE j.failed_attempts END,
-        due_at = CASE WHEN j.generation > e.generation THEN clock_timestamp() + $5::interval ELSE 'infinity' END,
-        settled_at = CASE WHEN j.generation > e.generation THEN NULL ELSE clock_timestamp() END,
-        error_code = NULL, error_message = NULL, {_BEGINS_ANEW}
-    FROM unnest($1::text[], $2::int[], $3::text[]) AS e(id, generation, token)
-    WHERE {_IS_FENCED} AND j.lease_token = e.token
-    RETURNING {columns_of("j")}, e.token, j.generation > e.generation AS again
+    UPDATE job j SET {
+        ", ".join(
+            f"{column} = CASE WHEN j.generation > e.generation THEN {again} ELSE {new} END"
+            for column, (again, new) in _ENDED.items()
+        )
+    },
+        observed_generation = CASE WHEN e.outcome = 'retry' THEN j.observed_generation ELSE e.generation END,
+        {UNLEASED}, updated = clock_timestamp()
+    FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::int[], $6::int[], $7::interval[], $8::interval[],
+            $9::text[], $10::text[]) WITH ORDINALITY
+        AS e(id, generation, token, outcome, attempt, failures, due, delay, code, message, position)
+    WHERE j.id = e.id AND (j.generation = e.generation OR $11::bool AND j.generation > e.generation)
+        AND {unindexed(f"j.{OPEN}")}
+        AND (j.lease_token = e.token OR e.token IS NULL AND j.attempt >= e.attempt AND {FREE})
+    RETURNING {columns_of("j")}, j.generation > e.generation AS again, j.worker, e.position
     """,
 )
 
 _REMOVE = Statement("remove jobs", "DELETE FROM job WHERE id = ANY($1::text[]) RETURNING id")
-
-
-def noted(*, next_try_at: str, code: str, message: str) -> str:
-    """A failed attempt, added to those of this generation; what an operator reads later."""
-    return f"""j.failed_attempts || jsonb_build_object('attempt', j.attempt, 'worker', j.worker,
-        'ended', clock_timestamp(), 'code', {code}, 'message', {message}, 'next_try_at', {next_try_at})"""
-
-
-_RETRY = Statement(
-    "retry jobs",
-    f"""
-    UPDATE job j SET status = {_UNSTARTED},
-        failures = CASE WHEN j.generation > e.generation THEN 0 ELSE e.failures END,
-        failed_attempts = CASE WHEN j.generation > e.generation THEN '[]'
-            ELSE {noted(next_try_at="clock_timestamp() + e.delay", code="e.code", message="e.message")} END,
-        due_at = clock_timestamp() + CASE WHEN j.generation > e.generation THEN $5::interval ELSE e.due END,
-        error_code = CASE WHEN j.generation > e.generation THEN NULL ELSE e.code END,
-        error_message = CASE WHEN j.generation > e.generation THEN NULL ELSE e.message END,
-        started_at = CASE WHEN j.generation > e.generation THEN NULL ELSE j.started_at END,
-        dispatch = CASE WHEN j.generation > e.generation THEN 1 WHEN $11::bool THEN -(abs(j.dispatch) + 1)
-            ELSE j.dispatch END,
-        attempt = CASE WHEN j.generation > e.generation THEN 0 ELSE j.attempt END, {UNLEASED},
-        updated = clock_timestamp()
-    FROM unnest($1::text[], $2::int[], $3::text[], $6::int[], $7::interval[], $8::interval[], $9::text[], $10::text[])
-        AS e(id, generation, token, failures, due, delay, code, message)
-    WHERE {_IS_FENCED} AND j.lease_token = e.token
-    RETURNING {columns_of("j")}, e.token, j.generation > e.generation AS again
-    """,
-)
-
-_GIVE_UP = Statement(
-    "give up a job",
-    f"""
-    UPDATE job j SET status = CASE WHEN j.generation > e.generation THEN {_UNSTARTED} ELSE 'FAILED' END,
-        failures = CASE WHEN j.generation > e.generation THEN 0 ELSE $6::int END,
-        failed_attempts = CASE WHEN j.generation > e.generation THEN '[]'
-            ELSE {noted(next_try_at="NULL", code="$7::text", message="$8::text")} END,
-        due_at = CASE WHEN j.generation > e.generation THEN clock_timestamp() + $5::interval ELSE 'infinity' END,
-        settled_at = CASE WHEN j.generation > e.generation THEN NULL ELSE clock_timestamp() END,
-        error_code = CASE WHEN j.generation > e.generation THEN NULL ELSE $7::text END,
-        error_message = CASE WHEN j.generation > e.generation THEN NULL ELSE $8::text END, {_BEGINS_ANEW}
-    FROM (SELECT $1::text AS id, $2::int AS generation) AS e
-    WHERE {_IS_FENCED} AND j.{OPEN}
-        AND (j.lease_token = $3::text OR ($3::text IS NULL AND j.attempt >= $9::int AND {FREE}))
-    RETURNING {columns_of("j")}, j.worker, j.generation > e.generation AS again
-    """,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +158,10 @@ class Ended:
 
     row: JobRow
     again: bool
-    worker: str | None = None
+    worker: str | None
+
+    def change(self, source: str) -> Change:
+        return Change((Dispatch(self.row, source),) if self.again else (), settled=True)
 
 
 async def want(
@@ -204,7 +181,7 @@ async def want(
     A job that is in none of the states ``among`` (or, where given, no longer at ``generation``) is left as it is, and
     absent. Commands of those that are not leased are to be sent after the commit.
     """
-    wishes = [wish if wish.id else _named(wish) for wish in wishes]
+    wishes = [wish if wish.id else replace(wish, id=str(ids.new_job_id())) for wish in wishes]
     rows = await _WANT.fetch(
         conn,
         wanted.value,
@@ -221,63 +198,22 @@ async def want(
     return [(JobRow(*row[: len(NAMES)]), row["leased"]) for row in rows]
 
 
-def _named(wish: Wish) -> Wish:
-    values = {name: getattr(wish, name) for name in Wish.__dataclass_fields__}
-    return Wish(**{**values, "id": str(ids.new_job_id())})
-
-
-async def complete(
-    conn: Connection, kind: JobKind, attempts: Sequence[CompletedAttempt], *, first_due: timedelta
+async def end(
+    conn: Connection, kind: JobKind, attempts: Sequence[CompletedAttempt | FailedAttempt], *, first_due: timedelta
 ) -> list[Ended | None]:
     """In the order of ``attempts``; None where generation or lease are not the attempt's any more."""
-    rows = await _COMPLETE.fetch(conn, *_fence(in_order(attempts)), kind.on_change is OnChange.RUN_AGAIN, first_due)
-    ended = {row["token"]: Ended(JobRow(*row[: len(NAMES)]), row["again"]) for row in rows}
-    if kind.retention == REMOVED_AT_ONCE and ended:
-        await _REMOVE.fetch(conn, [it.row.id for it in ended.values()])
-    return [ended.get(ending.token) for ending in attempts]
-
-
-async def retry(
-    conn: Connection,
-    kind: JobKind,
-    failing: Sequence[FailedAttempt],
-    delays: Sequence[tuple[timedelta, timedelta]],
-    *,
-    first_due: timedelta,
-) -> list[Ended | None]:
-    """``delays`` are those until the next attempt, and until the job counts as lost."""
-    delay_of = {it.token: delay for it, delay in zip(failing, delays, strict=True)}
-    ordered = in_order(failing)
-    rows = await _RETRY.fetch(
-        conn,
-        *_fence(ordered),
-        kind.on_change is OnChange.RUN_AGAIN,
-        first_due,
-        [it.failures for it in ordered],
-        [delay_of[it.token][1] for it in ordered],
-        [delay_of[it.token][0] for it in ordered],
-        [it.failure.error_code for it in ordered],
-        [it.failure.message for it in ordered],
-        kind.by_due_time,
-    )
-    ended = {row["token"]: Ended(JobRow(*row[: len(NAMES)]), row["again"]) for row in rows}
-    return [ended.get(it.token or "") for it in failing]
-
-
-async def give_up(conn: Connection, kind: JobKind, failing: FailedAttempt, *, first_due: timedelta) -> Ended | None:
-    row = await _GIVE_UP.row(
-        conn,
-        failing.row.id,
-        failing.row.generation,
-        failing.token,
-        kind.on_change is OnChange.RUN_AGAIN,
-        first_due,
-        failing.failures,
-        failing.failure.error_code,
-        failing.failure.message,
-        failing.attempt,
-    )
-    return None if row is None else Ended(JobRow(*row[: len(NAMES)]), row["again"], row["worker"])
+    if not attempts:
+        return []
+    ordered = in_order(attempts)
+    ends = zip(*(_end_of(kind, it) for it in ordered), strict=True)
+    rows = await _END.fetch(conn, *map(list, ends), kind.on_change is OnChange.RUN_AGAIN, first_due, kind.by_due_time)
+    ended = {
+        ordered[row["position"] - 1]: Ended(JobRow(*row[: len(NAMES)]), row["again"], row["worker"]) for row in rows
+    }
+    if kind.retention == REMOVED_AT_ONCE:
+        done = [it.row.id for it in ended if isinstance(it, CompletedAttempt)]
+        await _REMOVE.fetch(conn, done)
+    return [ended.get(it) for it in attempts]
 
 
 def in_order(attempts: Iterable[_E]) -> list[_E]:
@@ -285,11 +221,14 @@ def in_order(attempts: Iterable[_E]) -> list[_E]:
     return sorted(attempts, key=lambda it: it.row.id)
 
 
-def _fence(
-    attempts: Sequence[CompletedAttempt] | Sequence[FailedAttempt],
-) -> tuple[list[str], list[int], list[str | None]]:
-    return (
-        [it.row.id for it in attempts],
-        [it.row.generation for it in attempts],
-        [it.token for it in attempts],
-    )
+def _end_of(kind: JobKind, it: CompletedAttempt | FailedAttempt) -> tuple[Any, ...]:
+    """A row of ``e``."""
+    fence = (it.row.id, it.row.generation, it.token)
+    if isinstance(it, CompletedAttempt):
+        return (*fence, "done", None, None, None, None, None, None)
+    why = (it.failure.error_code, it.failure.message)
+    if it.delay is None:
+        return (*fence, "failed", it.attempt, it.failures, None, None, *why)
+    # A nak brings the message back by itself; the job is overdue only when that did not happen.
+    due = it.delay + LEASE_SLACK if comes_back(kind, it.delay) else it.delay
+    return (*fence, "retry", it.attempt, it.failures, due, it.delay, *why)

@@ -11,12 +11,9 @@ from aperag_agent.live.sender import Sender
 from aperag_agent.turns.events import gave_up
 from aperag_agent.turns.repository import lock, write_ends
 from aperag_common import subjects
-from aperag_common.http.server import HealthServer
 from aperag_common.jobs.declared import TURN
-from aperag_common.process import until_stopped
 from aperag_common.templates.rendering import Templates
 from aperag_models.catalog import Models
-from aperag_work.heartbeat import present
 from aperag_work.runtime import Runtime, open_runtime
 
 if TYPE_CHECKING:
@@ -53,23 +50,13 @@ async def serve(settings: Settings) -> None:
         runs = make_runs(runtime, settings, models, sender, gateway, templates)
         engine = runtime.job_engine(settings)
         engine.handle(TURN, runs.run, write=write_ends, lock=lock, gave_up=gave_up, slots=settings.turns_at_once)
-        worker = runtime.worker(engine)
 
         async def on_cancel(message: Msg) -> None:
             runs.cancel(subjects.parse_live_turn(message.subject)[0])
 
         await runtime.bus.nc.subscribe(subjects.ALL_TURN_CANCELS, cb=on_cancel)
-        runtime.health.add("consumers", worker.moving)
-        server = HealthServer(settings.http, runtime.health, runtime.metrics)
-        await server.start()
-        await engine.start(predecessor=settings.predecessor)
-        await worker.start()
-        async with present(runtime.engine, SERVICE, runtime.instance, worker.loads):
-            await until_stopped()
-        await worker.stop()
-        await engine.stop()
+        await runtime.work(settings, engine, runtime.worker(engine))
         await sender.close()
         await gateway.aclose()
         await templates.close()
         await models.close()
-        await server.stop()

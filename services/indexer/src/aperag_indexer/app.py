@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from aperag_common import errors, subjects
-from aperag_common.http.server import HealthServer
 from aperag_common.jobs.declared import COLLECTION_SUMMARY, INDEXES, PARSE
 from aperag_common.jobs.kind import Wanted
 from aperag_common.jobs.steps import StepKind
 from aperag_common.objects import LocalObjectStore, ObjectStore
 from aperag_common.pool import ProcessPool
-from aperag_common.process import until_stopped
 from aperag_indexer.adapters.kreuzberg import KreuzbergParser, ReadLimits
 from aperag_indexer.adapters.recognition import installed_recognition
 from aperag_indexer.adapters.warm import load
@@ -31,7 +29,6 @@ from aperag_retrieval.dense import PgVectorIndex
 from aperag_retrieval.embedding import EmbeddersBesideLocal, LocalEmbedder
 from aperag_retrieval.lexical import PgFulltextIndex
 from aperag_work.engine import Engine
-from aperag_work.heartbeat import present
 from aperag_work.runtime import Runtime, open_runtime
 
 if TYPE_CHECKING:
@@ -95,23 +92,13 @@ async def serve(settings: Settings) -> None:
         pool = ProcessPool(settings.pool.workers, idle_seconds=settings.pool.idle.total_seconds())
         models = Models.of(runtime.engine, settings)
         engine = make_engine(runtime, settings, pool, models)
-        worker = runtime.worker(engine)
 
         async def on_cancel(message: Msg) -> None:
             engine.cancel_task(subjects.parse_cancel_task(message.subject))
 
         await runtime.bus.nc.subscribe(subjects.ALL_TASK_CANCELS, cb=on_cancel)
-        runtime.health.add("consumers", worker.moving)
-        server = HealthServer(settings.http, runtime.health, runtime.metrics)
-        await server.start()
-        await engine.start(predecessor=settings.predecessor)
-        await worker.start()
         warming = asyncio.create_task(pool.run(load))
-        async with present(runtime.engine, SERVICE, runtime.instance, worker.loads):
-            await until_stopped()
+        await runtime.work(settings, engine, runtime.worker(engine))
         warming.cancel()
-        await worker.stop()
-        await engine.stop()
         await models.close()
         await pool.close()
-        await server.stop()

@@ -83,7 +83,7 @@ def make_engine(runtime: Runtime, settings: Settings) -> Engine:
 
 
 def make_worker(runtime: Runtime, engine: Engine, timer_runner: TimerRunner) -> Worker:
-    advisories = Advisories(runtime.engine, runtime.bus, runtime.metrics)
+    advisories = Advisories(runtime.database, runtime.bus, runtime.metrics)
     worker = runtime.worker(engine)
     worker.subscribe("reconciler-advisory", Advisory, advisories.keep, slots=ADVISORY_SLOTS)
     worker.subscribe("reconciler-tick", Tick, timer_runner.run, slots=TICK_SLOTS)

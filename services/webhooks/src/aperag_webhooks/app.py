@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aperag_common.bus import topology
-from aperag_common.http.server import HealthServer
 from aperag_common.jobs.declared import WEBHOOK_DELIVER
 from aperag_common.outbound.client import OutboundClient
-from aperag_common.process import until_stopped
 from aperag_common.version import VERSION
 from aperag_models.keys import vault_of
 from aperag_webhooks.fanout.handlers import FanOut
 from aperag_webhooks.sending.handlers import Deliver
 from aperag_webhooks.sending.sender import Sender
-from aperag_work.heartbeat import present
 from aperag_work.runtime import Runtime, open_runtime
 
 if TYPE_CHECKING:
@@ -49,15 +46,5 @@ async def serve(settings: Settings) -> None:
     async with open_runtime(settings, service=SERVICE) as runtime:
         client = OutboundClient(settings.outbound, user_agent=f"ApeRAG-Webhooks/{VERSION}")
         engine = make_engine(runtime, settings, client)
-        worker = make_worker(runtime, settings, engine)
-        runtime.health.add("consumers", worker.moving)
-        server = HealthServer(settings.http, runtime.health, runtime.metrics)
-        await server.start()
-        await engine.start(predecessor=settings.predecessor)
-        await worker.start()
-        async with present(runtime.engine, SERVICE, runtime.instance, worker.loads):
-            await until_stopped()
-        await worker.stop()
-        await engine.stop()
+        await runtime.work(settings, engine, make_worker(runtime, settings, engine))
         await client.close()
-        await server.stop()

@@ -1,14 +1,14 @@
 """What a process receives and sends, declared on a FastStream broker with the class of each message.
 
 FastStream describes (its AsyncAPI 3 document is the catalogue of all messages); it never connects. Our loops bring the
-messages and decode each with the class that its subscriber was declared with; our publisher refuses what was not
-declared (ADR 0018 says why FastStream runs none of it).
+messages, and whoever declares a class decodes with it; our publisher refuses what was not declared (ADR 0018 says why
+FastStream runs none of it).
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from faststream import AckPolicy
 from faststream.nats import JStream, NatsBroker, PullSub
@@ -22,13 +22,9 @@ from aperag_common.jobs.kind import kinds
 from aperag_common.services import Service
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from pydantic import BaseModel
 
     from aperag_common.bus.specs import ConsumerSpec
-
-M = TypeVar("M", bound="BaseModel")
 
 NOWHERE = "nats://declared.invalid"
 """The broker never connects."""
@@ -45,10 +41,8 @@ class Declared:
         self.broker = NatsBroker(NOWHERE, logger=None)
         self._sent: set[str] = set()
 
-    def receive(
-        self, spec: ConsumerSpec, subject: str, message: type[M], handler: Callable[[M], Awaitable[Any]]
-    ) -> Callable[[bytes], M]:
-        """Declare that ``handler`` takes what comes on ``subject``; the decoder raises ``pydantic.ValidationError``."""
+    def receive(self, spec: ConsumerSpec, subject: str, message: type[BaseModel]) -> None:
+        """Declare that messages of this class are taken in on ``subject``."""
         subscriber = self.broker.subscriber(
             subject,
             stream=JStream(spec.stream, declare=False),
@@ -61,12 +55,11 @@ class Declared:
         )
 
         async def take(body: Any) -> None:
-            await handler(body)
+            pass
 
-        # FastStream reads the class of the message from the annotation, and so does whoever reads this.
+        # It is never called: FastStream reads the class of the message from its annotation.
         take.__annotations__ = {"body": message, "return": None}
         subscriber(take)
-        return message.model_validate_json
 
     def send(self, subject: str, stream: str, message: type[BaseModel]) -> None:
         """Declare that messages of this class go out on ``subject``; a token may be ``*``."""
@@ -109,17 +102,13 @@ def catalogue() -> dict[str, Any]:
     for kind in kinds():
         for work in kind.works:
             whole.send(work.subject, subjects.stream_of(work.subject), work.command)
-            whole.receive(topology.consumer(work.consumer), work.subject, work.command, _nobody)
+            whole.receive(topology.consumer(work.consumer), work.subject, work.command)
     for fact in facts.FACTS:
         whole.send(subjects.events_of_type(fact.type_name), subjects.EVENTS, fact)
     for timer in TimerName:
         whole.send(subjects.tick(timer), subjects.TICKS, Tick)
     document: dict[str, Any] = AsyncAPI(whole.broker).to_specification().to_jsonable()
     return document
-
-
-async def _nobody(_: Any) -> None:
-    """The catalogue's handlers are never called."""
 
 
 @lru_cache(maxsize=4096)

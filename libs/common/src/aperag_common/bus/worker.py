@@ -48,19 +48,19 @@ class Worker:
         self.loops: list[ConsumeLoop] = []
         self.declared = declared
         self.metrics = metrics
-        self.poison = poison
+        self._poison = poison
         self._bus = bus
 
     def subscribe(self, name: str, message: type[M], handler: Callable[[M], Awaitable[Any]], *, slots: int) -> None:
         """Messages that are no jobs, each on its own: done where ``handler`` returns, again later where it raises."""
         spec = consumer(name)
-        decoders = [self.declared.receive(spec, subject, message, handler) for subject in spec.filters]
-        decode = decoders[0]
+        for subject in spec.filters:
+            self.declared.receive(spec, subject, message)
 
         async def one(delivery: Delivery) -> None:
             current_delivery.set(delivery)
             with processing(spec, delivery) as span:
-                settlement = await guarded(delivery, self._outcome(delivery, decode, handler))
+                settlement = await guarded(delivery, self._outcome(delivery, message, handler))
                 ended(span, settlement)
             delivery.settle(settlement)
 
@@ -98,23 +98,16 @@ class Worker:
         return "; ".join(problems) or None
 
     async def _outcome(
-        self, delivery: Delivery, decode: Callable[[bytes], M], handler: Callable[[M], Awaitable[Any]]
+        self, delivery: Delivery, message: type[M], handler: Callable[[M], Awaitable[Any]]
     ) -> Settlement:
         try:
-            await handler(decode(delivery.raw.data))
+            await handler(message.model_validate_json(delivery.raw.data))
         except Settled as decided:
             return decided.settlement
         except (ValidationError, errors.InvalidMessage) as err:
-            return await self.poisoned(delivery, err)
+            await self._poison(delivery, err)
+            return Ack(outcome="poison")
         return Ack()
-
-    async def poisoned(self, delivery: Delivery, err: Exception) -> Settlement:
-        try:
-            await self.poison(delivery, err)
-        except Exception:  # the database is away: keep the message until its end can be recorded
-            log.exception("poison.unrecorded", consumer=delivery.consumer)
-            return Nak(unexpected_delay(delivery.number), outcome="error")
-        return Ack(outcome="poison")
 
 
 async def guarded(delivery: Delivery, work: Awaitable[Settlement]) -> Settlement:

@@ -23,6 +23,7 @@ from aperag_api.operations.webhooks.deliveries import DeliveryService
 from aperag_api.operations.webhooks.service import WebhookService
 from aperag_common.telemetry.tracing import collector
 from aperag_work.policy import WorkPolicy
+from aperag_work.scheduler import JobScheduler
 
 if TYPE_CHECKING:
     from aperag_api.edge.settings import Settings
@@ -57,7 +58,7 @@ def open_operations(
         spans=SpanIntake(runtime.telemetry, settings.traces_token),
         subscription_keeper=SubscriptionKeeper(bus, engine, consumers),
         subscriptions=SubscriptionService(engine, consumers, settings.max_subscriptions_per_user),
-        tasks=TaskService(engine, dispatcher, work.first_due),
+        tasks=TaskService(engine, dispatcher, JobScheduler(engine, work), work.first_due),
         timelines=TimelineService(engine, bus, WorkPolicy.of(work), work.in_flight_per_owner, _traces(settings)),
         timers=TimerService(engine, dispatcher.publisher),
         traces=TraceService(engine, bus),

@@ -45,6 +45,7 @@ def letter_of(advisory: Advisory, original: Original | None, subject: str) -> di
         "code": advisory.kind.value,
         "message": _message(advisory),
         "attempt": advisory.deliveries,
+        "failures": 0,
         "payload": payload,
         "headers": headers,
         "traceparent": _short(headers.get("traceparent"), 64),

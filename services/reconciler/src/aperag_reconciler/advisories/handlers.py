@@ -16,15 +16,14 @@ from aperag_common import errors
 from aperag_common.bus import topology
 from aperag_common.bus.delivery import current_delivery
 from aperag_common.subjects import AdvisoryKind
-from aperag_reconciler.advisories import repository
 from aperag_reconciler.advisories.decide import Original, letter_of
+from aperag_work import dead_letters
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncEngine
-
     from aperag_common.bus.connection import Bus
     from aperag_common.metrics import Metrics
     from aperag_reconciler.advisories.message import Advisory
+    from aperag_work.database import Database
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +32,7 @@ log = structlog.get_logger(__name__)
 class Advisories:
     """Safe to repeat: the letter comes first, under an id of the advisory's own."""
 
-    engine: AsyncEngine
+    database: Database
     bus: Bus
     metrics: Metrics
 
@@ -46,8 +45,8 @@ class Advisories:
         delivery = current_delivery.get()
         original = await self._original(advisory)
         letter = letter_of(advisory, original, delivery.subject if delivery else "")
-        async with self.engine.begin() as conn:
-            first = await repository.keep(conn, letter)
+        async with self.database.durable.acquire() as conn:
+            first = await dead_letters.add(conn, letter)
         if first:
             self._report(advisory)
         if original is not None and advisory.kind is AdvisoryKind.MAX_DELIVERIES:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from pydantic import BaseModel
 
-from aperag_work.summaries import SummaryStatus
+
+class SummaryStatus(StrEnum):
+    """The contract's words."""
+
+    PENDING = "PENDING"
+    GENERATING = "GENERATING"
+    COMPLETE = "COMPLETE"
+    FAILED = "FAILED"
 
 
 class SummaryRequested(BaseModel):

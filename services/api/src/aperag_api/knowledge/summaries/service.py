@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from aperag_api.access.service import living
 from aperag_api.knowledge.collections.events import SOURCE
 from aperag_api.knowledge.collections.schemas import CollectionConfig
-from aperag_api.knowledge.summaries.schemas import SummaryRequested
+from aperag_api.knowledge.summaries.schemas import SummaryRequested, SummaryStatus
 from aperag_work import summaries
 from aperag_work.change import Change
-from aperag_work.summaries import SummaryStatus
 
 if TYPE_CHECKING:
     from datetime import timedelta
