@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -28,6 +29,13 @@ async def repeat(
         except Exception as err:
             log.warning(failed, error=repr(err), exc_info=not isinstance(err, expected))
         await asyncio.sleep(every)
+
+
+async def wait_at_most(seconds: float, event: asyncio.Event) -> None:
+    """Not wait_for: Python 3.11's may swallow a cancellation that meets its result."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 async def end_tasks(*tasks: asyncio.Task[Any]) -> None:

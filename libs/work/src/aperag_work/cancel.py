@@ -128,7 +128,7 @@ async def _cancel(
     """``tasks`` maps a document to its workflows; answers in the documents' order."""
     workflows = [workflow_id for of_document in tasks.values() for workflow_id in of_document]
     jobs, builds = await _cancel_jobs(conn, [d.id for d in documents], workflows, first_due)
-    conclusions = [
+    effects = [
         Effects(
             document,
             [StepEnd(it.workflow_id or "", step_of(it), Outcome.CANCELLED) for it in jobs[document.id]],
@@ -136,10 +136,10 @@ async def _cancel(
         )
         for document in documents
     ]
-    concluded = await apply_effects(conn, *conclusions, source=SOURCE)
+    applied = await apply_effects(conn, *effects, source=SOURCE)
     return [
         Cancelled(tuple(tasks[document.id]), _change(document, tasks[document.id][0], builds[document.id], done))
-        for document, done in zip(documents, concluded, strict=True)
+        for document, done in zip(documents, applied, strict=True)
     ]
 
 
@@ -165,6 +165,6 @@ def _by_document(jobs: Iterable[JobRow]) -> dict[str, list[JobRow]]:
     return found
 
 
-def _change(document: LockedDocument, workflow_id: str, builds: Sequence[JobRow], concluded: Applied) -> Change:
+def _change(document: LockedDocument, workflow_id: str, builds: Sequence[JobRow], applied: Applied) -> Change:
     commands = tuple(Dispatch(build, SOURCE) for build in builds)
-    return Change(commands, concluded.events, document.id, workflow_id, settled=True)
+    return Change(commands, applied.events, document.id, workflow_id, settled=True)

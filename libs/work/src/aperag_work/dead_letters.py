@@ -23,19 +23,14 @@ if TYPE_CHECKING:
     from aperag_work.database import Connection
     from aperag_work.rows import JobRow
 
-_TEXTS = "owner, consumer, subject, row_id, document_id, collection_id, workflow_id, kind, worker, code, message, traceparent"
-_NUMBERS = "generation, attempt, failures"
-_COLUMNS = f"id, {_TEXTS}, {_NUMBERS}, payload, headers"
-_TYPES = {
-    "id": "uuid",
-    **dict.fromkeys(_TEXTS.split(", "), "text"),
-    **dict.fromkeys(_NUMBERS.split(", "), "int"),
-    **dict.fromkeys(("payload", "headers"), "text::jsonb"),
-}
-_VALUES = ", ".join(f"${number}::{_TYPES[name]}" for number, name in enumerate(_COLUMNS.split(", "), start=1))
+_COLUMNS = """id, owner, consumer, subject, row_id, document_id, collection_id, workflow_id, kind, generation, attempt,
+    failures, worker, code, message, payload, headers, traceparent"""
 _INSERT = Statement(
     "insert a dead letter",
-    f"INSERT INTO dead_letter ({_COLUMNS}) VALUES ({_VALUES}) ON CONFLICT (id) DO NOTHING RETURNING id",
+    f"""
+    INSERT INTO dead_letter ({_COLUMNS}) SELECT {_COLUMNS} FROM jsonb_populate_record(NULL::dead_letter, $1::text::jsonb)
+    ON CONFLICT (id) DO NOTHING RETURNING id
+    """,
 )
 
 
@@ -90,8 +85,7 @@ def letter_of_attempt(failing: FailedAttempt, *, worker: str | None) -> dict[str
 
 async def add(conn: Connection, letter: Mapping[str, Any]) -> bool:
     """Into the caller's transaction, as a letter of nobody: no event tells of it. False where it is there already."""
-    values = {**letter, "payload": json.dumps(letter["payload"]), "headers": json.dumps(letter["headers"])}
-    return await _INSERT.count(conn, *(values.get(name) for name in _COLUMNS.split(", "))) > 0
+    return await _INSERT.count(conn, json.dumps({**letter, "id": str(letter["id"])})) > 0
 
 
 async def add_with_event(conn: Connection, letter: Mapping[str, Any], *, source: str) -> outbox.OutboxEvent:

@@ -107,7 +107,7 @@ class _Completed:
         return frozenset(self.read["tokens"])
 
     async def apply_effects(self, conn: Connection, *, source: str) -> dict[str, Change]:
-        conclusions = [
+        effects = [
             Effects(
                 self.locked[it.row.subject_id],
                 [StepEnd(it.row.workflow_id or "", step_of(it.row), Outcome.DONE)],
@@ -116,7 +116,7 @@ class _Completed:
             )
             for it in self.attempts
         ]
-        concluded = await write(conn, conclusions, self._jobs(), self.read["outcomes"], source=source)
+        applied = await write(conn, effects, self._jobs(), self.read["outcomes"], source=source)
         released: dict[str, list[Dispatch]] = defaultdict(list)
         for row in (JobRow(*values) for values in self.read["released"]):
             released[row.subject_id].append(Dispatch(row, source))
@@ -129,7 +129,7 @@ class _Completed:
                 settled=done.ended,
                 ended_after=done.ended_after,
             )
-            for it, done in zip(self.attempts, concluded, strict=True)
+            for it, done in zip(self.attempts, applied, strict=True)
         }
 
     def _jobs(self) -> Mapping[str, Sequence[JobState]]:

@@ -138,30 +138,30 @@ def message_of(draft: Draft, document: LockedDocument, source: str) -> Message:
     return draft.fact.of(data, source=source, subject=document.id, owner=document.owner, cause_id=data.workflow_id)
 
 
-async def apply_effects(conn: AsyncConnection | Connection, *conclusions: Effects, source: str) -> list[Applied]:
+async def apply_effects(conn: AsyncConnection | Connection, *effects: Effects, source: str) -> list[Applied]:
     """After the jobs have been written: states, workflows and events, in the same transaction.
 
     Two statements, however many documents there are; the answers are in their order.
     """
     raw = await driver(conn)
-    closings = [closing for c in conclusions for closing in c.closings]
+    closings = [closing for c in effects for closing in c.closings]
     read = await _CLOSE_AND_READ.row(
         raw,
         [c.workflow_id for c in closings],
         [c.kind for c in closings],
         [c.outcome.value for c in closings],
-        [c.document.id for c in conclusions],
+        [c.document.id for c in effects],
     )
     assert read is not None  # noqa: S101  # a select without a table answers one row
     jobs: dict[str, list[derive.JobState]] = defaultdict(list)
     for document_id, *state in read["jobs"]:
         jobs[document_id].append(derive.JobState(*state))
-    return await write(raw, conclusions, jobs, read["outcomes"], source=source)
+    return await write(raw, effects, jobs, read["outcomes"], source=source)
 
 
 async def write(
     conn: Connection,
-    conclusions: Sequence[Effects],
+    effects: Sequence[Effects],
     jobs: Mapping[str, Sequence[derive.JobState]],
     outcomes: Sequence[Sequence[str]],
     *,
@@ -170,12 +170,12 @@ async def write(
     """Where the steps are closed already. ``jobs`` are all jobs of each document as they are now; ``outcomes`` are the
     steps of the running workflows (workflow, kind, outcome) as they were before the closings.
     """
-    of_document = [jobs.get(c.document.id, ()) for c in conclusions]
-    after = [_after(c.document, its) for c, its in zip(conclusions, of_document, strict=True)]
-    ended = [_ended(outcomes, c.closings) for c in conclusions]
+    of_document = [jobs.get(c.document.id, ()) for c in effects]
+    after = [_after(c.document, its) for c, its in zip(effects, of_document, strict=True)]
+    ended = [_ended(outcomes, c.closings) for c in effects]
     events = [
         _events(c, a, e, derive.failure(j), source)
-        for c, a, e, j in zip(conclusions, after, ended, of_document, strict=True)
+        for c, a, e, j in zip(effects, after, ended, of_document, strict=True)
     ]
     written = await _write(conn, after, ended, [it for of_document in events for it in of_document])
     return [
@@ -211,15 +211,15 @@ def _after(document: LockedDocument, jobs: Sequence[derive.JobState]) -> LockedD
 
 
 def _events(
-    conclusion: Effects,
+    effect: Effects,
     after: LockedDocument,
     ended: dict[str, WorkflowStatus],
     failure: derive.JobState | None,
     source: str,
 ) -> tuple[outbox.OutboxEvent, ...]:
     ends = (_end(workflow_id, outcome, after, failure) for workflow_id, outcome in ended.items())
-    traceparent = conclusion.traceparent or propagate.current_traceparent()
-    return tuple(outbox.event(message_of(draft, after, source), traceparent) for draft in (*conclusion.drafts, *ends))
+    traceparent = effect.traceparent or propagate.current_traceparent()
+    return tuple(outbox.event(message_of(draft, after, source), traceparent) for draft in (*effect.drafts, *ends))
 
 
 def _end(workflow_id: str, outcome: WorkflowStatus, document: LockedDocument, failure: derive.JobState | None) -> Draft:

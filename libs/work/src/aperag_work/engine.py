@@ -20,8 +20,8 @@ from pydantic import ValidationError
 from aperag_common import errors
 from aperag_common.bus import topology
 from aperag_common.bus.consume import unexpected_delay
-from aperag_common.bus.delivery import Ack, Nak, Settled, Settlement, current_delivery
-from aperag_common.bus.worker import ended, guarded, processing
+from aperag_common.bus.delivery import Ack, Nak, Settled, Settlement
+from aperag_common.bus.worker import settle
 from aperag_common.db.models.base import is_open
 from aperag_common.jobs.kind import Wanted
 from aperag_common.tasks import end_tasks, repeat
@@ -36,7 +36,7 @@ from aperag_work.job import Job
 from aperag_work.rows import parse_message_id
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from aperag_common.bus.delivery import Delivery
     from aperag_common.bus.specs import ConsumerSpec
@@ -150,7 +150,7 @@ class Engine:
                 try:
                     command = self._handlings[delivery.subject].work.command.model_validate_json(delivery.raw.data)
                 except (ValidationError, KeyError) as err:
-                    tasks.create_task(self._settled(spec, delivery, self._invalid(delivery, err)))
+                    tasks.create_task(settle(spec, delivery, self._invalid(delivery, err)))
                     continue
                 asked = self.claims.asked(command.data.row_id, command.data.generation)
                 groups.setdefault(delivery.subject, {})[asked] = delivery
@@ -175,19 +175,12 @@ class Engine:
                     tasks.create_task(self._run_delivery(spec, handling, group[asked], lease))
                 else:
                     why = self._why_not(handling, asked, found.get(asked.id))
-                    tasks.create_task(self._settled(spec, group[asked], why))
+                    tasks.create_task(settle(spec, group[asked], why))
 
     async def _run_delivery(self, spec: ConsumerSpec, handling: Handling, delivery: Delivery, lease: Lease) -> None:
         job = Job(self, handling, lease)
         structlog.contextvars.bind_contextvars(job_id=job.row.id, kind=job.row.kind, subject_id=job.row.subject_id)
-        await self._settled(spec, delivery, self._run(job))
-
-    async def _settled(self, spec: ConsumerSpec, delivery: Delivery, work: Awaitable[Settlement]) -> None:
-        current_delivery.set(delivery)
-        with processing(spec, delivery) as span:
-            settlement = await guarded(delivery, work)
-            ended(span, settlement)
-        delivery.settle(settlement)
+        await settle(spec, delivery, self._run(job))
 
     async def _run(self, job: Job) -> Settlement:
         """The settle point of an attempt: whatever went wrong is recorded on its job."""

@@ -94,12 +94,12 @@ async def begin(
     superseded = {} if kind is WorkflowKind.UPLOAD else await superseded_closings(raw, documents, wanted)
     jobs = await want_jobs(raw, documents, wanted, workflows, released, admission, traceparent)
     await insert_workflows(raw, documents, workflows, kind, jobs, traceparent)
-    conclusions = [Effects(d, superseded.get(d.id, []), _opened(kind, workflow_id=workflows[d.id])) for d in documents]
-    concluded = await apply_effects(raw, *conclusions, source=SOURCE)
+    effects = [Effects(d, superseded.get(d.id, []), _opened(kind, workflow_id=workflows[d.id])) for d in documents]
+    applied = await apply_effects(raw, *effects, source=SOURCE)
     parses = {it.subject_id: it for it in jobs if it.kind == PARSE.name and it.dispatch > 0}
     return [
         Change((Dispatch(parses[d.id], SOURCE),) if d.id in parses else (), done.events, d.id, workflows[d.id])
-        for d, done in zip(documents, concluded, strict=True)
+        for d, done in zip(documents, applied, strict=True)
     ]
 
 

@@ -20,7 +20,7 @@ from nats.js import errors as js_errors
 from aperag_common.bus.delivery import INTERRUPTED, Ack, Delivery, Nak, Settlement
 from aperag_common.bus.liveness import Liveness
 from aperag_common.bus.pull import PULL_SECONDS, Pull
-from aperag_common.tasks import end_tasks
+from aperag_common.tasks import end_tasks, wait_at_most
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -151,7 +151,7 @@ class ConsumeLoop:
                     pull = None
                 # Else it is kept: what the client buffers while the server is away (the subscription, a request
                 # for messages) is sent at the reconnect, and an answer must find somebody who still listens.
-                await _at_most(delay, self._stopping)
+                await wait_at_most(delay, self._stopping)
         await self._unbind(pull)
 
     async def _bind(self) -> Pull:
@@ -174,7 +174,7 @@ class ConsumeLoop:
         if self._free <= 0:
             self.state.fed()
             self._freed.clear()
-            await _at_most(PULL_SECONDS, self._freed)
+            await wait_at_most(PULL_SECONDS, self._freed)
             return
         if not pull.under_way and self._free * 2 < self._slots:
             await asyncio.sleep(GATHER_SECONDS)
@@ -273,10 +273,3 @@ def unexpected_delay(number: int) -> timedelta:
     outage of the database by most of an hour.
     """
     return timedelta(seconds=min(1 << min(number, 10), 30))
-
-
-async def _at_most(seconds: float, event: asyncio.Event) -> None:
-    """Not wait_for: Python 3.11's may swallow a cancellation that meets its result."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()

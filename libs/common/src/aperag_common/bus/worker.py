@@ -57,17 +57,10 @@ class Worker:
         for subject in spec.filters:
             self.declared.receive(spec, subject, message)
 
-        async def one(delivery: Delivery) -> None:
-            current_delivery.set(delivery)
-            with processing(spec, delivery) as span:
-                settlement = await guarded(delivery, self._outcome(delivery, message, handler))
-                ended(span, settlement)
-            delivery.settle(settlement)
-
         async def work(deliveries: Sequence[Delivery]) -> None:
             async with asyncio.TaskGroup() as group:
                 for delivery in deliveries:
-                    group.create_task(one(delivery))
+                    group.create_task(settle(spec, delivery, self._outcome(delivery, message, handler)))
 
         self.add(spec, work, slots=slots)
 
@@ -110,17 +103,26 @@ class Worker:
         return Ack()
 
 
-async def guarded(delivery: Delivery, work: Awaitable[Settlement]) -> Settlement:
-    """An error that nobody foresaw is this message's own: it comes again, and others of its batch go on."""
-    try:
-        return await work
-    except Exception:  # the settle point: nothing above it would bring the message back
-        log.exception("message.failed", consumer=delivery.consumer, subject=delivery.subject)
-        return Nak(unexpected_delay(delivery.number), outcome="error")
+async def settle(spec: ConsumerSpec, delivery: Delivery, work: Awaitable[Settlement]) -> None:
+    """As ``work`` says, in a span of this attempt. An error that nobody foresaw is this message's own: it comes again, and
+    others of its batch go on.
+    """
+    current_delivery.set(delivery)
+    with _processing(spec, delivery) as span:
+        settlement: Settlement
+        try:
+            settlement = await work
+        except Exception:  # the settle point: nothing above it would bring the message back
+            log.exception("message.failed", consumer=delivery.consumer, subject=delivery.subject)
+            settlement = Nak(unexpected_delay(delivery.number), outcome="error")
+        span.set_attribute("aperag.outcome", settlement.outcome)
+        if isinstance(settlement, Nak):
+            span.set_status(StatusCode.ERROR, settlement.outcome)
+    delivery.settle(settlement)
 
 
-def processing(spec: ConsumerSpec, delivery: Delivery) -> Any:
-    """The span of one attempt, in the trace of the message; its name holds no id."""
+def _processing(spec: ConsumerSpec, delivery: Delivery) -> Any:
+    """In the trace of the message; the span's name holds no id."""
     return propagate.tracer().start_as_current_span(
         f"process {delivery.subject}",
         context=propagate.extract(delivery.headers),
@@ -134,9 +136,3 @@ def processing(spec: ConsumerSpec, delivery: Delivery) -> Any:
             "messaging.nats.num_delivered": delivery.number,
         },
     )
-
-
-def ended(span: Any, settlement: Settlement) -> None:
-    span.set_attribute("aperag.outcome", settlement.outcome)
-    if isinstance(settlement, Nak):
-        span.set_status(StatusCode.ERROR, settlement.outcome)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING
 
 import structlog
@@ -13,6 +12,7 @@ from sqlalchemy import text
 
 from aperag_common import subjects
 from aperag_common.bus import topology
+from aperag_common.tasks import wait_at_most
 from aperag_work.database import FAILURES
 from aperag_work.redrive import mark_wiped
 
@@ -72,10 +72,7 @@ class TopologyKeeper:
         while True:
             delay = self._period if await self.apply() else 1.0
             self._again.clear()
-            # Not wait_for: Python 3.11's may swallow a cancellation, and this loop would outlive its process.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(delay):
-                    await self._again.wait()
+            await wait_at_most(delay, self._again)
 
     async def apply(self) -> bool:
         try:

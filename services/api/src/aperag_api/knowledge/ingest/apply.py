@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from aperag_work.database import Connection
     from aperag_work.dispatcher import Dispatcher
     from aperag_work.job import Job
+    from aperag_work.rows import JobRow
     from aperag_work.scheduler import TaskScheduler
 
 
@@ -91,6 +92,10 @@ class Apply:
         except _Changed:
             raise await job.put_off(SOON) from None
         return Completion(outcome=done.outcome.value)
+
+    async def lock(self, conn: Connection, jobs: Sequence[JobRow]) -> None:
+        """Before the jobs, as whoever removes the events."""
+        await repository.lock(conn, [job.subject_id for job in jobs])
 
     async def failed(self, conn: Connection, failing: FailedAttempt) -> Sequence[Message]:
         """In the transaction that gives the job up."""

@@ -66,7 +66,8 @@ def open_ingest(
 
 def make_worker(runtime: Runtime, engine: Engine, ingest: IngestService) -> Worker:
     """What this gateway does besides answering requests."""
-    engine.handle(INGEST, ingest.apply.run, gave_up=ingest.apply.failed, slots=ingest.settings.apply)
+    apply = ingest.apply
+    engine.handle(INGEST, apply.run, lock=apply.lock, gave_up=apply.failed, slots=ingest.settings.apply)
     worker = runtime.worker(engine)
     worker.add(consumer(CONSUMER), ingest.receive.work, slots=ingest.settings.receive)
     return worker

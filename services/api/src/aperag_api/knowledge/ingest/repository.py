@@ -51,6 +51,9 @@ _PENDING = Statement(
     "count pending ingest events",
     "SELECT owner, count(*) FROM ingest_event WHERE status = 'PENDING' AND owner = ANY($1::text[]) GROUP BY owner",
 )
+_LOCK = Statement(
+    "lock ingest events", "SELECT id FROM ingest_event WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE"
+)
 _FAIL = Statement(
     "fail an ingest event",
     """
@@ -190,6 +193,10 @@ async def known(conn: Connection, keys: Sequence[Key]) -> dict[Key, str]:
 
 async def pending(conn: Connection, owners: Sequence[str]) -> dict[str, int]:
     return {row["owner"]: row["count"] for row in await _PENDING.fetch(conn, list(owners))}
+
+
+async def lock(conn: Connection, ids: Sequence[str]) -> None:
+    await _LOCK.fetch(conn, list(ids))
 
 
 async def fail(conn: Connection, id_: str, code: str, message: str) -> Mapping[str, Any] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING
 
 import structlog
@@ -14,7 +13,7 @@ from aperag_api.operations.subscriptions import repository
 from aperag_api.operations.subscriptions.diff import diff
 from aperag_common import errors
 from aperag_common.db.session import UNAVAILABLE
-from aperag_common.tasks import end_tasks
+from aperag_common.tasks import end_tasks, wait_at_most
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -74,6 +73,4 @@ class SubscriptionKeeper:
             except (errors.UpstreamUnavailable, SQLAlchemyError, OSError, *UNAVAILABLE) as err:
                 log.info("subscriptions.not_repaired", error=repr(err))
                 delay = AGAIN_SECONDS
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(delay):
-                    await self._again.wait()
+            await wait_at_most(delay, self._again)
