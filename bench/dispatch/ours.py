@@ -19,10 +19,10 @@ from aperag_common.db.models.base import Lane as Priority
 from aperag_common.metrics import Metrics
 from aperag_common.services import Service
 from aperag_common.settings import NatsSettings, PostgresSettings
-from aperag_work import changes
-from aperag_work.accepting import accept
+from aperag_work.accepting import NewDocument, accept
 from aperag_work.database import Database
 from aperag_work.dispatcher import Dispatcher
+from aperag_work.opening import Admission
 from bench.dispatch.lane import many
 from bench.dispatch.order import REPLIES, SUBJECT, make_order
 from bench.dispatch.task import Task
@@ -41,7 +41,7 @@ CALLERS = 64
 """Publishes under way at a time while many are enqueued; each waits for the server's fsync."""
 TRANSACTIONS = 12
 """As above, of documents accepted; fewer than the pool has connections."""
-ADMISSION = changes.Admission(Priority.INTERACTIVE, in_flight_per_owner=10**9, first_due=timedelta(hours=1))
+ADMISSION = Admission(Priority.INTERACTIVE, in_flight_per_owner=10**9, first_due=timedelta(hours=1))
 """Nothing is held back and nothing is sent twice: fair release and re-drive are not measured here."""
 EVENTS_PER_STEP = 2
 """Of a document with one step: parsed, indexed."""
@@ -131,7 +131,7 @@ class StepLane:
     async def _accept(self, task: Task, document_id: str) -> Change:
         number = next(self._numbers)
         owner, collection = self.places[number % len(self.places)]
-        new = changes.NewDocument(
+        new = NewDocument(
             id=document_id,
             collection_id=collection,
             owner=owner,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from aperag_testing.stack import Stack
+    from aperag_work.accepting import NewDocument
     from aperag_work.scheduler import TaskScheduler
 
 
@@ -37,7 +38,7 @@ class OurSide:
     dispatcher: Dispatcher
     scheduler: TaskScheduler
 
-    async def accept(self, document: changes.NewDocument) -> None:
+    async def accept(self, document: NewDocument) -> None:
         async with self.engine.begin() as conn:
             context = ScheduleContext(conn, Lane.BULK, new={document.id: document})
             await changes.share_collection(conn, document.collection_id, document.owner)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_work.changes import NewDocument
+    from aperag_work.accepting import NewDocument
     from aperag_work.database import Database
     from aperag_work.dispatcher import Dispatcher
 

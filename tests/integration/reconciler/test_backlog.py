@@ -14,8 +14,8 @@ from aperag_common.db.models.base import Lane
 from aperag_reconciler.backlog.observe import Backlog
 from aperag_testing.factories import make_collection, make_upload, make_user
 from aperag_testing.waiting import until
-from aperag_work import changes
 from aperag_work.heartbeat import Heartbeat
+from aperag_work.opening import Admission
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -44,7 +44,7 @@ async def execute(engine: AsyncEngine, sql: str, **parameters: Any) -> None:
 async def test_open_work_is_counted_by_consumer_and_state(
     backlog: Backlog, engine: AsyncEngine, metrics: Metrics
 ) -> None:
-    admission = changes.Admission(Lane.BULK, in_flight_per_owner=1, first_due=timedelta(seconds=60))
+    admission = Admission(Lane.BULK, in_flight_per_owner=1, first_due=timedelta(seconds=60))
     async with engine.begin() as conn:
         collection = await make_collection(conn)
         for _ in range(3):

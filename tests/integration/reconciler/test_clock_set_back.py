@@ -16,6 +16,7 @@ from aperag_testing.factories import make_collection, make_upload
 from aperag_testing.steps import Gate, attempt
 from aperag_work import changes
 from aperag_work.completion import Completion
+from aperag_work.opening import Admission
 from aperag_work.policy import WorkPolicy
 from aperag_work.redrive import Redrive
 
@@ -71,9 +72,7 @@ async def test_two_redrives_pull_many_jobs_in(
 
 
 async def test_what_a_policy_sets_is_left_alone(engine: AsyncEngine, steps: Steps, redrive: Redrive) -> None:
-    await steps.upload(
-        admission=changes.Admission(Lane.INTERACTIVE, in_flight_per_owner=32, first_due=timedelta(minutes=10))
-    )
+    await steps.upload(admission=Admission(Lane.INTERACTIVE, in_flight_per_owner=32, first_due=timedelta(minutes=10)))
     before = (await waits(engine)).due
     await redrive.run()
     assert before - 60 < (await waits(engine)).due <= before

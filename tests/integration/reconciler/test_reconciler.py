@@ -26,6 +26,7 @@ from aperag_reconciler.timers.runner import Timer, TimerRunner
 from aperag_testing.factories import make_collection, make_upload, make_user
 from aperag_testing.steps import attempt
 from aperag_work import changes, outbox
+from aperag_work.opening import Admission
 from aperag_work.policy import WorkPolicy
 from aperag_work.redrive import Redrive
 from aperag_work.release import FairRelease
@@ -130,7 +131,7 @@ async def test_two_reconcilers_publish_each_lost_command_once(
 async def test_owners_take_turns_and_none_exceeds_its_slots(
     engine: AsyncEngine, bus: Bus, job_database: Database, dispatcher: Dispatcher
 ) -> None:
-    admission = changes.Admission(Lane.BULK, in_flight_per_owner=0, first_due=DUE)
+    admission = Admission(Lane.BULK, in_flight_per_owner=0, first_due=DUE)
     async with engine.begin() as conn:
         big = await make_collection(conn)
         small = await make_collection(conn)
@@ -156,7 +157,7 @@ async def test_interactive_documents_go_before_bulk_ones_of_the_same_owner(
             last = await make_upload(
                 conn,
                 collection_id=collection_id,
-                admission=changes.Admission(lane, in_flight_per_owner=0, first_due=DUE),
+                admission=Admission(lane, in_flight_per_owner=0, first_due=DUE),
             )
     await FairRelease(job_database, dispatcher, WorkPolicy(), in_flight_per_owner=1).run()
     assert await documents_of(await fetched(bus)) == [last.document_id]
@@ -165,7 +166,7 @@ async def test_interactive_documents_go_before_bulk_ones_of_the_same_owner(
 async def test_two_releases_at_once_do_not_exceed_the_slots(
     engine: AsyncEngine, bus: Bus, job_database: Database, dispatcher: Dispatcher
 ) -> None:
-    admission = changes.Admission(Lane.BULK, in_flight_per_owner=0, first_due=DUE)
+    admission = Admission(Lane.BULK, in_flight_per_owner=0, first_due=DUE)
     async with engine.begin() as conn:
         collection_id = await make_collection(conn)
         for _ in range(12):
@@ -324,7 +325,7 @@ async def test_a_tombstone_stays_until_its_removal_has_ended(engine: AsyncEngine
 async def test_a_release_leaves_alone_what_a_request_holds(
     engine: AsyncEngine, bus: Bus, job_database: Database, dispatcher: Dispatcher
 ) -> None:
-    admission = changes.Admission(Lane.BULK, in_flight_per_owner=0, first_due=DUE)
+    admission = Admission(Lane.BULK, in_flight_per_owner=0, first_due=DUE)
     async with engine.begin() as conn:
         collection_id = await make_collection(conn)
         first, second = [await make_upload(conn, collection_id=collection_id, admission=admission) for _ in range(2)]

@@ -13,10 +13,11 @@ from aperag_common.db.models.workflow import WorkflowStatus
 from aperag_common.jobs.steps import StepKind
 from aperag_testing.factories import make_collection, make_upload
 from aperag_testing.steps import DUE
-from aperag_work import cancel, changes
+from aperag_work import cancel
 from aperag_work.aggregate import Served
 from aperag_work.change import Change
 from aperag_work.completion import Completion
+from aperag_work.opening import Admission
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -167,7 +168,7 @@ async def test_a_cancelled_rebuild_serves_the_older_content_again(steps: Steps) 
 
 
 async def test_documents_beyond_their_owners_slots_wait_unpublished(engine: AsyncEngine, steps: Steps) -> None:
-    admission = changes.Admission(Lane.INTERACTIVE, in_flight_per_owner=2, first_due=DUE)
+    admission = Admission(Lane.INTERACTIVE, in_flight_per_owner=2, first_due=DUE)
     async with engine.begin() as conn:
         collection_id = await make_collection(conn)
         made = [await make_upload(conn, collection_id=collection_id, admission=admission) for _ in range(3)]

@@ -19,6 +19,7 @@ from aperag_testing.factories import ADMISSION, make_collection
 from aperag_testing.jobs import order
 from aperag_testing.steps import DUE, until_blocked
 from aperag_work import changes, requeue
+from aperag_work.opening import Admission
 from aperag_work.requeue_rules import RequeueAnswer
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ async def with_failed_build(steps: Steps) -> tuple[str, uuid.UUID]:
     return document_id, await give_up(steps, document_id, "vector")
 
 
-async def run_again(steps: Steps, *letters: uuid.UUID, admission: changes.Admission = ADMISSION) -> requeue.Requeued:
+async def run_again(steps: Steps, *letters: uuid.UUID, admission: Admission = ADMISSION) -> requeue.Requeued:
     async with steps.engine.begin() as conn:
         return await requeue.requeue(conn, letters, admission)
 

@@ -7,7 +7,7 @@ import pytest
 from aperag_api.knowledge.uploads.decide import sort_received
 from aperag_api.knowledge.uploads.repository import NamedDocument
 from aperag_common import errors
-from aperag_work.changes import NewDocument
+from aperag_work.accepting import NewDocument
 
 
 def received(id_: str, name: str, sha256: str) -> NewDocument:

@@ -13,6 +13,8 @@ from aperag_common.db.models import Collection, User
 from aperag_common.db.models.base import Lane
 from aperag_common.jobs.steps import StepKind
 from aperag_work import changes
+from aperag_work.accepting import NewDocument
+from aperag_work.opening import Admission
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from aperag_work.change import Change
 
 KINDS = (StepKind.VECTOR, StepKind.FULLTEXT)
-ADMISSION = changes.Admission(Lane.INTERACTIVE, in_flight_per_owner=32, first_due=timedelta(seconds=60))
+ADMISSION = Admission(Lane.INTERACTIVE, in_flight_per_owner=32, first_due=timedelta(seconds=60))
 
 
 async def make_user(conn: AsyncConnection, *, role: str = "rw") -> str:
@@ -47,9 +49,9 @@ async def make_collection(conn: AsyncConnection, *, owner: str | None = None, **
     return collection_id
 
 
-def new_document(collection_id: str, owner: str, *, name: str | None = None, body: bytes = b"x") -> changes.NewDocument:
+def new_document(collection_id: str, owner: str, *, name: str | None = None, body: bytes = b"x") -> NewDocument:
     document_id = str(ids.new_document_id())
-    return changes.NewDocument(
+    return NewDocument(
         id=document_id,
         collection_id=collection_id,
         owner=owner,
@@ -65,7 +67,7 @@ async def make_upload(
     *,
     collection_id: str | None = None,
     kinds: Sequence[StepKind] = KINDS,
-    admission: changes.Admission = ADMISSION,
+    admission: Admission = ADMISSION,
     **document: Any,
 ) -> Change:
     """An accepted document: its change is what the gateway would deliver."""

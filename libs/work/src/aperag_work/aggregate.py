@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from aperag_common import errors
     from aperag_common.bus.delivery import Delivery
     from aperag_work.change import Change
+    from aperag_work.completion import Completion
     from aperag_work.database import Connection, Record
     from aperag_work.rows import JobRow
 
@@ -34,7 +35,7 @@ class CompletedAttempt:
 
     row: JobRow
     token: str
-    served: Served = Served()
+    completion: Completion
     traceparent: str | None = None
 
 

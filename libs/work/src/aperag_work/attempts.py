@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -48,12 +47,6 @@ SUPERSEDED = Ack(outcome="superseded")
 """The work was in vain, and may have failed for that very reason: a delete takes a document's bytes from under it."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    ending: CompletedAttempt
-    completion: Completion
-
-
 class Attempts:
     """Of one direction of a kind, in one process."""
 
@@ -63,7 +56,7 @@ class Attempts:
         self._work = work
         self._aggregate = aggregate
         self._write = write
-        self._completing: Batcher[_Asked, Change | None] = Batcher(
+        self._completing: Batcher[CompletedAttempt, Change | None] = Batcher(
             self._complete_all, weight=lambda it: it.completion.rows, heaviest=MOST_ROWS, unreachable=AWAY
         )
         self._failing: Batcher[FailedAttempt, Change | None] = Batcher(self._fail_all, unreachable=AWAY)
@@ -71,10 +64,8 @@ class Attempts:
     async def complete(self, job: Job, completion: Completion) -> Settlement:
         """What the message is told. Nothing is written where a newer generation or another worker has taken over."""
         job.ending_begun = True
-        asked = _Asked(
-            CompletedAttempt(job.row, job.token, completion.served, propagate.current_traceparent()), completion
-        )
-        change = await self._completed(job, asked)
+        done = CompletedAttempt(job.row, job.token, completion, propagate.current_traceparent())
+        change = await self._completed(job, done)
         if change is None:
             raise job.superseded()
         if completion.after is not None:
@@ -110,22 +101,22 @@ class Attempts:
         failing = FailedAttempt(found.row, None, lost, found.failures, found.attempt, None, *_of_now())
         return await self._record(failing)
 
-    async def _completed(self, job: Job, asked: _Asked) -> Change | None:
+    async def _completed(self, job: Job, done: CompletedAttempt) -> Change | None:
         """Work that is done is not done again because PostgreSQL restarts meanwhile: its end is written when it is back,
         unless another worker has taken the job over by then.
         """
         for seconds in OUTAGE_SECONDS:
             try:
-                return await self._complete_once(job, asked)
+                return await self._complete_once(job, done)
             except AWAY as err:
                 log.warning("job.completion_delayed", job_id=job.row.id, error=repr(err))
                 await asyncio.sleep(seconds)
-        return await self._complete_once(job, asked)
+        return await self._complete_once(job, done)
 
-    async def _complete_once(self, job: Job, asked: _Asked) -> Change | None:
-        change = await self._deliver(self._completing.submit(asked))
+    async def _complete_once(self, job: Job, done: CompletedAttempt) -> Change | None:
+        change = await self._deliver(self._completing.submit(done))
         if change is None and await self._engine.claims.reclaim(job):
-            change = await self._deliver(self._completing.submit(asked))
+            change = await self._deliver(self._completing.submit(done))
         return change
 
     def _delay(self, failure: errors.ApeRAGError, failures: int) -> timedelta | None:
@@ -166,41 +157,37 @@ class Attempts:
             self._engine.dispatcher.deliver(change)
         return change
 
-    async def _complete_all(self, asked: Sequence[_Asked]) -> list[Change | Blocked | None]:
+    async def _complete_all(self, done: Sequence[CompletedAttempt]) -> list[Change | Blocked | None]:
         """A job whose subject somebody else holds is not waited for, where others would wait with it."""
-        alone = len(asked) == 1
+        alone = len(done) == 1
         async with self._engine.database.durable.transaction() as conn:
-            locked = await self._aggregate.lock(conn, [it.ending.row for it in asked], wait=alone)
-            free = [it for it in asked if it.ending.row.subject_id in locked]
+            locked = await self._aggregate.lock(conn, [it.row for it in done], wait=alone)
+            free = [it for it in done if it.row.subject_id in locked]
             first_due = self._engine.policy.first_due
-            completed = await self._aggregate.complete(conn, [it.ending for it in free], locked, first_due=first_due)
-            extra = await self._extra(conn, [it for it in free if it.ending.token in completed.tokens])
+            completed = await self._aggregate.complete(conn, free, locked, first_due=first_due)
+            extra = await self._extra(conn, [it for it in free if it.token in completed.tokens])
             effects = await completed.apply_effects(conn, source=self._engine.source)
         changes = {token: change.joined(extra[token]) for token, change in effects.items()}
         missing = None if alone else BLOCKED
-        return [changes.get(it.ending.token) if it.ending.row.subject_id in locked else missing for it in asked]
+        return [changes.get(it.token) if it.row.subject_id in locked else missing for it in done]
 
-    async def _extra(self, conn: Connection, fenced: Sequence[_Asked]) -> Mapping[str, Change]:
+    async def _extra(self, conn: Connection, fenced: Sequence[CompletedAttempt]) -> Mapping[str, Change]:
         """What the completions themselves write, by token: rows of the kind, events, jobs that follow."""
         if fenced and self._write is not None:
-            await self._write(conn, [Completed(it.ending.row, it.completion.result) for it in fenced])
+            await self._write(conn, [Completed(it.row, it.completion.result) for it in fenced])
         extra: dict[str, Change] = {}
         for it in fenced:
-            events = tuple(outbox.event(message, it.ending.traceparent) for message in it.completion.events)
-            extra[it.ending.token] = Change(await self._follow(conn, it), events)
+            events = tuple(outbox.event(message, it.traceparent) for message in it.completion.events)
+            extra[it.token] = Change(await self._follow(conn, it), events)
         await outbox.add(conn, [event for change in extra.values() for event in change.events])
         return extra
 
-    async def _follow(self, conn: Connection, asked: _Asked) -> tuple[Dispatch, ...]:
+    async def _follow(self, conn: Connection, done: CompletedAttempt) -> tuple[Dispatch, ...]:
         commands: list[Dispatch] = []
-        for wish in asked.completion.follow_up:
-            made = await transitions.want(
-                conn,
-                kind_of(wish.kind),
-                [wish],
-                first_due=self._engine.policy.first_due,
-                traceparent=asked.ending.row.traceparent,
-            )
+        first_due, traceparent = self._engine.policy.first_due, done.row.traceparent
+        for wish in done.completion.follow_up:
+            kind = kind_of(wish.kind)
+            made = await transitions.want(conn, kind, [wish], first_due=first_due, traceparent=traceparent)
             commands += [Dispatch(row, self._engine.source) for row, leased in made if not leased]
         return tuple(commands)
 

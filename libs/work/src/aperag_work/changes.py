@@ -33,21 +33,6 @@ from aperag_work.opening import SOURCE, Admission, begin, insert_workflows, supe
 from aperag_work.rows import Dispatch
 from aperag_work.transitions import Wish
 
-__all__ = [
-    "Admission",
-    "NewDocument",
-    "confirm",
-    "delete",
-    "purge_collection",
-    "purge_user",
-    "rebuild",
-    "remove_again",
-    "replace_content",
-    "share_collection",
-    "stage",
-    "upload",
-]
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta

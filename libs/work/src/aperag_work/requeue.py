@@ -116,15 +116,6 @@ class _Covered:
     workflow_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    letter: Letter
-    subject_id: str
-    owner: str
-    collection_id: str | None
-    wanted: str
-
-
 def _document_kinds() -> list[str]:
     return [kind.name for kind in kinds() if kind.aggregate == DOCUMENT]
 
@@ -132,7 +123,7 @@ def _document_kinds() -> list[str]:
 async def preview(conn: AsyncConnection | Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, RequeueAnswer]:
     """What a requeue of these letters would do now."""
     found = await _read(await driver(conn), ids)
-    return {id_: judge(found[id_].letter) if id_ in found else RequeueAnswer.UNKNOWN for id_ in ids}
+    return {id_: judge(found[id_]) if id_ in found else RequeueAnswer.UNKNOWN for id_ in ids}
 
 
 async def requeue(conn: AsyncConnection | Connection, ids: Sequence[uuid.UUID], admission: Admission) -> Requeued:
@@ -142,7 +133,7 @@ async def requeue(conn: AsyncConnection | Connection, ids: Sequence[uuid.UUID], 
     documents = await lock_all(raw, [row[0] for row in await _DOCUMENTS.fetch(raw, asked, _document_kinds())])
     await _LOCK_JOBS.fetch(raw, asked, _document_kinds())
     found = await _read(raw, ids)
-    verdicts = {id_: judge(found[id_].letter) if id_ in found else RequeueAnswer.UNKNOWN for id_ in ids}
+    verdicts = {id_: judge(found[id_]) if id_ in found else RequeueAnswer.UNKNOWN for id_ in ids}
     meant = [found[id_] for id_, verdict in verdicts.items() if verdict is RequeueAnswer.REDRIVEN]
     changed: list[Change] = []
     covered = await _documents_again(raw, meant, documents, admission, changed)
@@ -151,26 +142,24 @@ async def requeue(conn: AsyncConnection | Connection, ids: Sequence[uuid.UUID], 
     tasks = {(it.row_id, it.generation): it.workflow_id for it in covered}
     answers = {id_: Answer(verdict) for id_, verdict in verdicts.items()}
     for it in meant:
-        key = (it.letter.row_id or "", it.letter.generation or 0)
-        answers[it.letter.id] = Answer(RequeueAnswer.REDRIVEN, tasks.get(key))
+        key = (it.row_id or "", it.generation or 0)
+        answers[it.id] = Answer(RequeueAnswer.REDRIVEN, tasks.get(key))
     return Requeued(answers, changed)
 
 
-async def _read(conn: Connection, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, _Found]:
-    rows = await _READ.fetch(conn, list(ids), _document_kinds())
-    names = tuple(Letter.__dataclass_fields__)
-    return {row["id"]: _Found(Letter(*row[: len(names)]), *row[len(names) :]) for row in rows}
+async def _read(conn: Connection, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, Letter]:
+    return {row["id"]: Letter(*row) for row in await _READ.fetch(conn, list(ids), _document_kinds())}
 
 
 async def _documents_again(
     conn: Connection,
-    meant: Sequence[_Found],
+    meant: Sequence[Letter],
     documents: Mapping[str, LockedDocument],
     admission: Admission,
     changed: list[Change],
 ) -> list[_Covered]:
     """Removals one by one, builds together where they are of one collection and of the same kinds."""
-    letters = [it.letter for it in meant if it.letter.document_id is not None]
+    letters = [letter for letter in meant if letter.document_id is not None]
     ids = [letter.document_id for letter in letters]
     failed = [FailedJob(*row) for row in await _FAILED.fetch(conn, ids, _document_kinds())]
     again = reruns(letters, failed)
@@ -188,22 +177,20 @@ async def _documents_again(
 
 
 async def _jobs_again(
-    conn: Connection, meant: Sequence[_Found], first_due: timedelta, changed: list[Change]
+    conn: Connection, meant: Sequence[Letter], first_due: timedelta, changed: list[Change]
 ) -> list[_Covered]:
     """Jobs of no document; they belong to no task."""
     covered: dict[str, _Covered] = {}
-    for it in meant:
-        letter = it.letter
+    for letter in meant:
         if letter.document_id is not None or letter.kind is None or letter.row_id is None or letter.generation is None:
             continue
         if letter.row_id in covered:
             continue
-        wish = Wish(letter.kind, it.subject_id, it.owner, it.collection_id)
         made = await transitions.want(
             conn,
             kind_of(letter.kind),
-            [wish],
-            wanted=Wanted(it.wanted),
+            [Wish(letter.kind, letter.subject_id, letter.owner, letter.collection_id)],
+            wanted=Wanted(letter.wanted),
             first_due=first_due,
             among=FAILED,
             generation=letter.generation,

@@ -48,7 +48,8 @@ WHY = {
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A letter beside the job that it is about, as both stand now; ``status`` is None where that job is gone.
+    """A letter beside the job that it is about, as both stand now; ``status`` is None where that job is gone, and with it all
+    that is the job's.
 
     ``kind`` is the job's, ``document_id`` that of a document's job.
     """
@@ -62,6 +63,10 @@ class Letter:
     status: str | None
     current_generation: int | None
     collection_deleted: bool
+    subject_id: str = ""
+    owner: str = ""
+    collection_id: str | None = None
+    wanted: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from aperag_api.knowledge.ingest.intake import whole
 from aperag_api.knowledge.uploads.names import suffix_of
 from aperag_common.db.models import IngestOutcome
 from aperag_common.objects import StoredObject, layout
-from aperag_work.changes import NewDocument
+from aperag_work.accepting import NewDocument
 
 if TYPE_CHECKING:
     from aperag_api.knowledge.ingest.references import References

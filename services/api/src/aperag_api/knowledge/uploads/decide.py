@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from aperag_api.knowledge.uploads.repository import NamedDocument
-    from aperag_work.changes import NewDocument
+    from aperag_work.accepting import NewDocument
     from aperag_work.document_rows import LockedDocument
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 from aperag_api.knowledge.uploads.names import clean_name, suffix_of
 from aperag_common import errors, ids
 from aperag_common.objects import ObjectTooLarge, layout
-from aperag_work.changes import NewDocument
+from aperag_work.accepting import NewDocument
 
 if TYPE_CHECKING:
     from types import TracebackType

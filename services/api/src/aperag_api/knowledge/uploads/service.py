@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from aperag_api.knowledge.uploads.decide import Sorted
     from aperag_api.knowledge.uploads.intake import Limits
     from aperag_common.objects import ObjectStore
-    from aperag_work.changes import NewDocument
+    from aperag_work.accepting import NewDocument
     from aperag_work.dispatcher import Dispatcher
     from aperag_work.scheduler import TaskScheduler
 
