@@ -88,5 +88,5 @@ def test_retry_delays_double_up_to_their_cap_with_jitter_on_top(failures: int, l
 
 
 def test_the_originals_fixed_minute_can_be_expressed() -> None:
-    policy = WorkPolicy(retry_base=timedelta(seconds=60), retry_cap=timedelta(seconds=60), jitter=0)
+    policy = WorkPolicy(retry_base=timedelta(seconds=60), retry_cap=timedelta(seconds=60), retry_jitter=0)
     assert {policy.retry_delay(n) for n in range(1, 5)} == {timedelta(seconds=60)}

@@ -120,6 +120,15 @@ class Applied:
     ended_after: tuple[float, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Derived:
+    """A document once this transaction has ended, with the workflows that end by it and the events that tell of both."""
+
+    document: LockedDocument
+    ended: Mapping[str, WorkflowStatus]
+    events: tuple[outbox.OutboxEvent, ...]
+
+
 def failed_draft(row: JobRow, *, code: str, message: str) -> Draft:
     fact = facts.DocumentParseFailed if row.kind == StepKind.PARSE.job else facts.IndexFailed
     return Draft(fact, {**details_of(row), "error_code": code, "error_message": message})
@@ -170,56 +179,34 @@ async def write(
     """Where the steps are closed already. ``jobs`` are all jobs of each document as they are now; ``outcomes`` are the
     steps of the running workflows (workflow, kind, outcome) as they were before the closings.
     """
-    of_document = [jobs.get(c.document.id, ()) for c in effects]
-    after = [_after(c.document, its) for c, its in zip(effects, of_document, strict=True)]
-    ended = [_ended(outcomes, c.closings) for c in effects]
-    events = [
-        _events(c, a, e, derive.failure(j), source)
-        for c, a, e, j in zip(effects, after, ended, of_document, strict=True)
-    ]
-    written = await _write(conn, after, ended, [it for of_document in events for it in of_document])
-    return [
-        Applied(told, bool(over), tuple(seconds for document_id, seconds in written if document_id == document.id))
-        for told, over, document in zip(events, ended, after, strict=True)
-    ]
-
-
-async def _write(
-    conn: Connection,
-    documents: Sequence[LockedDocument],
-    ended: Sequence[dict[str, WorkflowStatus]],
-    events: Sequence[outbox.OutboxEvent],
-) -> list[tuple[str, float]]:
-    """(document, seconds since the request) of each workflow that ended well."""
-    statuses = {workflow_id: status for of_document in ended for workflow_id, status in of_document.items()}
+    derived = [_derive(it, jobs.get(it.document.id, ()), outcomes, source) for it in effects]
+    statuses = {workflow_id: status.value for it in derived for workflow_id, status in it.ended.items()}
     rows = await _WRITE.fetch(
         conn,
-        [d.id for d in documents],
-        [d.status for d in documents],
-        [d.revision for d in documents],
+        [it.document.id for it in derived],
+        [it.document.status for it in derived],
+        [it.document.revision for it in derived],
         list(statuses),
-        [status.value for status in statuses.values()],
-        *outbox.arguments(events),
+        list(statuses.values()),
+        *outbox.arguments([event for it in derived for event in it.events]),
     )
-    return [(row["document_id"], row["seconds"]) for row in rows]
+    seconds: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        seconds[row["document_id"]].append(row["seconds"])
+    return [Applied(it.events, bool(it.ended), tuple(seconds[it.document.id])) for it in derived]
 
 
-def _after(document: LockedDocument, jobs: Sequence[derive.JobState]) -> LockedDocument:
-    """The document as it is once this transaction has ended."""
+def _derive(
+    effect: Effects, jobs: Sequence[derive.JobState], outcomes: Sequence[Sequence[str]], source: str
+) -> _Derived:
+    document = effect.document
     status = DocumentStatus.DELETED if document.deleted else derive.document_status(jobs)
-    return replace(document, status=status.value, revision=document.revision + 1)
-
-
-def _events(
-    effect: Effects,
-    after: LockedDocument,
-    ended: dict[str, WorkflowStatus],
-    failure: derive.JobState | None,
-    source: str,
-) -> tuple[outbox.OutboxEvent, ...]:
+    after = replace(document, status=status.value, revision=document.revision + 1)
+    ended, failure = _ended(outcomes, effect.closings), derive.failure(jobs)
     ends = (_end(workflow_id, outcome, after, failure) for workflow_id, outcome in ended.items())
     traceparent = effect.traceparent or propagate.current_traceparent()
-    return tuple(outbox.event(message_of(draft, after, source), traceparent) for draft in (*effect.drafts, *ends))
+    messages = (message_of(draft, after, source) for draft in (*effect.drafts, *ends))
+    return _Derived(after, ended, tuple(outbox.event(message, traceparent) for message in messages))
 
 
 def _end(workflow_id: str, outcome: WorkflowStatus, document: LockedDocument, failure: derive.JobState | None) -> Draft:

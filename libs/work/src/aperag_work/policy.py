@@ -32,7 +32,7 @@ def comes_back(kind: JobKind, delay: timedelta) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class WorkPolicy:
-    """``jitter`` is the largest share of a retry delay that is added at random.
+    """``retry_jitter`` is the largest share of a retry delay that is added at random.
 
     ``schedule`` holds delays after the first failure, the second, … in place of those that base and cap give.
     ``retries`` holds whole policies of work that differs in its retries; leases and due times are everybody's.
@@ -44,7 +44,7 @@ class WorkPolicy:
     max_due: timedelta = timedelta(minutes=10)
     retry_base: timedelta = timedelta(seconds=1)
     retry_cap: timedelta = timedelta(seconds=60)
-    jitter: float = 0.2
+    retry_jitter: float = 0.2
     max_failures: int = 4
     max_attempts: int = 12
     schedule: tuple[timedelta, ...] = ()
@@ -61,7 +61,7 @@ class WorkPolicy:
             max_due=settings.max_due,
             retry_base=settings.retry_base,
             retry_cap=settings.retry_cap,
-            jitter=settings.retry_jitter,
+            retry_jitter=settings.retry_jitter,
             max_failures=settings.max_failures,
             max_attempts=settings.max_attempts,
         )
@@ -82,7 +82,7 @@ class WorkPolicy:
     def latest_due(self) -> timedelta:
         """No job is ever due later than this after it was written, unless it waits for another one or has a schedule."""
         policies = (self, *(it for it in self.retries.values() if not it.schedule))
-        waits = [self.max_due, self.lease, *(p.retry_cap * (1 + p.jitter) for p in policies)]
+        waits = [self.max_due, self.lease, *(p.retry_cap * (1 + p.retry_jitter) for p in policies)]
         return max(waits) + LEASE_SLACK
 
     def latest_of_schedules(self) -> dict[str, timedelta]:
@@ -91,7 +91,7 @@ class WorkPolicy:
         for kind in kinds():
             delays = [it for work in kind.works for it in self.of_work(work.retry).schedule]
             if delays:
-                found[kind.name] = max(self.latest_due, max(delays) * (1 + self.jitter) + LEASE_SLACK)
+                found[kind.name] = max(self.latest_due, max(delays) * (1 + self.retry_jitter) + LEASE_SLACK)
         return found
 
     def retry_delay(self, failures: int, *, luck: float | None = None) -> timedelta:
@@ -101,7 +101,7 @@ class WorkPolicy:
         else:
             plain = min(self.retry_base * (1 << min(max(failures - 1, 0), 16)), self.retry_cap)
         share = random.random() if luck is None else luck  # noqa: S311  # spreads load, guards nothing
-        return plain * (1 + self.jitter * share)
+        return plain * (1 + self.retry_jitter * share)
 
 
 def _declared_for(common: WorkPolicy, work: Work) -> WorkPolicy:
@@ -117,12 +117,5 @@ def _declared_for(common: WorkPolicy, work: Work) -> WorkPolicy:
 
 
 def _with(policy: WorkPolicy, own: RetrySettings) -> WorkPolicy:
-    return replace(
-        policy,
-        retry_base=policy.retry_base if own.retry_base is None else own.retry_base,
-        retry_cap=policy.retry_cap if own.retry_cap is None else own.retry_cap,
-        jitter=policy.jitter if own.retry_jitter is None else own.retry_jitter,
-        max_failures=own.max_failures or policy.max_failures,
-        max_attempts=own.max_attempts or policy.max_attempts,
-        schedule=policy.schedule if own.retry_base is None else (),
-    )
+    given = own.model_dump(exclude_none=True)
+    return replace(policy, **given, schedule=() if "retry_base" in given else policy.schedule)
