@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest_asyncio
 
 from aperag_testing.factories import ADMISSION, KINDS, make_collection, new_document
-from aperag_work import document_rows, effects, leases, waiting
+from aperag_work import document_rows, effects, leases, transitions, waiting
 from aperag_work.accepting import accept
-from aperag_work.database import driver
+from aperag_work.database import columns, driver
 from aperag_work.documents import Documents
 from aperag_work.policy import LEASE_SLACK
 
@@ -100,4 +100,21 @@ async def test_what_ends_a_job_reads_the_jobs_of_its_document(job_database: Data
     async with job_database.durable.acquire() as conn:
         for statement, arguments in _of_documents(subjects):
             read = await rows_read(conn, statement, *arguments)
+            assert {scan: rows for scan, rows in read.items() if rows > A_FEW} == {}, statement.name
+
+
+async def test_ends_and_new_generations_read_the_jobs_that_they_are_about(
+    job_database: Database, accepted: list[JobRow]
+) -> None:
+    asked = accepted[:ASKED]
+    nothing = [None] * ASKED
+    ids, generations = [row.id for row in asked], [row.generation for row in asked]
+    ends = (ids, generations, ["token"] * ASKED, ["done"] * ASKED, *[nothing] * 6, False, timedelta(seconds=60), False)
+    wishes = columns(asked, "id", "kind", "subject_id", "collection_id")
+    rest = (*columns(asked, "owner", "workflow_id", "dispatch"), [False] * ASKED, list(transitions.ANY_STATUS), None)
+    wants = ("present", "bulk", timedelta(seconds=60), None, *wishes, False, *rest, nothing)
+    async with job_database.durable.acquire() as conn:
+        for statement, arguments in ((transitions._END, ends), (transitions._WANT, wants)):
+            read = await rows_read(conn, statement, *arguments)
+            assert read
             assert {scan: rows for scan, rows in read.items() if rows > A_FEW} == {}, statement.name

@@ -73,9 +73,6 @@ class Aggregate(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
-
-    @property
     def relevant(self) -> str: ...
 
     @property

@@ -39,7 +39,6 @@ class Independent:
     kind: JobKind
     on_lock: Lock | None = None
     on_gave_up: GaveUp | None = None
-    name = ""
     relevant = ""
     begun = ""
     context_columns = ""
