@@ -210,8 +210,8 @@ async def end(
     ended = {
         ordered[row["position"] - 1]: Ended(JobRow(*row[: len(NAMES)]), row["again"], row["worker"]) for row in rows
     }
-    if kind.retention == REMOVED_AT_ONCE:
-        done = [it.row.id for it in ended if isinstance(it, CompletedAttempt)]
+    done = [it.row.id for it in ended if isinstance(it, CompletedAttempt)]
+    if kind.retention == REMOVED_AT_ONCE and done:
         await _REMOVE.fetch(conn, done)
     return [ended.get(it) for it in attempts]
 
