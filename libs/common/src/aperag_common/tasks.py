@@ -17,18 +17,29 @@ AGAIN_SECONDS = 0.1
 
 
 async def repeat(
-    work: Callable[[], Awaitable[Any]], *, every: float, failed: str, expected: tuple[type[Exception], ...] = ()
+    work: Callable[[], Awaitable[Any]],
+    *,
+    every: float,
+    failed: str,
+    expected: tuple[type[Exception], ...] = (),
+    again: float | None = None,
+    woken: asyncio.Event | None = None,
 ) -> None:
     """Runs until cancelled. Whatever one run meets, the next one comes: nobody else would start it again.
 
-    ``failed`` is the log event of a run that fails, without a stack where the error is one of the ``expected``.
+    ``failed`` is the log event of a run that fails, without a stack where the error is one of the ``expected``; the next
+    one comes after ``again`` seconds then. ``woken`` makes it come at once.
     """
+    woken = woken or asyncio.Event()
     while True:
+        woken.clear()
+        delay = every
         try:
             await work()
         except Exception as err:
             log.warning(failed, error=repr(err), exc_info=not isinstance(err, expected))
-        await asyncio.sleep(every)
+            delay = every if again is None else again
+        await wait_at_most(delay, woken)
 
 
 async def wait_at_most(seconds: float, event: asyncio.Event) -> None:

@@ -6,14 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from aperag_api.kernel.reading import reading
 from aperag_api.operations.subscriptions import repository
 from aperag_api.operations.subscriptions.diff import diff
 from aperag_common import errors
-from aperag_common.db.session import UNAVAILABLE
-from aperag_common.tasks import end_tasks, wait_at_most
+from aperag_common.tasks import end_tasks, repeat
+from aperag_work.database import FAILURES
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -39,7 +38,15 @@ class SubscriptionKeeper:
 
     def start(self) -> None:
         self._bus.reconnected.append(self.request)
-        self._running = asyncio.create_task(self._run())
+        repairs = repeat(
+            self.repair,
+            every=PERIOD_SECONDS,
+            failed="subscriptions.not_repaired",
+            expected=(errors.UpstreamUnavailable, *FAILURES),
+            again=AGAIN_SECONDS,
+            woken=self._again,
+        )
+        self._running = asyncio.create_task(repairs)
 
     async def close(self) -> None:
         running, self._running = self._running, None
@@ -63,14 +70,3 @@ class SubscriptionKeeper:
         for subscription_id in wanted.remove:
             await self._consumers.remove(subscription_id)
             log.info("subscription.removed", subscription_id=subscription_id)
-
-    async def _run(self) -> None:
-        while True:
-            self._again.clear()
-            delay = PERIOD_SECONDS
-            try:
-                await self.repair()
-            except (errors.UpstreamUnavailable, SQLAlchemyError, OSError, *UNAVAILABLE) as err:
-                log.info("subscriptions.not_repaired", error=repr(err))
-                delay = AGAIN_SECONDS
-            await wait_at_most(delay, self._again)
