@@ -71,8 +71,8 @@ class Runtime:
             incarnation=settings.incarnation,
         )
 
-    async def work(self, settings: ServiceSettings, engine: Engine, worker: Worker) -> None:
-        """Until SIGTERM; then what is at work is finished or given back."""
+    async def work_until_stopped(self, settings: ServiceSettings, engine: Engine, worker: Worker) -> None:
+        """Stopped by SIGTERM, it finishes or gives back what is at work."""
         self.health.add("consumers", worker.moving)
         server = HealthServer(settings.http, self.health, self.metrics)
         await server.start()

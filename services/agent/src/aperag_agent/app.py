@@ -55,7 +55,7 @@ async def serve(settings: Settings) -> None:
             runs.cancel(subjects.parse_live_turn(message.subject)[0])
 
         await runtime.bus.nc.subscribe(subjects.ALL_TURN_CANCELS, cb=on_cancel)
-        await runtime.work(settings, engine, runtime.worker(engine))
+        await runtime.work_until_stopped(settings, engine, runtime.worker(engine))
         await sender.close()
         await gateway.aclose()
         await templates.close()

@@ -98,7 +98,7 @@ async def serve(settings: Settings) -> None:
 
         await runtime.bus.nc.subscribe(subjects.ALL_TASK_CANCELS, cb=on_cancel)
         warming = asyncio.create_task(pool.run(load))
-        await runtime.work(settings, engine, runtime.worker(engine))
+        await runtime.work_until_stopped(settings, engine, runtime.worker(engine))
         warming.cancel()
         await models.close()
         await pool.close()

@@ -46,5 +46,5 @@ async def serve(settings: Settings) -> None:
     async with open_runtime(settings, service=SERVICE) as runtime:
         client = OutboundClient(settings.outbound, user_agent=f"ApeRAG-Webhooks/{VERSION}")
         engine = make_engine(runtime, settings, client)
-        await runtime.work(settings, engine, make_worker(runtime, settings, engine))
+        await runtime.work_until_stopped(settings, engine, make_worker(runtime, settings, engine))
         await client.close()
