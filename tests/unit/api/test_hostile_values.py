@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from aperag_api.kernel.http.request_ids import named
+from aperag_api.kernel.http.answers import named
 from aperag_api.kernel.paging import Page, Paged
 from aperag_api.kernel.streaming.fanout import Position
 from aperag_api.kernel.validation import MAX_DEPTH, check, shown

@@ -224,3 +224,41 @@ async def test_an_endless_head_is_refused(size: int) -> None:
     async with serving(Seen(), max_head_size=16_384) as port, connected(port) as (reader, writer):
         writer.write(b"GET /endless HTTP/1.1\r\nHost: here\r\nX-Long: " + b"x" * size)
         assert (await answer(reader)).startswith(b"HTTP/1.1 400 ")
+
+
+async def test_line_breaks_between_requests_keep_no_connection_open() -> None:
+    async with serving(Seen(), head_timeout=SOON) as port:
+        said = await dripped(port, post("/size", 1) + b"x", b"\r\n")
+    assert said.startswith(b"HTTP/1.1 200 ")
+    assert b"HTTP/1.1 408 " in said
+
+
+async def test_a_long_head_after_a_request_in_the_same_piece_is_refused() -> None:
+    async with serving(Seen(), max_head_size=16_384) as port, connected(port) as (reader, writer):
+        writer.write(post("/size", 1) + b"x" + b"GET /size HTTP/1.1\r\nHost: here\r\nX-Long: ")
+        assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+        writer.write(b"x" * 20_000)
+        assert b"HTTP/1.1 400 " in await answer(reader)
+
+
+async def test_a_stream_whose_client_has_sent_ahead_ends_with_its_connection() -> None:
+    seen = Seen()
+    async with serving(seen) as port:
+        async with connected(port) as (reader, writer):
+            writer.write(b"GET /endless HTTP/1.1\r\nHost: here\r\n\r\n" * 2)
+            assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+        await until(seen.has_ended_a_stream)
+
+
+async def test_what_is_no_request_never_stands_in_an_answer() -> None:
+    async with serving(Seen()) as port, connected(port) as (reader, writer):
+        writer.write(b"GET /endless HTTP/1.1\r\nHost: here\r\n\r\n")
+        assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+        writer.write(b"\x00 this is no request\r\n\r\n")
+        assert b"HTTP/1.1 400" not in await answer(reader)
+
+
+async def test_what_is_no_request_is_refused() -> None:
+    async with serving(Seen()) as port, connected(port) as (reader, writer):
+        writer.write(b"\x00 this is no request\r\n\r\n")
+        assert (await answer(reader)).startswith(b"HTTP/1.1 400 ")

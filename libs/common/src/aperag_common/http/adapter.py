@@ -14,11 +14,10 @@ from enum import Enum, auto
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-import h11
 import structlog
 import uvicorn
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 if TYPE_CHECKING:
     import socket
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from starlette.types import ASGIApp
+    from uvicorn._types import ASGI3Application
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
     from uvicorn.server import ServerState
 
 log = structlog.get_logger(__name__)
@@ -41,9 +42,13 @@ DESCRIPTORS_PER_CONNECTION = 2
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """``body_rate`` is in bytes per second, measured over ``body`` at a time."""
+    """``body_rate`` is in bytes per second, measured over ``body`` at a time; ``head_size`` is in bytes.
+
+    The parser itself has no limit on heads: one that comes in a single piece of the network is refused where it is read.
+    """
 
     head: timedelta
+    head_size: int
     body: timedelta
     body_rate: int
     send: timedelta
@@ -61,11 +66,10 @@ class PacedConfig(uvicorn.Config):
 class Server(uvicorn.Server):
     """Leaves the process's signals to its owner and says when it has started."""
 
-    def __init__(self, app: ASGIApp, pace: Pace, *, max_head_size: int, sockets: bool) -> None:
+    def __init__(self, app: ASGIApp, pace: Pace, *, sockets: bool) -> None:
         config = PacedConfig(
             app,
             pace,
-            h11_max_incomplete_event_size=max_head_size,
             ws="websockets-sansio" if sockets else "none",
             ws_max_size=FRAME_BYTES,
             log_config=None,
@@ -90,15 +94,15 @@ class Server(uvicorn.Server):
         self.up.set()
 
 
-class _Owed(Enum):
-    """What of a request has yet to come from the client."""
+class _Stage(Enum):
+    """What of a request is arriving, and so what its client owes."""
 
     HEAD = auto()
     BODY = auto()
 
 
-class PacedConnection(H11Protocol):
-    """Cut where a head does not end, a body drips, or an answer is not taken.
+class PacedConnection(HttpToolsProtocol):
+    """Cut where a head does not end or is too long, a body drips, or an answer is not taken.
 
     Time in which this side does not read is nobody's fault. The application sees what is cut as a client that left.
     """
@@ -112,7 +116,13 @@ class PacedConnection(H11Protocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._pace = config.pace
-        self._owed: _Owed | None = None
+        # A client that has just connected owes a head. Between two requests it owes nothing; how long it may rest
+        # there uvicorn watches.
+        self._stage: _Stage | None = _Stage.HEAD
+        self._head_size = 0
+        self._request_ended = False
+        self._answering: RequestResponseCycle | None = None
+        self._owed: _Stage | None = None
         self._owed_timer: asyncio.TimerHandle | None = None
         self._taken_timer: asyncio.TimerHandle | None = None
         self._arrived = 0
@@ -127,13 +137,44 @@ class PacedConnection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._owe(None)
+        self._tell_disconnected()
         self.resume_writing()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         self._arrived += len(data)
+        resting, self._request_ended = self._stage is None, False
         super().data_received(data)
+        if resting and self._stage is None and not self._request_ended:
+            # Line breaks before a request, which the parser skips: they must not keep a connection open for ever.
+            self._stage = _Stage.HEAD
+        if self._stage is _Stage.HEAD and not self._request_ended:
+            self._head_size += len(data)
+            if self._head_size > self._pace.head_size:
+                self._cut(
+                    HTTPStatus.BAD_REQUEST, f"The head of the request is longer than {self._pace.head_size} bytes"
+                )
         self._follow()
+
+    def handle_websocket_upgrade(self) -> None:
+        self._stage = None
+        self._owe(None)
+        super().handle_websocket_upgrade()
+
+    def send_400_response(self, msg: str) -> None:
+        self._cut(HTTPStatus.BAD_REQUEST, msg)
+
+    def on_message_begin(self) -> None:
+        self._stage, self._head_size = _Stage.HEAD, 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._stage = _Stage.BODY
+
+    def on_message_complete(self) -> None:
+        self._stage, self._request_ended = None, True
+        super().on_message_complete()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -150,30 +191,27 @@ class PacedConnection(H11Protocol):
             self._taken_timer.cancel()
             self._taken_timer = None
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
     def _follow(self) -> None:
-        owed = None if self.transport.is_closing() else self._find_owed()
+        owed = None if self.transport.is_closing() else self._stage
         if owed is not self._owed:
             self._owe(owed)
 
-    def _find_owed(self) -> _Owed | None:
-        if self.conn.their_state is h11.SEND_BODY:
-            return _Owed.BODY
-        # Between two requests a client owes nothing; how long it may rest there uvicorn watches.
-        begun = self.cycle is None or bool(self.conn.trailing_data[0])
-        return _Owed.HEAD if self.conn.their_state is h11.IDLE and begun else None
-
-    def _owe(self, owed: _Owed | None) -> None:
+    def _owe(self, owed: _Stage | None) -> None:
         if self._owed_timer is not None:
             self._owed_timer.cancel()
         self._owed, self._owed_timer, self._arrived = owed, None, 0
-        if owed is _Owed.HEAD:
+        if owed is _Stage.HEAD:
             self._owed_timer = self.loop.call_later(self._pace.head.total_seconds(), self._on_no_head)
-        elif owed is _Owed.BODY:
+        elif owed is _Stage.BODY:
             self._owed_timer = self.loop.call_later(self._pace.body.total_seconds(), self._on_body_due)
 
     def _on_reading_again(self) -> None:
-        if self._owed is _Owed.BODY:
-            self._owe(_Owed.BODY)
+        if self._owed is _Stage.BODY:
+            self._owe(_Stage.BODY)
 
     def _on_no_head(self) -> None:
         self._cut(HTTPStatus.REQUEST_TIMEOUT, "The head of the request did not end in time")
@@ -182,7 +220,7 @@ class PacedConnection(H11Protocol):
         held = self.flow.read_paused or bool(self.cycle.body) or self.cycle.waiting_for_100_continue
         unread = held and not self.cycle.response_complete
         if unread or self._arrived >= self._pace.body_rate * self._pace.body.total_seconds():
-            self._owe(_Owed.BODY)
+            self._owe(_Stage.BODY)
         else:
             self._cut(HTTPStatus.REQUEST_TIMEOUT, "The body of the request arrived too slowly")
 
@@ -194,28 +232,23 @@ class PacedConnection(H11Protocol):
         if self.transport.is_closing():
             return
         log.info("connection.cut", reason=reason)
-        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-            self._say(status, reason)
-        if self.cycle is not None:
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+        if self._may_answer():
+            self.transport.write(_refusal(status, reason))
+        self._tell_disconnected()
         self._owe(None)
         self.transport.close()
 
-    def _say(self, status: HTTPStatus, reason: str) -> None:
-        body = json.dumps({"detail": reason}).encode()
-        headers = [
-            ("content-type", "application/json"),
-            ("content-length", str(len(body))),
-            ("connection", "close"),
-            ("cache-control", "no-store"),
-            ("x-content-type-options", "nosniff"),
-        ]
-        if status is HTTPStatus.SERVICE_UNAVAILABLE:
-            headers.append(("retry-after", "1"))
-        answer = h11.Response(status_code=status, headers=headers, reason=status.phrase.encode())
-        for event in (answer, h11.Data(data=body), h11.EndOfMessage()):
-            self.transport.write(self.conn.send(event) or b"")
+    def _may_answer(self) -> bool:
+        """Whether the request that is arriving is the next one to be answered, and has no answer yet."""
+        if self._answering is None or self._answering.response_complete:
+            return self._stage is not _Stage.BODY
+        return self._answering is self.cycle and self._stage is _Stage.BODY and not self._answering.response_started
+
+    def _tell_disconnected(self) -> None:
+        """The request that is being answered, which need not be the last one that came: clients may send ahead."""
+        if self._answering is not None and not self._answering.response_complete:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
 
 
 class _Flow(FlowControl):
@@ -230,6 +263,20 @@ class _Flow(FlowControl):
         super().resume_reading()
         if held_back:
             self._on_reading_again()
+
+
+def _refusal(status: HTTPStatus, reason: str) -> bytes:
+    body = json.dumps({"detail": reason}).encode()
+    head = [
+        f"HTTP/1.1 {status} {status.phrase}",
+        "content-type: application/json",
+        f"content-length: {len(body)}",
+        "connection: close",
+        "cache-control: no-store",
+        "x-content-type-options: nosniff",
+        *(["retry-after: 1"] if status is HTTPStatus.SERVICE_UNAVAILABLE else []),
+    ]
+    return "\r\n".join([*head, "", ""]).encode() + body
 
 
 def use_all_descriptors() -> int:

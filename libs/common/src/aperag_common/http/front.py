@@ -61,9 +61,10 @@ class Front:
         """Whether browsers reach the service over TLS, so that they may be told to use nothing else."""
         if self.origin is not None and self.origin.startswith("https:"):
             return True
-        if self._from_proxy(connection) and "x-forwarded-proto" in connection.headers:
-            return connection.headers["x-forwarded-proto"].strip().lower() == "https"
-        return connection.url.scheme == "https"
+        forwarded = connection.headers.get("x-forwarded-proto")
+        if forwarded is not None and self._from_proxy(connection):
+            return forwarded.strip().lower() == "https"
+        return bool(connection.scope.get("scheme") == "https")
 
     def host(self, connection: HTTPConnection) -> str:
         """What the client addressed. Of several values the last counts: the trusted proxy itself wrote it."""

@@ -34,7 +34,7 @@ class HttpServer:
         """``sockets``: the application has WebSockets."""
         self.port = 0
         self._http = http
-        self._server = Server(app, _pace(http), max_head_size=http.max_head_size, sockets=sockets)
+        self._server = Server(app, _pace(http), sockets=sockets)
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -71,6 +71,7 @@ class HealthServer(HttpServer):
 def _pace(http: HttpSettings) -> Pace:
     return Pace(
         head=http.head_timeout,
+        head_size=http.max_head_size,
         body=http.body_timeout,
         body_rate=http.body_rate,
         send=http.send_timeout,

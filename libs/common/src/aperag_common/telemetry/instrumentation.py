@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import metrics
 
@@ -10,27 +11,30 @@ from aperag_common.telemetry import propagate
 from aperag_common.telemetry.record import SQL_SCOPE
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
     from opentelemetry.trace import TracerProvider
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-UNTRACED = "/health$,/livez$,/readyz$,/metrics$,/v1/traces$"
+UNTRACED = ("/health", "/livez", "/readyz", "/metrics", "/v1/traces")
 """Probes, scrapes, and the route that takes spans: a span of that one would make the next request."""
 
 
-def init_fastapi_instrumentation(app: FastAPI | None, *, tracer_provider: TracerProvider | None = None) -> None:
-    """Each request becomes a span. Without an ``app`` nothing is instrumented, without a provider the process's is used."""
-    if app is None:
-        return
-    # Only the gateway has FastAPI, and its instrumentation imports it.
-    from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor  # noqa: PLC0415
+def init_fastapi_instrumentation(tracer_provider: TracerProvider | None) -> dict[str, Any]:
+    """What ``FastAPI`` takes as its ``telemetry``: each request becomes a span; without a provider none does.
 
-    FastAPIInstrumentor.instrument_app(
-        app,
-        tracer_provider=tracer_provider or propagate.provider(),
-        excluded_urls=UNTRACED,
-        exclude_spans=["receive", "send"],  # a span per chunk sent would drown a stream's trace
-    )
+    A span per chunk that is sent or received would drown a stream's trace, and one per step of the framework all others.
+    """
+    return {
+        "tracer_provider": tracer_provider,
+        "tracing": tracer_provider is not None,
+        "metrics": False,
+        "logs": False,
+        "operation_spans": False,
+        "exclude": _untraced,
+    }
+
+
+def _untraced(scope: Mapping[str, Any]) -> bool:
+    return str(scope["path"]).endswith(UNTRACED)
 
 
 def init_sqlalchemy_instrumentation(

@@ -21,6 +21,7 @@ from aperag_api.kernel.auth import Authentication
 from aperag_api.kernel.http.application import Application
 from aperag_api.kernel.http.head_limits import HeadLimits
 from aperag_api.kernel.http.rates import Rates
+from aperag_api.kernel.http.routing import RouteIndex
 from aperag_api.kernel.idempotency.middleware import Idempotency
 from aperag_api.kernel.limits import BodyLimit
 from aperag_api.kernel.revocations import Revocations
@@ -85,8 +86,10 @@ async def open_gateway(
 
 def make_app(gateway: Gateway, runtime: Runtime, settings: Settings) -> FastAPI:
     front = gateway.identity.front
+    traced = settings.otel_enabled and settings.otel_fastapi_enabled
     app = Application(
         front=front,
+        telemetry=init_fastapi_instrumentation(runtime.telemetry.provider if traced else None),
         cors=settings.cors,
         title="ApeRAG",
         version=VERSION,
@@ -110,8 +113,7 @@ def make_app(gateway: Gateway, runtime: Runtime, settings: Settings) -> FastAPI:
     app.router.routes.extend(routes_of(settings.deployment_mode))
     app.add_api_route("/health", _health, tags=["health"])
     app.router.routes.extend(routes(runtime.health, runtime.metrics))
-    traced = settings.otel_enabled and settings.otel_fastapi_enabled
-    init_fastapi_instrumentation(app if traced else None, tracer_provider=runtime.telemetry.provider)
+    app.router.middleware_stack = RouteIndex(app.router)
     return app
 
 

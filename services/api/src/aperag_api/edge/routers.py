@@ -29,6 +29,7 @@ from aperag_api.identity.quotas import endpoints as quotas
 from aperag_api.identity.sessions import endpoints as sessions
 from aperag_api.identity.settings import DEVELOPMENT
 from aperag_api.identity.users import endpoints as users
+from aperag_api.kernel.auth import identified_by_cookie
 from aperag_api.kernel.http.rates import within_rate
 from aperag_api.kernel.http.schemas import REFUSALS
 from aperag_api.knowledge.cancellation import endpoints as cancellation
@@ -107,7 +108,8 @@ ROUTERS = (
 @cache
 def routes_of(deployment_mode: str) -> list[BaseRoute]:
     """They hold nothing of a gateway, and to resolve them takes a fourth of a second: those of one process share them."""
-    under_v1 = APIRouter(prefix="/api/v1", dependencies=[Depends(within_rate), Depends(intended)], responses=REFUSALS)
+    known = [Depends(identified_by_cookie), Depends(within_rate)]
+    under_v1 = APIRouter(prefix="/api/v1", dependencies=[*known, Depends(intended)], responses=REFUSALS)
     for router in ROUTERS:
         under_v1.include_router(router)
     if deployment_mode == DEVELOPMENT:
@@ -115,9 +117,9 @@ def routes_of(deployment_mode: str) -> list[BaseRoute]:
     every = APIRouter()
     every.include_router(under_v1)
     # What other programs expect at addresses of their own.
-    every.include_router(openai.router, dependencies=[Depends(within_rate), Depends(intended)])
+    every.include_router(openai.router, dependencies=[*known, Depends(intended)])
     every.include_router(traces.intake)
     every.include_router(sockets.router)
     every.include_router(mcp.router)
-    every.include_router(messages.router, dependencies=[Depends(within_rate)])
+    every.include_router(messages.router, dependencies=known)
     return every.routes

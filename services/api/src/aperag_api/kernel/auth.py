@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 
 from fastapi import Depends, HTTPException, Request
 from fastapi.security import APIKeyCookie, HTTPBearer
+from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
 
 from aperag_common import errors
@@ -143,15 +144,20 @@ def from_here(request: HTTPConnection) -> bool:
     return known.front.is_own_page(request, known.origins)
 
 
-_bearer = HTTPBearer(auto_error=False, description="an API key")
-_cookie = APIKeyCookie(name=COOKIE, auto_error=False, description="of a login")
+class _Identified(SecurityBase):
+    """The caller; OpenAPI describes it as a way to say who is calling. One dependency for both: each costs every request
+    that has it, several times where others depend on it.
+    """
+
+    def __init__(self, scheme: SecurityBase) -> None:
+        self.model, self.scheme_name = scheme.model, scheme.scheme_name
+
+    async def __call__(self, request: Request) -> Caller | None:
+        return await caller_of(request)
 
 
-async def identified(
-    request: Request, _: Annotated[object, Depends(_bearer)], __: Annotated[object, Depends(_cookie)]
-) -> Caller | None:
-    return await caller_of(request)
-
+identified = _Identified(HTTPBearer(description="an API key"))
+identified_by_cookie = _Identified(APIKeyCookie(name=COOKIE, description="of a login"))
 
 Anyone = Annotated[Caller | None, Depends(identified)]
 """For routes without a login: None is a stranger, and so is whoever shows a credential that is not valid."""
@@ -168,7 +174,8 @@ ScopedReader = Annotated[Caller, Depends(authenticated)]
 """For routes that themselves keep to ``Caller.collection_ids``, or that no collection has to do with."""
 
 
-async def may_write(caller: ScopedReader) -> Caller:
+async def may_write(unknown: Anyone) -> Caller:
+    caller = await authenticated(unknown)
     if caller.scope is Scope.READ:
         raise errors.Forbidden("This API key may read and search only: use one with the scope 'all'")
     if caller.role is Role.RO:
@@ -198,7 +205,8 @@ def keep_within_chat(caller: Caller, chat_id: str) -> None:
         raise errors.ChatNotFound(f"Chat {chat_id} not found")
 
 
-async def reads_within(request: Request, caller: ScopedReader) -> Caller:
+async def reads_within(request: Request, unknown: Anyone) -> Caller:
+    caller = await authenticated(unknown)
     keep_within(caller, request.path_params.get("collection_id"))
     return caller
 
@@ -207,7 +215,8 @@ Reader = Annotated[Caller, Depends(reads_within)]
 """Closed to keys that are limited to collections, except for the routes of these very collections."""
 
 
-async def writes_within(request: Request, caller: ScopedWriter) -> Caller:
+async def writes_within(request: Request, unknown: Anyone) -> Caller:
+    caller = await may_write(unknown)
     keep_within(caller, request.path_params.get("collection_id"))
     return caller
 

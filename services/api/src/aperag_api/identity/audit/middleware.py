@@ -9,8 +9,8 @@ from starlette.requests import HTTPConnection
 
 from aperag_api.identity.audit.call import Call
 from aperag_api.identity.audit.decide import never_audited
-from aperag_api.identity.services import Services
-from aperag_api.kernel.auth import Anyone
+from aperag_api.identity.services import Identity
+from aperag_api.kernel.auth import caller_of
 from aperag_api.kernel.http.headers import TURN_HEADER
 
 if TYPE_CHECKING:
@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from aperag_common.http.front import Front
 
 
-async def intended(request: Request, _: Anyone, services: Services) -> None:
+async def intended(request: Request) -> None:
     """A dependency of every route below /api/v1 and /v1: who is about to do what is on record before it is done."""
     call = Call.of(request.scope)
-    entry = None if call is None else call.entry()
-    if call is not None and entry is not None:
+    if call is None:
+        return
+    await caller_of(request)
+    if (entry := call.entry()) is not None:
+        services: Identity = request.app.state.services[Identity]
         await services.audit.trail.begin(entry)
         call.intended = True
 

@@ -8,9 +8,8 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from aperag_api.kernel.http import reference
-from aperag_api.kernel.http.request_ids import HEADER, RequestIds
+from aperag_api.kernel.http.answers import REQUEST_ID, Answers
 from aperag_api.kernel.http.schemas import with_refusals
-from aperag_api.kernel.http.security_headers import SecurityHeaders
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from aperag_api.kernel.http.settings import CorsSettings
     from aperag_common.http.front import Front
 
-READABLE = (HEADER, "Retry-After", "Idempotency-Replayed", "Content-Disposition")
+READABLE = (REQUEST_ID, "Retry-After", "Idempotency-Replayed", "Content-Disposition")
 """Headers that a page of another origin may read beside the usual ones."""
 
 
@@ -39,7 +38,7 @@ class Application(FastAPI):
                 allow_credentials=cors.credentials,
                 expose_headers=READABLE,
             )
-        self._outside = RequestIds(SecurityHeaders(inside, front))
+        self._outside = Answers(inside, front)
 
     def openapi(self) -> dict[str, Any]:
         return with_refusals(super().openapi())
