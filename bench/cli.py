@@ -21,6 +21,7 @@ from bench.dispatch.rivals import ALL, Rival, named
 from bench.errors import BenchError
 from bench.fairness import run as fairness_run
 from bench.footprint import run as footprint_run
+from bench.gateway import run as gateway_run
 from bench.ingest import run as ingest_run
 from bench.mcp import run as mcp_run
 from bench.outside import run as outside_run
@@ -165,6 +166,16 @@ def stream(
     """From an agent's word to its reader: our subjects, a queue in the process, and Redis' channels."""
     options = stream_run.Options(seconds, redis, knee)
     _run("stream", lambda: stream_run.run(options, tell=_tell), output)
+
+
+@app.command(epilog=_examples("just bench gateway", "just bench gateway --requests 10000 -o json"))
+def gateway(
+    *,
+    requests: Annotated[int, typer.Option(help="GETs per cell; a tenth of it searches and uploads.", min=100)] = 4000,
+    output: OutputOption = render.Output.TABLE,
+) -> None:
+    """Requests to the gateway: latency, rate and CPU, beside a FastAPI application that does nothing."""
+    _run("gateway", lambda: gateway_run.run(gateway_run.Options(requests), tell=_tell), output)
 
 
 @app.command(epilog=_examples("just bench mcp", "just bench mcp --searches 1000 -o json"))

@@ -1,0 +1,1 @@
+"""What a request costs the gateway, beside a server that does nothing."""
