@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -71,6 +72,8 @@ def settings(tmp_path: Path, request: pytest.FixtureRequest) -> Settings:
         "max_document_size": 64 * 1024,
         "max_documents_per_request": 5,
         "otel_enabled": False,
+        # Tests change rows behind the gateway's back, which no event tells of.
+        "remembered_for": timedelta(0),
         "passwords": PasswordSettings(memory_kib=8, rounds=1, lanes=1),
     }
     return Settings(_env_file=None, **{**values, **getattr(request, "param", {})})

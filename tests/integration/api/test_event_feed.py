@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
+from aperag_api.kernel.memory import Memories
 from aperag_api.kernel.revocations import Revocations
 from aperag_api.kernel.streaming.fanout import Fanout, Signal
 from aperag_api.operations.events.feed import Feed
@@ -25,7 +27,7 @@ async def test_a_feed_closes_at_any_moment_of_its_start(
 ) -> None:
     await see_stream()
     for turns in range(60):
-        feed = Feed(bus, engine, Fanout(1), Revocations())
+        feed = Feed(bus, engine, Fanout(1), Revocations(Memories(timedelta(0))))
         feed.start()
         for _ in range(turns):
             await bus.nc.flush()
@@ -36,7 +38,7 @@ async def test_a_feed_closes_at_any_moment_of_its_start(
 async def test_a_feed_waits_for_the_reconciler_to_see_the_stream(
     bus: Bus, engine: AsyncEngine, see_stream: Callable[[], Awaitable[int]]
 ) -> None:
-    feed = Feed(bus, engine, Fanout(1), Revocations())
+    feed = Feed(bus, engine, Fanout(1), Revocations(Memories(timedelta(0))))
     feed.start()
     with pytest.raises(errors.UpstreamUnavailable):
         await feed.known(seconds=0.1)
@@ -47,7 +49,7 @@ async def test_a_feed_waits_for_the_reconciler_to_see_the_stream(
 
 async def test_closing_tells_every_listener(bus: Bus, engine: AsyncEngine) -> None:
     fanout = Fanout(1)
-    feed = Feed(bus, engine, fanout, Revocations())
+    feed = Feed(bus, engine, fanout, Revocations(Memories(timedelta(0))))
     feed.start()
     with fanout.listen("user1") as listener:
         await feed.close()

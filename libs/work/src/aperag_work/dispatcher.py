@@ -18,7 +18,7 @@ from aperag_work.database import FAILURES
 from aperag_work.policy import PUNCTUAL
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
     from datetime import timedelta
 
     from aperag_common.bus.connection import Bus
@@ -50,6 +50,8 @@ class Dispatcher:
         self.publisher = Publisher(bus, metrics, declared)
         self._database = database
         self._metrics = metrics
+        self.on_event: list[Callable[[str, str], None]] = []
+        """Told the type and the owner of each event that is delivered, before it is published."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._commands: dict[str, Batcher[Dispatch, bool]] = {}
         self._events: Batcher[OutboxEvent, bool] = Batcher(self._relay)
@@ -66,11 +68,17 @@ class Dispatcher:
             for command in change.commands:
                 self._submit(command)
             for event in change.events:
+                self._tell(event)
                 self._events.submit(event).add_done_callback(_seen)
             for seconds in change.ended_after:
                 self._metrics.upload_to_searchable_seconds.observe(seconds)
         if any(change.settled for change in changes):
             self.wake()
+
+    def _tell(self, event: OutboxEvent) -> None:
+        subject = subjects.parse_event(event.subject)
+        for told in self.on_event:
+            told(subject.type, subject.owner)
 
     def wake(self) -> None:
         """Have the reconciler look for what became free; however often that is asked for, it is told now and then."""

@@ -24,6 +24,7 @@ from aperag_api.kernel.http.rates import Rates
 from aperag_api.kernel.http.routing import RouteIndex
 from aperag_api.kernel.idempotency.middleware import Idempotency
 from aperag_api.kernel.limits import BodyLimit
+from aperag_api.kernel.memory import Memories, Memory
 from aperag_api.kernel.revocations import Revocations
 from aperag_api.kernel.streaming.fanout import Fanout
 from aperag_api.knowledge.web.assembly import open_web
@@ -61,7 +62,10 @@ async def open_gateway(
 ) -> AsyncIterator[Gateway]:
     embedder = embedder or InProcessEmbedder()
     callable_models = _models(runtime, settings)
-    gateway = _assemble(runtime, settings, embedder, models or callable_models, callable_models)
+    memories = Memories(settings.remembered_for)
+    gateway = _assemble(runtime, settings, memories, embedder, models or callable_models, callable_models)
+    # What this gateway changes itself it forgets before it answers; what others change, when their events come.
+    runtime.dispatcher.on_event.append(memories.changed)
     await gateway.identity.quotas.keep_initial(settings.initial_quotas)
     await gateway.identity.outsiders.start()
     gateway.operations.feed.start()
@@ -70,6 +74,7 @@ async def open_gateway(
     try:
         yield gateway
     finally:
+        runtime.dispatcher.on_event.remove(memories.changed)
         await gateway.operations.subscription_keeper.close()
         await gateway.operations.feed.close()
         await gateway.identity.outsiders.close()
@@ -122,7 +127,12 @@ async def _health() -> dict[str, str]:
 
 
 def _assemble(
-    runtime: Runtime, settings: Settings, embedder: Embedder, models: SearchModels, completions: Models
+    runtime: Runtime,
+    settings: Settings,
+    memories: Memories,
+    embedder: Embedder,
+    models: SearchModels,
+    completions: Models,
 ) -> Gateway:
     secret, engine = _secret(settings), runtime.engine
     hasher, vault = KeyHasher.of(secret.current, secret.previous), Vault.of(secret.current, secret.previous)
@@ -130,7 +140,8 @@ def _assemble(
     web, prompts = open_web(settings.web, settings.outbound), PromptService(engine, Templates())
     provider_keys = vault_of(settings, secret) or vault
     providers = ProviderService(engine, provider_keys, web.client.guard)
-    keys, revocations = ApiKeyCredentials(engine, hasher, settings.key_touched_every), Revocations()
+    keys = ApiKeyCredentials(engine, hasher, settings.key_touched_every, Memory("key", memories))
+    revocations = Revocations(memories)
     identity = open_identity(runtime, settings, secret, hasher, keys=keys, revocations=revocations)
     return Gateway(
         authentication=Authentication(
@@ -141,6 +152,7 @@ def _assemble(
             runtime,
             settings,
             vault=vault,
+            memories=memories,
             scheduler=scheduler,
             fanout=fanout,
             embedder=embedder,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from aperag_api.access.service import KnownCollections
+from aperag_api.kernel.memory import Memory
 from aperag_api.knowledge.cancellation.service import CancellationService
 from aperag_api.knowledge.chat_documents.service import ChatDocumentService
 from aperag_api.knowledge.collections.embedding import EmbeddingModels
@@ -27,6 +29,7 @@ from aperag_retrieval.search import Searcher
 
 if TYPE_CHECKING:
     from aperag_api.edge.settings import Settings
+    from aperag_api.kernel.memory import Memories
     from aperag_api.kernel.streaming.fanout import Fanout
     from aperag_api.knowledge.searches.reranking import SearchModels
     from aperag_api.knowledge.web.assembly import Web
@@ -41,6 +44,7 @@ def open_knowledge(
     settings: Settings,
     *,
     vault: Vault,
+    memories: Memories,
     scheduler: TaskScheduler,
     fanout: Fanout,
     embedder: Embedder,
@@ -50,11 +54,12 @@ def open_knowledge(
     """``embedder`` is the local encoder; ``models`` are those of providers."""
     engine, dispatcher, first_due = runtime.engine, runtime.dispatcher, settings.work.first_due
     embedders = EmbeddersBesideLocal(embedder, models or NoEmbedders())
+    known = KnownCollections(engine, Memory("collection", memories))
     searches = SearchService(
-        engine, Searcher(engine, embedders), Waiter(engine, fanout), embedder, Reranker(engine, models)
+        engine, known, Searcher(engine, embedders), Waiter(engine, fanout), embedder, Reranker(engine, models)
     )
     documents = DocumentService(engine, dispatcher, scheduler)
-    uploads = _uploads(runtime, settings, scheduler)
+    uploads = _uploads(runtime, settings, known, scheduler)
     return Knowledge(
         cancellation=CancellationService(engine, dispatcher, first_due),
         chat_documents=ChatDocumentService(engine, uploads, documents, searches),
@@ -73,9 +78,10 @@ def open_knowledge(
     )
 
 
-def _uploads(runtime: Runtime, settings: Settings, scheduler: TaskScheduler) -> UploadService:
+def _uploads(runtime: Runtime, settings: Settings, known: KnownCollections, scheduler: TaskScheduler) -> UploadService:
     return UploadService(
         runtime.engine,
+        known,
         LocalObjectStore(settings.objects.directory),
         runtime.dispatcher,
         scheduler,

@@ -60,6 +60,13 @@ class Settings(IdentitySettings, CallingSettings, PublicSettings):
     max_body_size: PositiveInt = Field(4 * MIB, description="largest JSON body accepted, in bytes")
     interactive_documents: PositiveInt = Field(5, description="an upload of more documents than this is bulk work")
     key_touched_every: timedelta = Field(timedelta(seconds=60), description="how exact last_used_at of a key is")
+    remembered_for: timedelta = Field(
+        timedelta(seconds=3),
+        ge=timedelta(0),
+        le=timedelta(seconds=10),
+        description="how long a gateway relies on what it knows of an API key or a collection; an event that changes it"
+        " ends this at once. 0 = ask the database every time",
+    )
     mcp_url: str = Field(
         "http://127.0.0.1:8001", description="address of the MCP service, which is also reached under /mcp/ here"
     )

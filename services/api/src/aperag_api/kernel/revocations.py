@@ -1,4 +1,4 @@
-"""API keys that ended: whatever remembers a key, or was opened with one, is told here."""
+"""What ended or changed, as events tell: whatever remembers it, or was opened with a key that ended, is told here."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from aperag_common.tasks import end_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+
+    from aperag_api.kernel.memory import Memories
 
 log = structlog.get_logger(__name__)
 
@@ -26,9 +28,13 @@ class RevocationListener(Protocol):
 
 
 class Revocations:
-    """Telling returns at once: a listener that is slow, or fails, holds up neither the events nor the other listeners."""
+    """Telling returns at once: a listener that is slow, or fails, holds up neither the events nor the other listeners.
 
-    def __init__(self) -> None:
+    ``memories`` have forgotten when it returns.
+    """
+
+    def __init__(self, memories: Memories) -> None:
+        self._memories = memories
         self._listeners: list[RevocationListener] = []
         self._running: set[asyncio.Task[None]] = set()
 
@@ -38,11 +44,16 @@ class Revocations:
     def remove(self, listener: RevocationListener) -> None:
         self._listeners.remove(listener)
 
+    def changed(self, type_: str, owner: str) -> None:
+        """An event of this type, of this owner."""
+        self._memories.changed(type_, owner)
+
     def revoked(self, key_id: str) -> None:
         for listener in self._listeners:
             self._start(listener.revoked(key_id))
 
     def missed(self) -> None:
+        self._memories.forget()
         for listener in self._listeners:
             self._start(listener.missed())
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from aperag_api.identity.apikeys import repository
 from aperag_api.identity.apikeys.keys import KeyHasher, is_api_key
 from aperag_api.kernel.auth import Caller, Credential, CredentialKind, Role, Scope, effective_role
+from aperag_api.kernel.memory import Fresh, Memory
 from aperag_api.kernel.reading import reading
 
 if TYPE_CHECKING:
@@ -18,28 +19,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class KeyBearer:
-    """Who showed a key, and until when it holds."""
+    """Who showed a key, and until when it holds; ``seconds_left`` by the database's clock."""
 
     caller: Caller
     expires_at: datetime | None
+    seconds_left: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKeyCredentials:
-    """``last_used_at`` of a key is written at its first use, then every ``touched_every``.
-
-    Nothing is remembered between requests, so a key that is revoked here is revoked on every replica.
-    """
+    """``last_used_at`` of a key is written at its first use, then every ``touched_every``."""
 
     engine: AsyncEngine
     hasher: KeyHasher
     touched_every: timedelta
+    memory: Memory[Caller]
 
     async def caller_of(self, credential: str) -> Caller | None:
-        found = await self.find(credential)
-        return None if found is None else found.caller
+        """Remembered for some seconds, under the key's hash, and never beyond the end of the key."""
+        if not is_api_key(credential):
+            return None
+
+        async def look() -> Fresh[Caller] | None:
+            found = await self.find(credential)
+            return None if found is None else Fresh(found.caller, found.caller.user_id, found.seconds_left)
+
+        return await self.memory.find(self.hasher.hash(credential), look)
 
     async def find(self, credential: str) -> KeyBearer | None:
+        """Looked up now."""
         if not is_api_key(credential):
             return None
         hashes = self.hasher.candidates(credential)
@@ -60,4 +68,4 @@ class ApiKeyCredentials:
             scope=scope,
             collection_ids=collections,
         )
-        return KeyBearer(caller, found.expires_at)
+        return KeyBearer(caller, found.expires_at, found.seconds_left)

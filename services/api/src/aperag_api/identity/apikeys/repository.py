@@ -27,6 +27,7 @@ class KnownKey:
     scope: str
     collection_ids: list[str] | None
     expires_at: datetime | None
+    seconds_left: float | None
     untouched: bool
 
 
@@ -48,6 +49,7 @@ class KeyGrant:
 _FIND = text(
     """
     SELECT k.id, k.owner, u.username, u.role, k.scope, k.collection_ids, k.expires_at,
+           CAST(extract(epoch FROM k.expires_at - clock_timestamp()) AS float) AS seconds_left,
            k.last_used_at IS NULL OR k.last_used_at < now() - CAST(:every AS interval)
                OR k.key_hash <> :current AS untouched
     FROM api_key k JOIN users u ON u.id = k.owner

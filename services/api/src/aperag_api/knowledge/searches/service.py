@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from aperag_api.access.decide import Right
-from aperag_api.access.service import collection_for
+from aperag_api.access.service import KnownCollections, collection_for
 from aperag_api.kernel.reading import reading
 from aperag_api.knowledge.collections.schemas import CollectionConfig
 from aperag_api.knowledge.searches import repository
@@ -37,6 +37,7 @@ _UNBUILT = ("graph_search", "summary_search", "vision_search")
 @dataclass(frozen=True, slots=True)
 class SearchService:
     engine: AsyncEngine
+    collections: KnownCollections
     searcher: Searcher
     waiter: Waiter
     embedder: Embedder
@@ -44,8 +45,7 @@ class SearchService:
 
     async def search(self, user_id: str, collection_id: str, body: SearchIn) -> SearchOut:
         """As the collection's owner; what is kept of it is the user's."""
-        async with reading(self.engine) as conn:
-            collection = await collection_for(conn, user_id, collection_id, Right.SEARCH)
+        collection = await self.collections.open(user_id, collection_id, Right.SEARCH)
         answer = await self._answer(collection, body)
         return await self._save(user_id, collection_id, answer) if body.save_to_history else answer
 
@@ -53,8 +53,7 @@ class SearchService:
         """Among the files of one chat, which lie in this collection of its owner's, if there are any. Nothing is kept."""
         if collection_id is None:
             return SearchOut(**body.model_dump(include=_ECHOED), items=[])
-        async with reading(self.engine) as conn:
-            collection = await collection_for(conn, owner, collection_id, Right.SEARCH)
+        collection = await self.collections.open(owner, collection_id, Right.SEARCH)
         return await self._answer(collection, body, chat_id)
 
     async def _answer(self, collection: CollectionRow, body: SearchIn, chat_id: str | None = None) -> SearchOut:

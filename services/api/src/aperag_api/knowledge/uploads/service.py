@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from fastapi.exceptions import RequestValidationError
 
 from aperag_api.access.chats import require_chat
+from aperag_api.access.decide import Right
 from aperag_api.access.quotas.allowance import hold
-from aperag_api.access.service import living
+from aperag_api.access.service import KnownCollections
 from aperag_api.kernel.http.failures import TooManyRequests
 from aperag_api.kernel.reading import reading
 from aperag_api.knowledge.collections.service import index_kinds
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class UploadService:
     engine: AsyncEngine
+    collections: KnownCollections
     objects: ObjectStore
     dispatcher: Dispatcher
     scheduler: TaskScheduler
@@ -164,8 +166,7 @@ class UploadService:
 
     async def _kinds(self, owner: str, collection_id: str) -> tuple[StepKind, ...]:
         """Looked up before any byte is read: nobody stores into a collection that is not theirs."""
-        async with reading(self.engine) as conn:
-            return index_kinds((await living(conn, collection_id, owner)).config)
+        return index_kinds((await self.collections.open(owner, collection_id, Right.CHANGE)).config)
 
     async def _insert(
         self, received: Sequence[NewDocument], kinds: Sequence[StepKind], context: ScheduleContext

@@ -107,14 +107,16 @@ class Feed:
         try:
             async for message in reader.read():
                 self._fanout.publish(message, position.epoch)
-                self._note_revocation(message)
+                self._note_change(message)
                 self.position = Position(position.epoch, message.seq)
         finally:
             if self._bus.connected:
                 await reader.close()
 
-    def _note_revocation(self, message: Delivered) -> None:
-        if subjects.parse_event(message.subject).type != KeyRevoked.type_name:
+    def _note_change(self, message: Delivered) -> None:
+        event = subjects.parse_event(message.subject)
+        self._revocations.changed(event.type, event.owner)
+        if event.type != KeyRevoked.type_name:
             return
         try:
             fact = KeyRevoked.model_validate_json(message.body)
