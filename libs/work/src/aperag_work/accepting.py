@@ -21,6 +21,7 @@ from aperag_work.rows import OPEN, Dispatch, JobRow, columns_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 SOURCE = "api"
 FIRST_REVISION = 1
+FIRST_OF_CONDITION = 24
 
 IN_FLIGHT = f"""
     SELECT count(DISTINCT subject_id) FROM job
@@ -42,16 +44,16 @@ PUBLISHED = f"""
 """Of kinds that are released by their due time: what waits for a retry is not published, and so not counted."""
 
 # Nothing can be known of these documents before, so there is nothing to lock, to supersede or to derive.
-_ACCEPT = Statement(
-    "accept documents",
-    f"""
-    WITH flight AS MATERIALIZED (SELECT ({IN_FLIGHT.format(owner="$1::text", kinds="$2::text[]")}) AS documents), new AS (
+_ACCEPTING = f"""
+    WITH {{allowed}}, flight AS MATERIALIZED (SELECT ({IN_FLIGHT.format(owner="$1::text", kinds="$2::text[]")}) AS documents), new AS (
         SELECT * FROM unnest($3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::text[])
             WITH ORDINALITY AS n(id, name, size, sha256, object_path, workflow_id, position)
+        WHERE EXISTS (SELECT FROM allowed)
     ), stored AS (
         INSERT INTO document (id, collection_id, chat_id, owner, name, status, size, sha256, object_path, revision,
             details)
-        SELECT id, $10::text, $11::text, $1::text, name, 'PENDING', size, sha256, object_path, {FIRST_REVISION}, '{{}}' FROM new
+        SELECT id, $10::text, $11::text, $1::text, name, 'PENDING', size, sha256, object_path, {FIRST_REVISION}, '{{{{}}}}'
+        FROM new ORDER BY name
     ), opened AS (
         INSERT INTO workflow (id, document_id, collection_id, owner, kind, status, traceparent)
         SELECT workflow_id, id, $10::text, $1::text, 'upload', 'RUNNING', $12::text FROM new
@@ -60,6 +62,7 @@ _ACCEPT = Statement(
         SELECT new.workflow_id, k.step, 1, 'open' FROM new CROSS JOIN unnest($9::text[]) AS k(step)
     ), announced AS (
         {outbox.INSERTED.format(ids="$13", subjects="$14", payloads="$15", traceparents="$16")}
+        WHERE EXISTS (SELECT FROM allowed)
     )
     INSERT INTO job AS j (id, kind, subject_id, collection_id, owner, workflow_id, wanted, status, lane, dispatch,
         due_at, traceparent)
@@ -70,9 +73,17 @@ _ACCEPT = Statement(
              ELSE clock_timestamp() END, $12::text
     FROM unnest($20::text[], $21::text[], $22::text[], $23::bool[]) AS s(job_id, document_id, kind, first)
         JOIN new ON new.id = s.document_id CROSS JOIN flight
-    RETURNING {columns_of("j")}
-    """,
-)
+    RETURNING {columns_of("j")}, j.updated
+    """
+_ACCEPT = Statement("accept documents", _ACCEPTING.format(allowed="allowed AS (SELECT 1)"))
+
+
+def accepting_where(name: str, allowed: str) -> Statement:
+    """A statement for ``accept``: ``allowed`` holds CTEs, the last one of this name, without whose row nothing happens.
+
+    Their arguments begin with FIRST_OF_CONDITION; $1 is the owner, $10 the collection.
+    """
+    return Statement(name, _ACCEPTING.format(allowed=allowed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +100,14 @@ class NewDocument:
     chat_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """One change per document, in their order; ``at`` is when the rows say that it was."""
+
+    changes: list[Change]
+    at: datetime
+
+
 async def accept(
     conn: AsyncConnection | Connection,
     documents: Sequence[NewDocument],
@@ -98,13 +117,26 @@ async def accept(
     """One change per document, in the order given; all of one collection, or one chat, which the caller keeps from being
     deleted.
     """
+    accepted = await accept_where(await driver(conn), documents, kinds, admission, _ACCEPT)
+    return [] if accepted is None else accepted.changes
+
+
+async def accept_where(
+    conn: Connection,
+    documents: Sequence[NewDocument],
+    kinds: Iterable[StepKind],
+    admission: Admission,
+    statement: Statement,
+    *arguments: object,
+) -> Accepted | None:
+    """None where the condition of the ``statement`` does not hold; names are unique: the schema refuses one that is taken."""
     traceparent = propagate.current_traceparent()
     wanted = (StepKind.PARSE, *(kind for kind in kinds if kind is not StepKind.PARSE))
     workflows = [str(ids.new_workflow_id()) for _ in documents]
     events = [_uploaded(d, w, traceparent) for d, w in zip(documents, workflows, strict=True)]
     pairs = [(document.id, kind) for document in documents for kind in wanted]
-    rows = await _ACCEPT.fetch(
-        await driver(conn),
+    rows = await statement.fetch(
+        conn,
         documents[0].owner,
         kinds_in(DOCUMENTS),
         *columns(documents, "id", "name", "size", "sha256", "object_path"),
@@ -121,12 +153,16 @@ async def accept(
         [document_id for document_id, _ in pairs],
         [kind.job for _, kind in pairs],
         [kind is StepKind.PARSE for _, kind in pairs],
+        *arguments,
     )
-    parses = {row["subject_id"]: JobRow(*row) for row in rows if row["dispatch"] > 0}
-    return [
+    if not rows:
+        return None
+    parses = {row["subject_id"]: JobRow(*row[:-1]) for row in rows if row["dispatch"] > 0}
+    changes = [
         Change((Dispatch(parses[d.id], SOURCE),) if d.id in parses else (), (event,), d.id, workflow_id)
         for d, event, workflow_id in zip(documents, events, workflows, strict=True)
     ]
+    return Accepted(changes, rows[0]["updated"])
 
 
 def _uploaded(document: NewDocument, workflow_id: str, traceparent: str | None) -> outbox.OutboxEvent:

@@ -21,17 +21,20 @@ from aperag_api.knowledge.documents.schemas import (
 )
 from aperag_common import errors
 from aperag_common.db.models import DocumentStatus, Lane
+from aperag_common.db.models.base import JobStatus
 from aperag_common.jobs.steps import INDEX_STEPS, StepKind
 from aperag_work.document_rows import lock_all
 from aperag_work.scheduler import ScheduleContext
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from aperag_api.knowledge.documents.repository import DocumentRow
     from aperag_api.knowledge.documents.schemas import DocumentSort, IndexType, ListedStatus
+    from aperag_work.accepting import NewDocument
     from aperag_work.dispatcher import Dispatcher
     from aperag_work.scheduler import TaskScheduler
 
@@ -185,6 +188,14 @@ def view(row: DocumentRow, *, task_id: str | None = None) -> DocumentOut:
         **_reason(row),
     }
     return DocumentOut.model_validate({**plain, **statuses})
+
+
+def accepted_view(document: NewDocument, kinds: Iterable[StepKind], task_id: str, at: datetime) -> DocumentOut:
+    """Of a document that was accepted ``at`` this moment: nothing has happened to it yet."""
+    pending = {f"{kind.value}_index_status": JobStatus.PENDING.value for kind in kinds}
+    since = {f"{kind.value}_index_updated": at for kind in kinds}
+    plain = {"id": document.id, "name": document.name, "size": document.size, "status": DocumentStatus.PENDING.value}
+    return DocumentOut.model_validate({**plain, "created": at, "updated": at, "task_id": task_id, **pending, **since})
 
 
 def _parse(row: DocumentRow) -> Mapping[str, Any]:

@@ -16,8 +16,9 @@ from aperag_api.kernel.reading import reading
 from aperag_api.knowledge.collections.service import index_kinds
 from aperag_api.knowledge.documents import repository as documents
 from aperag_api.knowledge.documents.schemas import DocumentList
-from aperag_api.knowledge.documents.service import view
+from aperag_api.knowledge.documents.service import accepted_view, view
 from aperag_api.knowledge.uploads import repository
+from aperag_api.knowledge.uploads.accepting import accept_at_once
 from aperag_api.knowledge.uploads.arrivals import LATER
 from aperag_api.knowledge.uploads.decide import confirmable, refusal, sort_received
 from aperag_api.knowledge.uploads.intake import Intake
@@ -27,6 +28,7 @@ from aperag_common.db.models import DocumentStatus, Lane, QuotaType
 from aperag_common.jobs.steps import StepKind
 from aperag_work import changes
 from aperag_work.document_rows import lock_all
+from aperag_work.opening import Admission
 from aperag_work.scheduler import ScheduleContext
 
 if TYPE_CHECKING:
@@ -41,7 +43,9 @@ if TYPE_CHECKING:
     from aperag_api.knowledge.uploads.decide import Sorted
     from aperag_api.knowledge.uploads.intake import Limits
     from aperag_common.objects import ObjectStore
+    from aperag_common.settings import WorkSettings
     from aperag_work.accepting import NewDocument
+    from aperag_work.database import Pool
     from aperag_work.dispatcher import Dispatcher
     from aperag_work.scheduler import TaskScheduler
 
@@ -49,10 +53,12 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class UploadService:
     engine: AsyncEngine
+    pool: Pool
     collections: KnownCollections
     objects: ObjectStore
     dispatcher: Dispatcher
     scheduler: TaskScheduler
+    work: WorkSettings
     limits: Limits
     interactive_documents: int
     arrivals: Arrivals
@@ -74,6 +80,8 @@ class UploadService:
             if not received:
                 raise _missing(field)
             intake.committing = True
+            if intake.chat_id is None and (answer := await self._accept_at_once(intake, kinds)) is not None:
+                return answer
             async with self.engine.begin() as conn:
                 if intake.chat_id is not None:
                     await require_chat(conn, owner, intake.chat_id, hold=True)
@@ -84,6 +92,19 @@ class UploadService:
             for document in sorted_.new:
                 intake.keep(document.id)
         return DocumentList(items=[view(rows[id_]) for id_ in sorted_.ids])
+
+    async def _accept_at_once(self, intake: Intake, kinds: Sequence[StepKind]) -> DocumentList | None:
+        """The usual upload; None where something about it needs a second look."""
+        received, work = intake.received, self.work
+        admission = Admission(self._lane(len(received)), work.in_flight_per_owner, work.first_due)
+        accepted = await accept_at_once(self.pool, received, kinds, admission)
+        if accepted is None:
+            return None
+        self.dispatcher.deliver(*accepted.changes)
+        for document in received:
+            intake.keep(document.id)
+        made = zip(received, accepted.changes, strict=True)
+        return DocumentList(items=[accepted_view(it, kinds, change.workflow_id, accepted.at) for it, change in made])
 
     async def stage(self, owner: str, collection_id: str, body: MultipartBody) -> UploadedDocument:
         """The first half of the two-step upload; unconfirmed documents expire."""
