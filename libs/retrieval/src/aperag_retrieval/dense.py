@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from pgvector.sqlalchemy import HALFVEC
-from sqlalchemy import REAL, ColumnElement, Float, String, bindparam, cast, event, select, type_coerce
+from sqlalchemy import REAL, ColumnElement, Float, String, bindparam, cast, event, select, text, type_coerce
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -33,11 +34,24 @@ _WRITE = Statement(
     """,
 )
 _REMOVE = Statement("remove vectors", "DELETE FROM chunk_vector WHERE document_id = $1 RETURNING 1")
-EF_SEARCH = 160
-"""Candidates of the first round of an HNSW scan: what a fused search asks for, and a few that count no more."""
+EXACT_VECTORS = 20_000
+"""Up to so many of a collection every one is compared. That costs a few milliseconds and misses none; the index spans all
+collections, and a scan of it costs ten times as much where most of what it finds is another's.
+"""
+SIZE_SECONDS = 30.0
+"""A collection that has grown meanwhile is compared whole a little longer."""
+MOST_COLLECTIONS = 1000
+EF_SEARCH = 320
+"""Candidates of the first round of an HNSW scan: recall@100 of 0.94 in a collection of 100,000 chunks, 0.91 with 200."""
 REMEMBERED_MODELS = 256
 
 _REMOVE_STALE = removal_of_other_generations(ChunkVector.__tablename__)
+_SIZE = text(
+    """
+    SELECT count(*) FROM (
+        SELECT FROM chunk_vector WHERE collection_id = :collection AND model = :model LIMIT :limit) AS counted
+    """
+)
 
 
 @dataclass(frozen=True)
@@ -92,8 +106,34 @@ def tune_connections(engine: AsyncEngine) -> None:
     event.listen(engine.sync_engine, "connect", tune)
 
 
+class CollectionSizes:
+    """Whether collections are small enough to be compared whole; one per process."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._known: dict[tuple[str, str], tuple[bool, float]] = {}
+
+    async def small(self, conn: AsyncConnection, collection_id: str, model: str) -> bool:
+        key, now = (collection_id, model), self._clock()
+        small, until = self._known.get(key, (False, 0.0))
+        if now < until:
+            return small
+        # With their documents' rows gone or not: this decides what a search costs, not what it finds.
+        values = {"collection": collection_id, "model": model, "limit": EXACT_VECTORS + 1}
+        small = int((await conn.execute(_SIZE, values)).scalar_one()) <= EXACT_VECTORS
+        if len(self._known) >= MOST_COLLECTIONS:
+            self._known.clear()
+        self._known[key] = small, now + SIZE_SECONDS
+        return small
+
+
 class PgVectorIndex:
-    """Whether a search is exact or by HNSW is the planner's choice: it knows how small the collection is."""
+    """Small collections are compared whole, larger ones searched by HNSW. The planner does not choose: it took the index
+    for 5,000 chunks beside 200,000 of others, at up to 36 times the cost.
+    """
+
+    def __init__(self, sizes: CollectionSizes | None = None) -> None:
+        self._sizes = sizes or CollectionSizes()
 
     async def write(self, conn: Connection | AsyncConnection, model: str, rows: Sequence[VectorRow]) -> None:
         if not rows:
@@ -133,9 +173,11 @@ class PgVectorIndex:
             "collection_id": query.collection_id,
             "chat_id": query.chat_id,
         }
-        found, _ = await candidates(conn, statements.nearest, {**parameters, "reach": limit + SURPLUS})
-        if len(found) < limit:
-            # A small collection, for which this is cheap; or stale rows, or a scan of the index that gave up.
+        small = await self._sizes.small(conn, query.collection_id, query.model)
+        nearest, reach = statements.nearest_exact if small else statements.nearest, limit + SURPLUS
+        found, seen = await candidates(conn, nearest, {**parameters, "reach": reach})
+        if len(found) < limit and (seen == reach or not small):
+            # Many stale rows, or a scan of the index that gave up.
             found, _ = await candidates(conn, statements.nearest_exact, {**parameters, "reach": None})
         return found[:limit]
 
