@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from aperag_common.db.grants import GRANTS, role
+from aperag_common.db.grants import GRANTS
 from aperag_common.db.models import Base
-from aperag_common.services import Service
+from aperag_common.services import Service, role
 
 PRIVILEGE = re.compile(r"(SELECT|INSERT|UPDATE|DELETE)(?: \(([a-z_]+(?:, [a-z_]+)*)\))?(?:, |\Z)")
 SECRETS = {

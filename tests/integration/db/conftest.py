@@ -12,8 +12,7 @@ import pytest_asyncio
 from sqlalchemy.engine import make_url
 
 from aperag_common.db import migrate
-from aperag_common.db.grants import role
-from aperag_common.services import Service
+from aperag_common.services import Service, role
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

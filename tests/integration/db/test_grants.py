@@ -17,10 +17,10 @@ from sqlalchemy.engine import make_url
 from tests.integration.db.conftest import connect
 
 from aperag_common.db import migrate
-from aperag_common.db.grants import GRANTS, role
+from aperag_common.db.grants import GRANTS
 from aperag_common.db.models import Base
 from aperag_common.jobs.declared import TURN
-from aperag_common.services import Service
+from aperag_common.services import Service, role
 from aperag_standalone.postgres import PostgresServer
 from aperag_work import leases
 from aperag_work.database import Statement

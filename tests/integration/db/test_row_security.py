@@ -12,10 +12,9 @@ import pytest_asyncio
 from sqlalchemy.engine import make_url
 
 from aperag_common import subjects
-from aperag_common.db.grants import role
 from aperag_common.events import facts
 from aperag_common.jobs.kind import JobKind, kinds
-from aperag_common.services import Service
+from aperag_common.services import Service, role
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -18,10 +18,9 @@ from tests.integration.db.conftest import connect
 from tests.integration.db.recorded import REVISIONS, Recording
 
 from aperag_common.db import migrate
-from aperag_common.db.grants import role
 from aperag_common.db.models.base import OPEN_SQL, is_open
 from aperag_common.jobs.kind import kind_of, kinds
-from aperag_common.services import Service
+from aperag_common.services import Service, role
 from aperag_standalone.home import Home
 from aperag_standalone.postgres import PostgresServer, tree
 from aperag_testing.client import Client

@@ -11,3 +11,8 @@ class Service(StrEnum):
     INDEXER = "indexer"
     RECONCILER = "reconciler"
     WEBHOOKS = "webhooks"
+
+
+def role(service: Service) -> str:
+    """The PostgreSQL role that ``service`` connects as."""
+    return f"aperag_{service}"

@@ -11,8 +11,7 @@ from typing import ClassVar
 
 import psutil
 
-from aperag_common.db import grants
-from aperag_common.services import Service
+from aperag_common.services import Service, role
 from aperag_standalone import files, ports, process, unprivileged
 from aperag_standalone.errors import REINSTALL, StandaloneError, StartFailed
 from aperag_standalone.server import LocalServer
@@ -21,7 +20,7 @@ SUPERUSER = "postgres"
 USER = "aperag"
 TEMPLATE = "template1"
 TREE = "pginstall18"
-ROLES = (USER, *(grants.role(service) for service in Service))
+ROLES = (USER, *(role(service) for service in Service))
 """The owner of the tables, and the services, which may do with them what was granted."""
 QUIET = "-cclient_min_messages=error -clog_min_error_statement=panic"
 """Statements of ours that fail are told by ``QueryFailed``; what makes a role holds its password, and no log shall."""
@@ -122,8 +121,12 @@ class PostgresServer(LocalServer):
 
     def url(self, name: str = USER, *, role: str = USER) -> str:
         """For SQLAlchemy with asyncpg."""
+        return self.dsn(name, role=role).replace("postgresql:", "postgresql+asyncpg:", 1)
+
+    def dsn(self, name: str = USER, *, role: str = USER) -> str:
+        """For asyncpg alone."""
         login = role if self.trust else f"{role}:{self.password(role)}"
-        return f"postgresql+asyncpg://{login}@{ports.LOOPBACK}:{self.port}/{name}"
+        return f"postgresql://{login}@{ports.LOOPBACK}:{self.port}/{name}"
 
     def password(self, role: str) -> str:
         return files.secret(self.directory / f"{role}.password")

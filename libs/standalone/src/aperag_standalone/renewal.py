@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from aperag_common.db import grants
-from aperag_common.services import Service
+from aperag_common.services import Service, role
 from aperag_standalone import files
 from aperag_standalone.errors import NotRunning, StandaloneError
 from aperag_standalone.home import replaced
@@ -97,7 +96,7 @@ class Renewal:
 
     def _encrypt_again(self) -> dict[str, Any]:
         database = PostgresServer(self.home.postgres, port=self.running.postgres_port)
-        database_url = {"APERAG_POSTGRES__URL": database.url(DATABASE, role=grants.role(Service.API))}
+        database_url = {"APERAG_POSTGRES__URL": database.url(DATABASE, role=role(Service.API))}
         secrets_ = self.home.installation_secret() | self.home.provider_secret()
         done = subprocess.run(
             [sys.executable, "-m", "aperag_api.secrets", "rotate"],

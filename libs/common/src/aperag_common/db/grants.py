@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy import bindparam, text
 
 from aperag_common.db import policies
-from aperag_common.services import Service
+from aperag_common.services import Service, role
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -142,11 +142,6 @@ _OURS = text(
     WHERE datname = current_database() AND pg_has_role(current_user, datdba, 'USAGE')
     """
 )
-
-
-def role(service: Service) -> str:
-    """The PostgreSQL role that ``service`` connects as."""
-    return f"aperag_{service}"
 
 
 def apply(connection: Connection) -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 import structlog
-from sqlalchemy.engine import make_url
 
 from aperag_common.tasks import end_tasks
 
@@ -27,8 +26,8 @@ AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 class Looking:
     """One connection that asks the same question again and again: a tenth of a millisecond each time."""
 
-    def __init__(self, url: str, question: str) -> None:
-        self._dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    def __init__(self, dsn: str, question: str) -> None:
+        self._dsn = dsn
         self._question = question
         self._conn: asyncpg.Connection[asyncpg.Record] | None = None
 

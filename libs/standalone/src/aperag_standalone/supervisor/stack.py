@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from aperag_common.db import grants
-from aperag_common.services import Service
+from aperag_common.services import Service, role
 from aperag_standalone import nats, ports, postgres
 from aperag_standalone.certificates import Certificate
 from aperag_standalone.errors import StartFailed
@@ -72,7 +71,7 @@ class Stack:
         self._services = [self._unit(it) for it in self._service_processes()]
         self._webhooks = OnDemand(
             lambda: self._unit(self._service(Service.WEBHOOKS)),
-            partial(Looking, self._postgres.url(DATABASE), HAS_WEBHOOKS),
+            partial(Looking, self._postgres.dsn(DATABASE), HAS_WEBHOOKS),
             self._write,
             start_timeout=options.start_timeout,
         )
@@ -168,7 +167,7 @@ class Stack:
         if service is Service.AGENT:
             own["APERAG_MCP_URL"] += "/mcp/"
             own["APERAG_API_URL"] = self._api_url
-        return self._environment(grants.role(service)) | own
+        return self._environment(role(service)) | own
 
     def _outside(self) -> dict[str, str]:
         """How the gateway lets outsiders in, and where it tells them to connect."""
