@@ -47,14 +47,42 @@ async def by_redis(plan: dict[str, Any]) -> None:
     from redis.asyncio import Redis  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
 
     redis = Redis.from_url(plan["url"])
+    sending = _Pipelined(redis)
 
     async def say(turn: int, words: str) -> None:
-        await redis.publish(plan["turns"][turn], event_of(words))
+        sending.put(plan["turns"][turn], event_of(words))
 
     await _speak(plan, say)
     for turn in plan["turns"]:
-        await redis.publish(turn, TurnEvent(1, 0, TurnEventKind.STOP, STOP, 0.0).encode())
+        sending.put(turn, TurnEvent(1, 0, TurnEventKind.STOP, STOP, 0.0).encode())
+    await sending.close()
     await redis.aclose()
+
+
+class _Pipelined:
+    """What comes while a batch is on its way goes with the next one, as with our own sender."""
+
+    def __init__(self, redis: Any) -> None:
+        self._redis = redis
+        self._waiting: list[tuple[str, bytes]] = []
+        self._sending: asyncio.Task[None] | None = None
+
+    def put(self, channel: str, payload: bytes) -> None:
+        self._waiting.append((channel, payload))
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.create_task(self._send())
+
+    async def close(self) -> None:
+        if self._sending is not None:
+            await self._sending
+
+    async def _send(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            together = self._redis.pipeline(transaction=False)
+            for channel, payload in batch:
+                together.publish(channel, payload)
+            await together.execute()
 
 
 def event_of(words: str) -> bytes:
