@@ -256,7 +256,7 @@ async def test_choosing_by_rare_terms_ranks_as_reading_everything(
         await library.document(f"d{number}", f"moon tide{number % 5} sea {words}")
     query = "sea word3 tide2"
     read = await library.search(query, fulltext=LegRequest(5))
-    monkeypatch.setattr("aperag_retrieval.lexical.SMALL_COLLECTION", 0)
+    monkeypatch.setattr("aperag_retrieval.lexical.FULL_SCAN", 0)
     chosen = await library.search(query, fulltext=LegRequest(5))
     assert chosen.items == read.items
     assert len(chosen.items) == 5

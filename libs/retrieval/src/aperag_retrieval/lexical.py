@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log
@@ -19,14 +19,19 @@ from aperag_common.jobs.steps import StepKind
 from aperag_retrieval.analysis import Analyzer, analysed, term_id
 from aperag_retrieval.ports import Candidate, IndexTarget, TermQuery, TermRow
 from aperag_retrieval.served import SURPLUS, candidates, kept, removal_of_other_generations, served
-from aperag_retrieval.statistics import SMALL_COLLECTION, CollectionStatistics
+from aperag_retrieval.statistics import CollectionStatistics
 from aperag_work.database import Connection, Statement, driver
 
 K1 = 1.2
 B = 0.75
+FULL_SCAN = 10_000
+"""Chunks up to which every one is scored: exact, in a few milliseconds. Beyond, only those that hold one of the query's
+rarer terms are, which misses some.
+"""
 RARE_SHARE = 0.02
 LEAST_RARE_TERMS = 2
 MOST_QUERY_TERMS = 256
+REMEMBERED_QUERIES = 64
 
 _WRITE = Statement(
     "write terms",
@@ -96,10 +101,12 @@ def inverse_frequency(chunks: int, frequency: int) -> float:
 
 
 class PgFulltextIndex:
-    """Small collections are read whole; of larger ones only chunks that hold one of the query's rarer terms."""
+    """Collections of up to FULL_SCAN chunks are read whole; of larger ones only chunks that hold one of the query's rarer terms."""
 
     def __init__(self, statistics: CollectionStatistics | None = None) -> None:
         self._statistics = statistics or CollectionStatistics()
+        # A search asks for the scores of some chunks right after: of the same query, by the same statistics.
+        self._weighed: OrderedDict[int, tuple[TermQuery, str]] = OrderedDict()
 
     async def average_length(self, conn: AsyncConnection, collection_id: str) -> float:
         return await self._statistics.average_length(conn, collection_id)
@@ -131,11 +138,11 @@ class PgFulltextIndex:
         parameters: dict[str, Any] = {
             "collection_id": query.collection_id,
             "chat_id": query.chat_id,
-            "weights": _query_weights(query, chunks, frequencies),
+            "weights": self._remember(query, _query_weights(query, chunks, frequencies)),
             "reach": limit + SURPLUS,
         }
         statement = _SCAN
-        if chunks > SMALL_COLLECTION:
+        if chunks > FULL_SCAN:
             statement = _CHOOSE
             parameters["rare"] = rare_terms(frequencies, chunks, at_least=limit)
         found, seen = await candidates(conn, statement, parameters)
@@ -146,14 +153,20 @@ class PgFulltextIndex:
     async def scores(self, conn: AsyncConnection, query: TermQuery, chunk_ids: Sequence[str]) -> dict[str, float]:
         if not query.terms:
             return {}
-        chunks, frequencies = await self._statistics.frequencies(conn, query.collection_id, query.terms)
-        parameters = {
-            "chunk_ids": list(chunk_ids),
-            "chat_id": query.chat_id,
-            "weights": _query_weights(query, chunks, frequencies),
-        }
+        _, weights = self._weighed.pop(id(query), (query, ""))
+        if not weights:
+            chunks, frequencies = await self._statistics.frequencies(conn, query.collection_id, query.terms)
+            weights = _query_weights(query, chunks, frequencies)
+        parameters = {"chunk_ids": list(chunk_ids), "chat_id": query.chat_id, "weights": weights}
         found, _ = await candidates(conn, _SCORES, parameters)
         return {candidate.chunk_id: candidate.score for candidate in found}
+
+    def _remember(self, query: TermQuery, weights: str) -> str:
+        """Under the query's identity, which is its own for as long as it is held here."""
+        if len(self._weighed) >= REMEMBERED_QUERIES:
+            self._weighed.popitem(last=False)
+        self._weighed[id(query)] = query, weights
+        return weights
 
 
 def rare_terms(frequencies: Mapping[int, int], chunks: int, *, at_least: int) -> list[int]:

@@ -29,21 +29,33 @@ MOST_COLLECTIONS = 1000
 # Until a collection knows better: a full chunk has about 200 terms, and counts for as much as this many chunks.
 PRIOR_LENGTH, PRIOR_CHUNKS = 200.0, 5
 
-_TOTALS = text("SELECT count(*), coalesce(sum(length), 0) FROM chunk_term WHERE collection_id = :collection_id")
+_TOTALS_SQL = (
+    "SELECT count(*) AS chunks, coalesce(sum(length), 0) AS length FROM chunk_term WHERE collection_id = :collection_id"
+)
+_TOTALS = text(_TOTALS_SQL)
 
 
-def _frequencies(terms: str) -> TextClause:
-    return text(f"""
+def _with_terms(sql: str) -> TextClause:
+    return text(sql).bindparams(bindparam("terms", type_=ARRAY(Integer)))
+
+
+def _frequencies(terms: str) -> str:
+    return f"""
         SELECT t.term, (SELECT count(*) FROM chunk_term c
-                        WHERE c.collection_id = :collection_id AND {terms} @> ARRAY[t.term])
+                        WHERE c.collection_id = :collection_id AND {terms} @> ARRAY[t.term]) AS frequency
         FROM unnest(:terms) t(term)
-    """).bindparams(bindparam("terms", type_=ARRAY(Integer)))
+    """
 
 
-_COUNT_BY_TERM = _frequencies("c.terms")
+_COUNT_BY_TERM = _with_terms(_frequencies("c.terms"))
 # The index over terms spans all collections; a small one is found by its own index, which an expression leaves as the
 # only choice.
-_COUNT_BY_COLLECTION = _frequencies("(c.terms || '{}'::integer[])")
+_BY_COLLECTION = _frequencies("(c.terms || '{}'::integer[])")
+_COUNT_BY_COLLECTION = _with_terms(_BY_COLLECTION)
+_ALL_OF_SMALL = _with_terms(f"""
+    SELECT totals.chunks, totals.length, counted.term, counted.frequency
+    FROM ({_TOTALS_SQL}) totals LEFT JOIN ({_BY_COLLECTION}) counted ON true
+""")
 
 
 @dataclass
@@ -77,6 +89,13 @@ class CollectionStatistics:
     ) -> tuple[int, dict[int, int]]:
         """How many chunks there are, and in how many of them each term stands."""
         wanted = list(terms)
+        before = self._known.get(collection_id)
+        if before is not None and before.chunks <= SMALL_COLLECTION:
+            # What was small is read whole again, all of it at once; it may have outgrown that meanwhile.
+            rows = (await conn.execute(_ALL_OF_SMALL, {"collection_id": collection_id, "terms": wanted})).all()
+            self._keep(collection_id, rows[0].chunks, rows[0].length)
+            counted = {row.term: row.frequency for row in rows if row.term is not None}
+            return rows[0].chunks, counted
         known = await self._totals(conn, collection_id)
         missing = [term for term in wanted if term not in known.frequencies]
         if missing:
@@ -91,6 +110,10 @@ class CollectionStatistics:
         if known is not None and now < known.until:
             return known
         chunks, length = (await conn.execute(_TOTALS, {"collection_id": collection_id})).one()
+        return self._keep(collection_id, chunks, length)
+
+    def _keep(self, collection_id: str, chunks: int, length: int) -> _Known:
+        known, now = self._known.get(collection_id), self._clock()
         if chunks <= SMALL_COLLECTION:
             fresh = _Known(chunks, length, now, chunks, now)
         else:
