@@ -97,13 +97,13 @@ async def test_all_documents_of_a_request_are_accepted_by_one_statement(
     alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accepted: list[int] = []
-    whole = scheduler.accept
+    whole = scheduler.accept_where
 
     async def counted(conn: Any, documents: Any, *rest: Any) -> Any:
         accepted.append(len(documents))
         return await whole(conn, documents, *rest)
 
-    monkeypatch.setattr(scheduler, "accept", counted)
+    monkeypatch.setattr(scheduler, "accept_where", counted)
     answer = await alice.upload(await alice.collection(), *((f"{n}.txt", "tea") for n in range(5)))
     items = answer.json()["items"]
     assert (accepted, [it["name"] for it in items]) == ([5], [f"{n}.txt" for n in range(5)])

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 SOURCE = "api"
 FIRST_REVISION = 1
 FIRST_OF_CONDITION = 24
+"""The number of the first argument of a condition."""
 
 IN_FLIGHT = f"""
     SELECT count(DISTINCT subject_id) FROM job
@@ -78,12 +79,26 @@ _ACCEPTING = f"""
 _ACCEPT = Statement("accept documents", _ACCEPTING.format(allowed="allowed AS (SELECT 1)"))
 
 
-def accepting_where(name: str, allowed: str) -> Statement:
-    """A statement for ``accept``: ``allowed`` holds CTEs, the last one of this name, without whose row nothing happens.
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Part of the statement that accepts documents: where it does not hold, nothing is accepted."""
 
-    Their arguments begin with FIRST_OF_CONDITION; $1 is the owner, $10 the collection.
-    """
-    return Statement(name, _ACCEPTING.format(allowed=allowed))
+    statement: Statement
+    arguments: tuple[object, ...] = ()
+
+    @classmethod
+    def of(cls, name: str, allowed: str) -> Condition:
+        """``allowed`` holds CTEs, the last one of this name, which has a row where the condition holds.
+
+        Their arguments begin with FIRST_OF_CONDITION; $1 is the owner, $10 the collection.
+        """
+        return cls(Statement(name, _ACCEPTING.format(allowed=allowed)))
+
+    def given(self, *arguments: object) -> Condition:
+        return Condition(self.statement, arguments)
+
+
+UNCONDITIONAL = Condition(_ACCEPT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,29 +129,29 @@ async def accept(
     kinds: Iterable[StepKind],
     admission: Admission,
 ) -> list[Change]:
-    """One change per document, in the order given; all of one collection, or one chat, which the caller keeps from being
-    deleted.
-    """
-    accepted = await accept_where(await driver(conn), documents, kinds, admission, _ACCEPT)
+    """One change per document, in the order given."""
+    accepted = await accept_where(conn, documents, kinds, admission, UNCONDITIONAL)
     return [] if accepted is None else accepted.changes
 
 
 async def accept_where(
-    conn: Connection,
+    conn: AsyncConnection | Connection,
     documents: Sequence[NewDocument],
     kinds: Iterable[StepKind],
     admission: Admission,
-    statement: Statement,
-    *arguments: object,
+    condition: Condition,
 ) -> Accepted | None:
-    """None where the condition of the ``statement`` does not hold; names are unique: the schema refuses one that is taken."""
+    """Documents are all of one collection, or one chat, which the caller or the condition keeps from being deleted.
+
+    None where the condition does not hold. The schema refuses a name that is taken.
+    """
     traceparent = propagate.current_traceparent()
     wanted = (StepKind.PARSE, *(kind for kind in kinds if kind is not StepKind.PARSE))
     workflows = [str(ids.new_workflow_id()) for _ in documents]
     events = [_uploaded(d, w, traceparent) for d, w in zip(documents, workflows, strict=True)]
     pairs = [(document.id, kind) for document in documents for kind in wanted]
-    rows = await statement.fetch(
-        conn,
+    rows = await condition.statement.fetch(
+        await driver(conn),
         documents[0].owner,
         kinds_in(DOCUMENTS),
         *columns(documents, "id", "name", "size", "sha256", "object_path"),
@@ -153,7 +168,7 @@ async def accept_where(
         [document_id for document_id, _ in pairs],
         [kind.job for _, kind in pairs],
         [kind is StepKind.PARSE for _, kind in pairs],
-        *arguments,
+        *condition.arguments,
     )
     if not rows:
         return None

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aperag_common import errors
 from aperag_common.db.models.base import Lane
@@ -19,7 +20,7 @@ from aperag_common.db.session import autocommit
 from aperag_common.jobs.declared import BUILT
 from aperag_common.jobs.steps import StepKind
 from aperag_work import changes
-from aperag_work.accepting import NewDocument, accept
+from aperag_work.accepting import UNCONDITIONAL, Condition, NewDocument, accept_where
 from aperag_work.document_rows import STEP_OF
 from aperag_work.opening import Admission
 
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
     from aperag_common.settings import WorkSettings
     from aperag_work.change import Change
+    from aperag_work.database import Connection
     from aperag_work.document_rows import LockedDocument
 
 _TASK = text(
@@ -102,15 +104,26 @@ class ScheduleContext:
     """One transaction of the caller's: what is scheduled in it, and what is to be delivered after its commit.
 
     ``new`` are documents whose rows do not exist yet: they are accepted together by the first call that names one of
-    them. ``staged`` are locked documents whose upload is confirmed now.
+    them, if the ``condition`` holds; ``accepted_at`` is when their rows say that they were. ``staged`` are locked documents
+    whose upload is confirmed now.
     """
 
-    conn: AsyncConnection
+    conn: AsyncConnection | Connection
     lane: Lane = Lane.INTERACTIVE
+    condition: Condition = UNCONDITIONAL
     new: dict[str, NewDocument] = field(default_factory=dict)
     staged: dict[str, LockedDocument] = field(default_factory=dict)
     changes: dict[str, Change] = field(default_factory=dict)
     """By document."""
+    accepted_at: datetime | None = None
+
+    @property
+    def transaction(self) -> AsyncConnection:
+        """For work of several statements; documents that are new need but one, which may be its own transaction."""
+        if not isinstance(self.conn, AsyncConnection):
+            message = "this work needs a transaction"
+            raise TypeError(message)
+        return self.conn
 
 
 class TaskScheduler(ABC):
@@ -153,12 +166,15 @@ class JobScheduler(TaskScheduler):
         admission = self._admission(context.lane)
         if document_id in context.new and document_id not in context.changes:
             documents = list(context.new.values())
-            accepted = await accept(context.conn, documents, kinds, admission)
-            context.changes |= {change.document_id: change for change in accepted}
+            accepted = await accept_where(context.conn, documents, kinds, admission, context.condition)
+            if accepted is None:
+                return None
+            context.accepted_at = accepted.at
+            context.changes |= {change.document_id: change for change in accepted.changes}
         elif document_id in context.staged:
             document = context.staged.pop(document_id)
             context.changes[document_id] = await changes.confirm(
-                context.conn, document, kinds=kinds, admission=admission
+                context.transaction, document, kinds=kinds, admission=admission
             )
         elif document_id not in context.changes:
             message = f"Document {document_id} is not new: update its indexes instead"
@@ -170,7 +186,9 @@ class JobScheduler(TaskScheduler):
     ) -> str | None:
         kinds = [StepKind(index_type.lower()) for index_type in index_types]
         admission = self._admission(context.lane)
-        return _noted(context, await changes.rebuild(context.conn, document_id, kinds=kinds, admission=admission))
+        return _noted(
+            context, await changes.rebuild(context.transaction, document_id, kinds=kinds, admission=admission)
+        )
 
     async def schedule_delete_index(
         self,
@@ -178,7 +196,7 @@ class JobScheduler(TaskScheduler):
         index_types: Sequence[str],  # noqa: ARG002  # a document goes whole
         context: ScheduleContext,
     ) -> str | None:
-        return _noted(context, await changes.delete(context.conn, document_id, first_due=self.work.first_due))
+        return _noted(context, await changes.delete(context.transaction, document_id, first_due=self.work.first_due))
 
     async def get_task_status(self, task_id: str) -> TaskStatus:
         async with autocommit(self.engine) as conn:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import metrics
@@ -11,6 +10,9 @@ from aperag_common.telemetry import propagate
 from aperag_common.telemetry.record import SQL_SCOPE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fastapi import FastAPI
     from opentelemetry.trace import TracerProvider
     from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -18,14 +20,18 @@ UNTRACED = ("/health", "/livez", "/readyz", "/metrics", "/v1/traces")
 """Probes, scrapes, and the route that takes spans: a span of that one would make the next request."""
 
 
-def init_fastapi_instrumentation(tracer_provider: TracerProvider | None) -> dict[str, Any]:
-    """What ``FastAPI`` takes as its ``telemetry``: each request becomes a span; without a provider none does.
+def init_fastapi_instrumentation(app: FastAPI | None, *, tracer_provider: TracerProvider | None = None) -> None:
+    """Each request becomes a span. Without an ``app`` nothing is traced, without a provider the process's is used.
 
-    A span per chunk that is sent or received would drown a stream's trace, and one per step of the framework all others.
+    FastAPI makes the spans itself. One per chunk that is sent or received would drown a stream's trace, and one per step
+    of the framework all others.
     """
-    return {
-        "tracer_provider": tracer_provider,
-        "tracing": tracer_provider is not None,
+    if app is None:
+        return
+    # FastAPI reads this at each request, and has no other way to set it once there is an application.
+    app._telemetry |= {  # noqa: SLF001
+        "tracer_provider": tracer_provider or propagate.provider(),
+        "tracing": True,
         "metrics": False,
         "logs": False,
         "operation_spans": False,

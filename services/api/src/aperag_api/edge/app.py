@@ -91,10 +91,8 @@ async def open_gateway(
 
 def make_app(gateway: Gateway, runtime: Runtime, settings: Settings) -> FastAPI:
     front = gateway.identity.front
-    traced = settings.otel_enabled and settings.otel_fastapi_enabled
     app = Application(
         front=front,
-        telemetry=init_fastapi_instrumentation(runtime.telemetry.provider if traced else None),
         cors=settings.cors,
         title="ApeRAG",
         version=VERSION,
@@ -119,6 +117,8 @@ def make_app(gateway: Gateway, runtime: Runtime, settings: Settings) -> FastAPI:
     app.add_api_route("/health", _health, tags=["health"])
     app.router.routes.extend(routes(runtime.health, runtime.metrics))
     app.router.middleware_stack = RouteIndex(app.router)
+    traced = settings.otel_enabled and settings.otel_fastapi_enabled
+    init_fastapi_instrumentation(app if traced else None, tracer_provider=runtime.telemetry.provider)
     return app
 
 

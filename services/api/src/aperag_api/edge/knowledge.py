@@ -86,7 +86,6 @@ def _uploads(runtime: Runtime, settings: Settings, known: KnownCollections, sche
         LocalObjectStore(settings.objects.directory),
         runtime.dispatcher,
         scheduler,
-        settings.work,
         Limits(settings.max_document_size, settings.max_documents_per_request, settings.max_staged_documents),
         settings.interactive_documents,
         Arrivals(settings.objects.directory, settings.max_uploads_per_user, settings.min_free_space),

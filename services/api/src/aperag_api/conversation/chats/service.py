@@ -86,15 +86,15 @@ class ChatService:
 
     async def remove_all(self, owner: str, bot_id: str, context: ScheduleContext) -> Sequence[str]:
         """As ``remove``, every chat of a bot, which is locked."""
-        return await self.remove(owner, await repository.lock_all(context.conn, owner, bot_id), context)
+        return await self.remove(owner, await repository.lock_all(context.transaction, owner, bot_id), context)
 
     async def remove(self, owner: str, chat_ids: Sequence[str], context: ScheduleContext) -> Sequence[str]:
         """These chats, which are locked, so that nobody adds to them; returns turns that an agent runs."""
-        files = await ids_of_chats(context.conn, owner, chat_ids)
-        await lock_all(context.conn, files)
+        files = await ids_of_chats(context.transaction, owner, chat_ids)
+        await lock_all(context.transaction, files)
         for document_id in files:
             await self.scheduler.schedule_delete_index(document_id, INDEX_STEPS, context)
-        return await repository.remove(context.conn, owner, chat_ids)
+        return await repository.remove(context.transaction, owner, chat_ids)
 
     async def deliver(self, context: ScheduleContext, running: Sequence[str]) -> None:
         """After the commit of ``remove``. Best effort: an agent that hears nothing finds its job gone."""

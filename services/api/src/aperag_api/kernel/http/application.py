@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.cors import CORSMiddleware
 
 from aperag_api.kernel.http import reference
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from aperag_api.kernel.http.settings import CorsSettings
     from aperag_common.http.front import Front
 
+NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
+"""Until ``init_fastapi_instrumentation`` says otherwise."""
 READABLE = (REQUEST_ID, "Retry-After", "Idempotency-Replayed", "Content-Disposition")
 """Headers that a page of another origin may read beside the usual ones."""
 
@@ -26,7 +29,7 @@ class Application(FastAPI):
 
     def __init__(self, *, front: Front, cors: CorsSettings, **options: Any) -> None:
         # The framework's own pages load their scripts from somebody else's server.
-        super().__init__(docs_url=None, redoc_url=None, **options)
+        super().__init__(docs_url=None, redoc_url=None, telemetry=NO_TELEMETRY, **options)
         reference.install(self)
         inside: ASGIApp = super().__call__
         if cors.origins:

@@ -9,15 +9,17 @@ import asyncpg
 from aperag_api.access.quotas.decide import BUILT_IN
 from aperag_api.access.quotas.repository import DEFAULTS, INITIAL
 from aperag_common.db.models import CollectionStatus, QuotaType
-from aperag_work.accepting import FIRST_OF_CONDITION, accept_where, accepting_where
+from aperag_work.accepting import FIRST_OF_CONDITION, Condition
+from aperag_work.scheduler import ScheduleContext
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
+    from aperag_common.db.models import Lane
     from aperag_common.jobs.steps import StepKind
-    from aperag_work.accepting import Accepted, NewDocument
+    from aperag_work.accepting import NewDocument
     from aperag_work.database import Pool
-    from aperag_work.opening import Admission
+    from aperag_work.scheduler import TaskScheduler
 
 
 def _limit(quota_type: QuotaType) -> str:
@@ -32,7 +34,7 @@ def _limit(quota_type: QuotaType) -> str:
 
 # Locks in the order of all: quota, collection. The bound of what there is has to fit into both limits; where it does not,
 # the documents have to be counted, and that needs a look of its own under these locks.
-_ACCEPT = accepting_where(
+_WITHIN_QUOTA = Condition.of(
     "accept an upload",
     f"""
     taken AS (
@@ -52,15 +54,18 @@ _ACCEPT = accepting_where(
 
 
 async def accept_at_once(
-    pool: Pool, documents: Sequence[NewDocument], kinds: Iterable[StepKind], admission: Admission
-) -> Accepted | None:
+    pool: Pool, scheduler: TaskScheduler, documents: Sequence[NewDocument], kinds: Sequence[StepKind], lane: Lane
+) -> ScheduleContext | None:
     """A transaction of its own. None, and nothing done, where a name is taken, the quota has to be counted or is used up,
     or the collection is not there to be added to.
     """
+    new = {document.id: document for document in documents}
     if len({document.name for document in documents}) < len(documents):
         return None
     async with pool.acquire() as conn:
+        context = ScheduleContext(conn, lane, _WITHIN_QUOTA.given(len(documents)), new)
         try:
-            return await accept_where(conn, documents, kinds, admission, _ACCEPT, len(documents))
+            task_id = await scheduler.schedule_create_index(documents[0].id, kinds, context)
         except asyncpg.UniqueViolationError:
             return None
+    return context if task_id is not None else None

@@ -28,7 +28,6 @@ from aperag_common.db.models import DocumentStatus, Lane, QuotaType
 from aperag_common.jobs.steps import StepKind
 from aperag_work import changes
 from aperag_work.document_rows import lock_all
-from aperag_work.opening import Admission
 from aperag_work.scheduler import ScheduleContext
 
 if TYPE_CHECKING:
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from aperag_api.knowledge.uploads.decide import Sorted
     from aperag_api.knowledge.uploads.intake import Limits
     from aperag_common.objects import ObjectStore
-    from aperag_common.settings import WorkSettings
     from aperag_work.accepting import NewDocument
     from aperag_work.database import Pool
     from aperag_work.dispatcher import Dispatcher
@@ -58,7 +56,6 @@ class UploadService:
     objects: ObjectStore
     dispatcher: Dispatcher
     scheduler: TaskScheduler
-    work: WorkSettings
     limits: Limits
     interactive_documents: int
     arrivals: Arrivals
@@ -95,16 +92,15 @@ class UploadService:
 
     async def _accept_at_once(self, intake: Intake, kinds: Sequence[StepKind]) -> DocumentList | None:
         """The usual upload; None where something about it needs a second look."""
-        received, work = intake.received, self.work
-        admission = Admission(self._lane(len(received)), work.in_flight_per_owner, work.first_due)
-        accepted = await accept_at_once(self.pool, received, kinds, admission)
-        if accepted is None:
+        received = intake.received
+        context = await accept_at_once(self.pool, self.scheduler, received, kinds, self._lane(len(received)))
+        if context is None or context.accepted_at is None:
             return None
-        self.dispatcher.deliver(*accepted.changes)
+        self.dispatcher.deliver(*context.changes.values())
         for document in received:
             intake.keep(document.id)
-        made = zip(received, accepted.changes, strict=True)
-        return DocumentList(items=[accepted_view(it, kinds, change.workflow_id, accepted.at) for it, change in made])
+        tasks = {id_: change.workflow_id for id_, change in context.changes.items()}
+        return DocumentList(items=[accepted_view(it, kinds, tasks[it.id], context.accepted_at) for it in received])
 
     async def stage(self, owner: str, collection_id: str, body: MultipartBody) -> UploadedDocument:
         """The first half of the two-step upload; unconfirmed documents expire."""
@@ -162,8 +158,8 @@ class UploadService:
         self, document: NewDocument, kinds: Sequence[StepKind], context: ScheduleContext, allowance: Allowance
     ) -> None:
         """A document whose bytes are stored, in the caller's transaction, which has begun with ``share``."""
-        await self.require_free_name(context.conn, document.collection_id, document.name)
-        await allowance.take(context.conn, collection_id=document.collection_id)
+        await self.require_free_name(context.transaction, document.collection_id, document.name)
+        await allowance.take(context.transaction, collection_id=document.collection_id)
         context.new[document.id] = document
         await self.scheduler.schedule_create_index(document.id, kinds, context)
 
@@ -192,7 +188,7 @@ class UploadService:
     async def _insert(
         self, received: Sequence[NewDocument], kinds: Sequence[StepKind], context: ScheduleContext
     ) -> Sorted:
-        conn, collection_id, owner = context.conn, received[0].collection_id, received[0].owner
+        conn, collection_id, owner = context.transaction, received[0].collection_id, received[0].owner
         allowance = await self.share(conn, owner, collection_id)
         names = [document.name for document in received]
         taken = await repository.lock_names(conn, collection_id, names, received[0].chat_id)
