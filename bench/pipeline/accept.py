@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from aperag_common import ids
 from aperag_common.objects import LocalObjectStore, layout
-from aperag_work.changes import NewDocument
+from aperag_work.accepting import NewDocument
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

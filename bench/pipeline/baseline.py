@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from aperag_testing.stack import Stack
-    from aperag_work.changes import NewDocument
+    from aperag_work.accepting import NewDocument
     from bench.harness.processes import Processes
 
 MODULE = "bench.pipeline.celery_tasks"

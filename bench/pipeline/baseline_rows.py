@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from aperag_work.changes import NewDocument
+    from aperag_work.accepting import NewDocument
 
 # The reconciler publishes jobs that are due, and builds that are PENDING although their parse is ACTIVE. The baseline's are
 # neither: nobody but its own tasks may work on them.
