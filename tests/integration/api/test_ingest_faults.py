@@ -271,7 +271,7 @@ async def test_workers_that_die_over_an_event_fail_it(
         [worker.claims.asked(row.id, 1) for row in await sender.rows("SELECT id FROM job")]
     )
     for lost in found.values():
-        await handling.attempts.give_up_lost(lost)
+        await handling.give_up_lost(lost)
     assert await sender.outcome("1") == "WORKER_LOST"
 
 

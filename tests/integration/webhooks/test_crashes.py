@@ -43,7 +43,7 @@ async def test_a_death_between_the_request_and_its_end_sends_a_double_with_the_s
     async with service.running() as engine:
         # The end of the attempt is never written, and its lease never given back.
         [handling] = engine._handlings.values()
-        monkeypatch.setattr(type(handling.attempts), "complete", for_ever)
+        monkeypatch.setattr(type(handling), "complete", for_ever)
         monkeypatch.setattr(type(engine.claims), "give_back", not_at_all)
         await events.tell(fact(alice.id))
         await receiver.until_got(1)

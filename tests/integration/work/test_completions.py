@@ -21,7 +21,7 @@ from aperag_testing.factories import make_collection, make_upload
 from aperag_testing.jobs import order
 from aperag_testing.steps import Gate, attempt, until_blocked
 from aperag_testing.waiting import until
-from aperag_work import attempts
+from aperag_work import handling
 from aperag_work.completion import Completion
 from aperag_work.document_rows import lock_all
 from aperag_work.engine import Engine
@@ -372,7 +372,7 @@ async def test_work_that_is_done_is_not_done_again_because_the_database_restarts
         worked.append(job)
 
     monkeypatch.setattr(pool, "transaction", away)
-    monkeypatch.setattr(attempts, "OUTAGE_SECONDS", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(handling, "OUTAGE_SECONDS", (0.0, 0.0, 0.0))
     assert await steps.work(ordered.message, during=work) == Ack()
     assert (len(worked), left) == (1, [])
 

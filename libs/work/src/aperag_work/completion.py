@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from aperag_common.events.envelope import Message
     from aperag_work.aggregate import FailedAttempt
     from aperag_work.database import Connection
+    from aperag_work.job import Job
     from aperag_work.rows import JobRow
     from aperag_work.transitions import Wish
 
@@ -23,6 +24,9 @@ class Completed:
     row: JobRow
     result: Any
 
+
+Run = Callable[["Job"], Awaitable["Completion"]]
+"""Does the work, outside any transaction."""
 
 Write = Callable[["Connection", Sequence[Completed]], Awaitable[None]]
 """Puts the results of jobs that are completed together into their transaction."""

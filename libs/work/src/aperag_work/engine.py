@@ -25,12 +25,11 @@ from aperag_common.bus.worker import settle
 from aperag_common.db.models.base import is_open
 from aperag_common.jobs.kind import Wanted
 from aperag_common.tasks import end_tasks, repeat
-from aperag_work.attempts import SUPERSEDED, Attempts
 from aperag_work.claiming import Claims
 from aperag_work.database import FAILURES
 from aperag_work.documents import Documents
 from aperag_work.failures import record_poison
-from aperag_work.handling import Handling
+from aperag_work.handling import SUPERSEDED, Handling
 from aperag_work.independent import Independent
 from aperag_work.job import Job
 from aperag_work.rows import parse_message_id
@@ -45,10 +44,9 @@ if TYPE_CHECKING:
     from aperag_common.metrics import Metrics
     from aperag_work import leases
     from aperag_work.aggregate import Aggregate
-    from aperag_work.completion import GaveUp, Lock, Write
+    from aperag_work.completion import GaveUp, Lock, Run, Write
     from aperag_work.database import Database
     from aperag_work.dispatcher import Dispatcher
-    from aperag_work.handling import Run
     from aperag_work.leases import Lease
     from aperag_work.policy import WorkPolicy
 
@@ -101,8 +99,8 @@ class Engine:
         """``lock`` and ``gave_up`` are for kinds that have no aggregate."""
         work = kind.work(wanted)
         aggregate = AGGREGATES.get(kind.aggregate) or Independent(kind, lock, gave_up)
-        attempts = Attempts(self, kind, work, aggregate, write)
-        self._handlings[work.subject] = handling = Handling(work, run, aggregate, attempts, slots or work.slots)
+        handling = Handling(self, kind, work, run, aggregate=aggregate, write=write, slots=slots or work.slots)
+        self._handlings[work.subject] = handling
         return handling
 
     def subscribe(self, worker: Worker) -> None:
@@ -189,7 +187,7 @@ class Engine:
         try:
             async with job.stack:
                 completion = await handling.run(job)
-                return await handling.attempts.complete(job, completion)
+                return await handling.complete(job, completion)
         except Settled as decided:
             return decided.settlement
         except asyncio.CancelledError:
@@ -198,13 +196,13 @@ class Engine:
                 return SUPERSEDED
             if not job.task.cancelling():
                 job.ending_begun = True  # this worker goes on: something inside the handler let its cancellation out
-                return await handling.attempts.fail(job, RuntimeError("the work was cancelled from inside"))
+                return await handling.fail(job, RuntimeError("the work was cancelled from inside"))
             job.ending_begun = True  # a renewal must not take again what is given back
             await asyncio.shield(self.claims.give_back(job.lease))
             raise
         except Exception as err:  # noqa: BLE001  # told to the job, with its stack in the log where nobody foresaw it
             job.ending_begun = True
-            return await handling.attempts.fail(job, err)
+            return await handling.fail(job, err)
         finally:
             self.held.pop(job.token, None)
 
@@ -219,7 +217,7 @@ class Engine:
             # No lease is longer than the policy's, whatever a clock that was set back makes of it.
             return Nak(min(timedelta(seconds=found.leased_for), self.policy.lease), outcome="leased")
         if found.attempt >= self.policy.of_work(handling.work.retry).max_attempts:
-            return await handling.attempts.give_up_lost(found)
+            return await handling.give_up_lost(found)
         return Nak(SOON, outcome="leased")  # open, unleased, attempts left: the lease in the way has ended since
 
     async def _invalid(self, delivery: Delivery, err: Exception) -> Settlement:
@@ -234,7 +232,7 @@ class Engine:
         if lease is None:
             return await self._why_not(handling, asked, (await self.claims.found([asked])).get(asked.id))
         reason = errors.InvalidMessage(f"the command does not fit its type: {str(err)[:500]}")
-        return await handling.attempts.fail(Job(self, handling, lease), reason)
+        return await handling.fail(Job(self, handling, lease), reason)
 
     async def renew(self) -> None:
         """All leases of this process in one statement; work whose lease is gone is stopped."""
