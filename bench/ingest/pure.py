@@ -25,10 +25,11 @@ from aperag_indexer.adapters.warm import load
 from aperag_indexer.settings import ChunkSettings, ParseSettings
 from aperag_retrieval.analysis import analyzer_for
 from aperag_retrieval.chunking import ChunkDraft, ChunkPolicy, ParsedDocument, chunk_document
-from aperag_retrieval.embedding import LARGEST_BATCH, LocalEmbedder, encode
+from aperag_retrieval.embedding import LocalEmbedder
 from aperag_retrieval.lexical import weigh
+from aperag_retrieval.local import encode
 from aperag_retrieval.ports import IndexTarget, Vector
-from bench.harness.rows import FIRST_GENERATION, Content, write
+from bench.harness.rows import FIRST_GENERATION, MODEL, Content, write
 from bench.measure.processes import POSTGRES, StackProcesses, cpu_between, own_cpu_seconds
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ async def pure(stack: Stack, place: Place, documents: Sequence[CorpusDocument], 
     engine = make_engine(PostgresSettings(url=stack.postgres_url), name="bench")
     measured = StackProcesses(stack)
     try:
-        await asyncio.gather(*(pool.run(load) for _ in range(workers)))
+        await asyncio.gather(*(pool.run(load, [MODEL.id]) for _ in range(workers)))
         async with engine.connect():
             pass
         servers, own = measured.cpu_seconds(), own_cpu_seconds()
@@ -120,7 +121,7 @@ class _Run:
             return None
         drafts, vectors = await self.pool.run(cut_and_embed, parsed)
         if vectors is None:
-            vectors = await LocalEmbedder(self.pool).embed([draft.text for draft in drafts])
+            vectors = await LocalEmbedder(self.pool, MODEL).embed([draft.text for draft in drafts])
         return (drafts, vectors) if drafts else None
 
     async def _write_all(self) -> int:
@@ -152,9 +153,9 @@ def cut_and_embed(parsed: ParsedDocument) -> tuple[list[ChunkDraft], Vector | No
     """
     settings = ChunkSettings()
     drafts = chunk_document(parsed, ChunkPolicy(settings.size, settings.overlap))
-    if len(drafts) > LARGEST_BATCH or not drafts:
+    if len(drafts) > MODEL.batch or not drafts:
         return drafts, None
-    return drafts, encode(tuple(draft.text for draft in drafts))
+    return drafts, encode(MODEL.id, tuple(draft.text for draft in drafts))
 
 
 def _analysed(place: Place, batch: Sequence[Prepared]) -> list[Content]:

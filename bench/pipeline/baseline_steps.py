@@ -15,11 +15,10 @@ from aperag_indexer.parsing.repository import add_chunks
 from aperag_indexer.settings import ChunkSettings
 from aperag_retrieval.chunking import CHUNKER_VERSION, ChunkPolicy, chunk_document
 from aperag_retrieval.dense import PgVectorIndex
-from aperag_retrieval.embedding import LOCAL_MODEL
 from aperag_retrieval.lexical import PgFulltextIndex
 from aperag_retrieval.ports import IndexTarget, VectorRow
 from aperag_work.database import driver
-from bench.harness.rows import embed
+from bench.harness.rows import MODEL, embed
 from bench.pipeline import baseline_rows
 from bench.pipeline.accept import once
 
@@ -83,8 +82,8 @@ class BaselineSteps:
         embedded = embed([chunk.meaning for chunk in chunks])
         rows = [VectorRow(target, c.id, c.text_hash, vector) for c, vector in zip(chunks, embedded, strict=True)]
         async with self.engine.begin() as conn:
-            await _settle(conn, claimed, {"chunks": len(rows), "model": LOCAL_MODEL, "models": [LOCAL_MODEL]})
-            await self.vectors.write(conn, LOCAL_MODEL, rows)
+            await _settle(conn, claimed, {"chunks": len(rows), "model": MODEL.id, "models": [MODEL.id]})
+            await self.vectors.write(conn, MODEL.id, rows)
 
     async def _build_fulltext(self, claimed: Claimed, target: IndexTarget) -> None:
         async with autocommit(self.engine) as conn:

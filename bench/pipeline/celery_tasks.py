@@ -23,6 +23,7 @@ from aperag_indexer.adapters.warm import load
 from aperag_retrieval.dense import PgVectorIndex
 from aperag_retrieval.lexical import PgFulltextIndex
 from bench.celery.app import worker_app
+from bench.harness.rows import MODEL
 from bench.pipeline.baseline import OBJECTS, POSTGRES
 from bench.pipeline.baseline_steps import BaselineSteps
 
@@ -40,7 +41,7 @@ class Child:
 
 @worker_process_init.connect
 def begin(**_: Any) -> None:
-    load()
+    load([MODEL.id])
     Child.loop = asyncio.new_event_loop()
     engine = make_engine(PostgresSettings(url=os.environ[POSTGRES], pool_size=1), name="baseline")
     objects = LocalObjectStore(Path(os.environ[OBJECTS]))

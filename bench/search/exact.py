@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aperag_retrieval.embedding import LOCAL_MODEL
+from aperag_retrieval.local import encode
 from bench.harness.database import maintenance
-from bench.harness.rows import embed
+from bench.harness.rows import MODEL
 from bench.search.load import Leg, search
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ _NEAREST = """
 async def recalls(stack: Stack, client: Client, collection: str, queries: Sequence[str]) -> dict[str, float]:
     """The mean share of the nearest ten and hundred chunks that the leg answers with, asked for as many."""
     shares: dict[int, list[float]] = {10: [], DEPTH: []}
-    vectors = embed(queries)
+    vectors = encode(MODEL.id, tuple(queries), True)
     async with maintenance(stack) as connection:
         for query, vector in zip(queries, vectors, strict=True):
-            rows = await connection.fetch(_NEAREST, collection, LOCAL_MODEL, vector.tolist(), DEPTH)
+            rows = await connection.fetch(_NEAREST, collection, MODEL.id, vector.tolist(), DEPTH)
             exact = [row["chunk_id"] for row in rows]
             hits = await search(client, collection, Leg.VECTOR, query, topk=DEPTH)
             found = [hit["metadata"]["chunk_id"] for hit in hits]

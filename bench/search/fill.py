@@ -13,7 +13,7 @@ from aperag_indexer.settings import PoolSettings
 from aperag_retrieval.ports import IndexTarget
 from aperag_testing.factories import make_upload
 from bench.harness.database import maintenance
-from bench.harness.rows import FIRST_GENERATION, Content, write
+from bench.harness.rows import FIRST_GENERATION, MODEL, Content, write
 from bench.search.material import CHUNKS_PER_DOCUMENT, Chunks, copy
 
 if TYPE_CHECKING:
@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     from aperag_testing.stack import Stack
 
 WRITERS = 4
-VECTOR_INDEX = "ix_chunk_vector_hnsw"
 BUILD_MEMORY = "1GB"
 TABLES = ("document", "job", "document_index", "chunk", "chunk_vector", "chunk_term")
 
+_VECTOR_INDEX = """
+    SELECT indexname, indexdef FROM pg_indexes
+    WHERE tablename = 'chunk_vector' AND indexdef LIKE '%hnsw%' AND position(quote_literal($1) IN indexdef) > 0
+"""
 _SETTLE_JOBS = text(
     """
     WITH settled AS (
@@ -71,9 +74,9 @@ async def fill(engine: AsyncEngine, collection: str, originals: Sequence[Chunks]
 async def drop_vector_index(stack: Stack) -> str:
     """The statement that makes it again: built over all rows at once it takes a tenth of the time."""
     async with maintenance(stack) as connection:
-        definition = await connection.fetchval("SELECT indexdef FROM pg_indexes WHERE indexname = $1", VECTOR_INDEX)
-        await connection.execute(f"DROP INDEX {VECTOR_INDEX}")
-    return str(definition)
+        index = await connection.fetchrow(_VECTOR_INDEX, MODEL.id)
+        await connection.execute(f"DROP INDEX {index['indexname']}")
+    return str(index["indexdef"])
 
 
 async def finish(stack: Stack, index_definition: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aperag_testing.client import Client
-from aperag_testing.stack import Stack
+from aperag_testing.stack import QUICK, Stack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ def test_a_second_start_says_that_a_stack_runs(stack: Stack) -> None:
 
 
 async def test_down_leaves_no_process_and_the_next_start_finds_everything_again(tmp_path: Path) -> None:
-    stack = Stack(tmp_path / "home", os.environ)  # noqa: TID251  the caller's own settings
+    stack = Stack(tmp_path / "home", {**QUICK, **os.environ})  # noqa: TID251  the caller's own settings
     try:
         assert stack.up().returncode == 0
         async with Client(stack.url, stack.api_key) as client:

@@ -28,6 +28,7 @@ from aperag_common.jobs.steps import StepKind
 from aperag_common.services import Service
 from aperag_common.settings import HttpSettings, ObjectSettings
 from aperag_common.telemetry import Telemetry
+from aperag_models.settings import ModelSettings
 from aperag_retrieval.analysis import DEFAULT_ANALYZER, analyzer_for, term_id
 from aperag_retrieval.lexical import PgFulltextIndex
 from aperag_retrieval.ports import IndexTarget, TermRow
@@ -74,6 +75,7 @@ def settings(tmp_path: Path, request: pytest.FixtureRequest) -> Settings:
         "otel_enabled": False,
         # Tests change rows behind the gateway's back, which no event tells of.
         "remembered_for": timedelta(0),
+        "models": ModelSettings(local="fast"),
         "passwords": PasswordSettings(memory_kib=8, rounds=1, lanes=1),
     }
     return Settings(_env_file=None, **{**values, **getattr(request, "param", {})})

@@ -16,8 +16,10 @@ from aperag_api.edge.app import open_gateway
 from aperag_api.knowledge.searches import reranking
 from aperag_common import errors
 from aperag_common.db.models import Lane
+from aperag_common.db.models.chunk_vector import E5_MODEL, USE_MODEL
+from aperag_models.settings import ModelSettings
 from aperag_reconciler.switches.reconcile import Switches
-from aperag_retrieval.embedding import LOCAL_MODEL
+from aperag_retrieval.e5 import encoder
 from aperag_retrieval.testing import WordEmbedders
 from aperag_work.opening import Admission
 
@@ -133,7 +135,7 @@ async def test_a_collection_is_made_with_the_model_that_was_asked_for(alice: Per
 async def test_without_a_choice_it_is_the_installations_and_without_that_the_local_one(
     alice: Person, engine: AsyncEngine
 ) -> None:
-    assert (await ask(alice, "POST", "/collections")).json()["embedding_model"] == LOCAL_MODEL
+    assert (await ask(alice, "POST", "/collections")).json()["embedding_model"] == USE_MODEL
     await prefer(engine, "default_for_embedding", SHORT)
     made = (await ask(alice, "POST", "/collections")).json()
     assert (made["embedding_model"], made["config"]["embedding"]) == (SHORT, None)
@@ -175,7 +177,7 @@ async def test_another_model_is_wanted_until_it_takes_over(
 ) -> None:
     collection = await alice.collection()
     changed = (await ask(alice, "PUT", f"/collections/{collection}", embedding=SPEC)).json()
-    assert changed["embedding_model"] == LOCAL_MODEL
+    assert changed["embedding_model"] == USE_MODEL
     assert changed["embedding_switch"] == {"wanted": SHORT, "done": 0, "total": 0, "failed": 0, "reason": None}
     admission = Admission(Lane.BULK, 32, timedelta(seconds=60))
     await Switches(engine, runtime.dispatcher, admission, timedelta(0)).run()
@@ -187,7 +189,7 @@ async def test_the_model_that_is_there_takes_the_change_back(alice: Person) -> N
     collection = await alice.collection()
     await ask(alice, "PUT", f"/collections/{collection}", embedding=SPEC)
     back = (await ask(alice, "PUT", f"/collections/{collection}", embedding=LOCAL_SPEC)).json()
-    assert (back["embedding_model"], back["embedding_switch"]) == (LOCAL_MODEL, None)
+    assert (back["embedding_model"], back["embedding_switch"]) == (USE_MODEL, None)
     assert back["config"]["embedding"]["model"] == "use-multilingual-v3"
 
 
@@ -273,3 +275,18 @@ async def test_an_embedding_provider_that_is_away_costs_its_leg_only(
     answer = (await alice.http.post(f"/collections/{made['id']}/searches", json=body)).json()
     assert answer["errors"] == {"vector_search": "elsewhere does not answer"}
     assert [item["source"] for item in answer["items"]] == ["a.txt"]
+
+
+@pytest.mark.parametrize("settings", [{"models": ModelSettings(local="best")}], indirect=True)
+async def test_new_collections_get_the_best_built_in_model(alice: Person) -> None:
+    assert (await ask(alice, "POST", "/collections")).json()["embedding_model"] == E5_MODEL
+
+
+async def test_a_built_in_model_that_does_not_work_here_is_not_taken(
+    alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoder, "RUNTIME", "no_such_runtime")
+    spec = {"model": "multilingual-e5-small", "model_service_provider": "local"}
+    answer = await ask(alice, "POST", "/collections", embedding=spec)
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER")
+    assert "no_such_runtime" in answer.json()["message"]

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 MODELS = "/llm_providers/mine/models"
+BUILT_IN = {"local/extractive", "local/multilingual-e5-small", "local/use-multilingual-v3"}
 
 
 @pytest_asyncio.fixture
@@ -48,19 +49,19 @@ async def test_what_is_no_model_is_refused(body: dict[str, str], mine: Any) -> N
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        (None, {"mine/fit", "local/extractive", "local/use-multilingual-v3"}),
-        ({}, {"mine/fit", "local/extractive", "local/use-multilingual-v3"}),
-        ({"tag_filters": None}, {"mine/fit", "local/extractive", "local/use-multilingual-v3"}),
-        ({"tag_filters": []}, {"mine/fit", "mine/plain", "local/extractive", "local/use-multilingual-v3"}),
+        (None, {"mine/fit", *BUILT_IN}),
+        ({}, {"mine/fit", *BUILT_IN}),
+        ({"tag_filters": None}, {"mine/fit", *BUILT_IN}),
+        ({"tag_filters": []}, {"mine/fit", "mine/plain", *BUILT_IN}),
         (
             {"tag_filters": [{"operation": "AND", "tags": ["recommend", "free"]}]},
-            {"local/extractive", "local/use-multilingual-v3"},
+            BUILT_IN,
         ),
         ({"tag_filters": [{"operation": "OR", "tags": ["vision", "nothing"]}]}, {"mine/fit"}),
         ({"tag_filters": [{"operation": "AND", "tags": []}]}, set()),
         (
             {"tag_filters": [{"operation": "AND", "tags": ["vision"]}, {"operation": "OR", "tags": ["free"]}]},
-            {"mine/fit", "local/extractive", "local/use-multilingual-v3"},
+            {"mine/fit", *BUILT_IN},
         ),
     ],
 )

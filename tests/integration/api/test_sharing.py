@@ -9,6 +9,7 @@ import pytest_asyncio
 from sqlalchemy import text
 
 from aperag_api.knowledge.chat_documents.home import provide_home
+from aperag_common.db.models.chunk_vector import USE_MODEL
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -68,7 +69,7 @@ async def test_only_the_owner_publishes(mallory: Person, victim: Victim, alice: 
 
 async def test_documents_of_chats_stay_private(alice: Person, engine: AsyncEngine) -> None:
     async with engine.begin() as conn:
-        chats = await provide_home(conn, alice.id)
+        chats = await provide_home(conn, alice.id, model=USE_MODEL)
     answer = await alice.http.post(f"/collections/{chats}/sharing")
     assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER")
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from bench.harness.rows import MODEL
 from bench.search import fill, material
 from sqlalchemy import text
 
 from aperag_retrieval.analysis import DEFAULT_ANALYZER, analyzer_for
 from aperag_retrieval.chunking import ChunkDraft, text_hash
 from aperag_retrieval.dense import PgVectorIndex
-from aperag_retrieval.embedding import LOCAL_DIMENSIONS, LOCAL_MODEL
 from aperag_retrieval.lexical import PgFulltextIndex, query_terms, weigh
 from aperag_retrieval.ports import TermQuery, VectorQuery
 from aperag_testing.audit import BROKEN_BY
@@ -27,7 +27,7 @@ TOLD = {"every workflow told its end once"}
 
 def chunks() -> material.Chunks:
     """Of one document; random directions stand for embeddings."""
-    vectors = np.random.default_rng(0).standard_normal((len(TEXTS), LOCAL_DIMENSIONS)).astype(np.float32)
+    vectors = np.random.default_rng(0).standard_normal((len(TEXTS), MODEL.dimensions)).astype(np.float32)
     drafts = [ChunkDraft(ordinal, content, text_hash(content), {"titles": []}) for ordinal, content in enumerate(TEXTS)]
     terms = weigh(analyzer_for(DEFAULT_ANALYZER), TEXTS, material.AVERAGE_LENGTH)
     return material.Chunks(drafts, vectors / np.linalg.norm(vectors, axis=1, keepdims=True), terms)
@@ -51,7 +51,7 @@ async def test_both_indexes_find_an_original_before_its_copies(engine: AsyncEngi
         collection = await make_collection(conn)
     await fill.fill(engine, collection, [original], 3 * material.CHUNKS_PER_DOCUMENT)
     async with engine.connect() as conn:
-        asked = VectorQuery(collection, LOCAL_MODEL, original.vectors[2])
+        asked = VectorQuery(collection, MODEL.id, original.vectors[2])
         nearest = await PgVectorIndex().search(conn, asked, 3)
         assert nearest[0].text_hash == original.drafts[2].text_hash
         assert nearest[0].score > 0.99

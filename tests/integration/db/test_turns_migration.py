@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import text
 
 from aperag_common.db import migrate
+from aperag_common.db.models.chunk_vector import USE_MODEL
 from aperag_common.db.session import make_engine
 from aperag_common.settings import PostgresSettings
 from aperag_retrieval.dense import PgVectorIndex
-from aperag_retrieval.embedding import LOCAL_MODEL
 from aperag_retrieval.ports import IndexTarget, VectorQuery, VectorRow
 
 BEFORE = "0003"
@@ -57,7 +57,7 @@ async def test_vectors_of_before_are_found_as_before_and_longer_ones_have_room(e
     index = PgVectorIndex()
     async with engine.begin() as conn:
         await index.write(conn, "elsewhere/long", [VectorRow(IndexTarget("doc1", "col1", 1), "doc1-1-0", "hash", long)])
-        [found] = await index.search(conn, VectorQuery("col1", LOCAL_MODEL, first), 5)
+        [found] = await index.search(conn, VectorQuery("col1", USE_MODEL, first), 5)
         [longer] = await index.search(conn, VectorQuery("col1", "elsewhere/long", long), 5)
         storage = await conn.execute(
             text(

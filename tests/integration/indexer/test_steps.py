@@ -15,6 +15,7 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from aperag_common.bus.delivery import Ack, Nak
+from aperag_common.db.models.chunk_vector import USE_MODEL
 from aperag_common.jobs.declared import INDEXES, PARSE
 from aperag_common.jobs.kind import Wanted
 from aperag_common.jobs.steps import StepKind
@@ -24,8 +25,9 @@ from aperag_indexer.parsing.handlers import Parse
 from aperag_indexer.removal.handlers import RemoveDocument, RemoveIndex
 from aperag_retrieval.chunking import ChunkDraft, ChunkPolicy, ParsedDocument, ReadWarning, chunk_document
 from aperag_retrieval.dense import PgVectorIndex
-from aperag_retrieval.embedding import LOCAL_MODEL, EmbeddersBesideLocal, NoEmbedders
+from aperag_retrieval.embedding import EmbeddersBesideLocal
 from aperag_retrieval.lexical import PgFulltextIndex
+from aperag_retrieval.testing import WordEmbedders
 from aperag_testing.steps import Steps, attempt
 from aperag_work.engine import Engine
 from aperag_work.policy import WorkPolicy
@@ -72,13 +74,13 @@ class FrozenParser:
 class CountingEmbedder:
     """A unit vector that depends on the text alone."""
 
-    model = LOCAL_MODEL
+    model = USE_MODEL
     dimensions = 512
 
     def __init__(self) -> None:
         self.texts: list[str] = []
 
-    async def embed(self, texts: Sequence[str]) -> Any:
+    async def embed(self, texts: Sequence[str], *, as_queries: bool = False) -> Any:
         self.texts += texts
         seeds = [int.from_bytes(hashlib.sha256(t.encode()).digest()[:4], "big") for t in texts]
         rows = np.stack([np.random.default_rng(seed).standard_normal(512) for seed in seeds]).astype(np.float32)
@@ -106,7 +108,7 @@ class Indexer:
         self.worker = Engine(database, dispatcher, WorkPolicy(), metrics, "tests", source="indexer")
         self.steps = Steps(engine, self.worker)
         self.parse = Parse(engine, objects, self.parser, ChunkPolicy(20, 4), _chunk)
-        embedders = EmbeddersBesideLocal(self.embedder, NoEmbedders())
+        embedders = EmbeddersBesideLocal([self.embedder], WordEmbedders({}))
         vectors = BuildVectors(engine, PgVectorIndex(), embedders)
         fulltext = BuildFulltext(engine, PgFulltextIndex())
         vector, words = INDEXES[StepKind.VECTOR], INDEXES[StepKind.FULLTEXT]

@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from aperag_common import errors
 from aperag_common.db.models import Lane, WorkflowKind
+from aperag_common.db.models.chunk_vector import USE_MODEL
 from aperag_common.jobs.declared import INDEXES, PARSE
 from aperag_common.jobs.steps import StepKind
 from aperag_common.objects import LocalObjectStore
@@ -22,7 +23,6 @@ from aperag_reconciler.switches.reconcile import Switches
 from aperag_retrieval.analysis import DEFAULT_ANALYZER
 from aperag_retrieval.chunking import ChunkDraft, ChunkPolicy, ParsedDocument, chunk_document
 from aperag_retrieval.dense import PgVectorIndex
-from aperag_retrieval.embedding import LOCAL_MODEL
 from aperag_retrieval.search import LegRequest, Searcher, SearchRequest
 from aperag_retrieval.testing import WordEmbedders
 from aperag_testing.factories import make_collection, make_upload
@@ -78,7 +78,7 @@ class Library:
         self.engine = engine
         self.objects = objects
         self.dispatcher = dispatcher
-        self.embedders = WordEmbedders({LOCAL_MODEL: 512, SHORT: 8, LONG: 1024})
+        self.embedders = WordEmbedders({USE_MODEL: 512, SHORT: 8, LONG: 1024})
         self.worker = Engine(database, dispatcher, WorkPolicy(max_failures=1), metrics, "tests", source="indexer")
         parse = Parse(engine, objects, PlainParser(), ChunkPolicy(40, 4), _chunk)
         vectors = BuildVectors(engine, PgVectorIndex(), self.embedders)
@@ -179,11 +179,11 @@ async def stocked(library: Library, count: int = 3) -> list[str]:
 async def test_a_switch_builds_beside_what_is_served_and_flips_once(library: Library) -> None:
     ids = await stocked(library)
     await library.want(LONG)
-    assert await library.models() == (LOCAL_MODEL, LONG, True)
+    assert await library.models() == (USE_MODEL, LONG, True)
     await library.reconcile()
     await library.work()
-    assert await library.vectors() == {LOCAL_MODEL: 3, LONG: 3}
-    assert (await library.models())[0] == LOCAL_MODEL
+    assert await library.vectors() == {USE_MODEL: 3, LONG: 3}
+    assert (await library.models())[0] == USE_MODEL
     await library.reconcile()
     assert (await library.models())[:2] == (LONG, None)
     assert (await library.search("number1"))[0] == ids[1]
@@ -195,11 +195,11 @@ async def test_a_switch_builds_beside_what_is_served_and_flips_once(library: Lib
 
 async def test_what_is_served_is_not_embedded_again(library: Library) -> None:
     await stocked(library)
-    embedded = len(library.embedders[LOCAL_MODEL].texts)
+    embedded = len(library.embedders[USE_MODEL].texts)
     await library.want(SHORT)
     await library.reconcile()
     await library.work()
-    assert len(library.embedders[LOCAL_MODEL].texts) == embedded
+    assert len(library.embedders[USE_MODEL].texts) == embedded
     assert len(library.embedders[SHORT].texts) == embedded
 
 
@@ -235,7 +235,7 @@ async def test_searches_never_miss_while_hundreds_of_documents_change_their_mode
     await asyncio.gather(*readers)
     assert missed == []
     assert searches > 20
-    assert await library.vectors() == {LOCAL_MODEL: 200, LONG: 200}
+    assert await library.vectors() == {USE_MODEL: 200, LONG: 200}
 
 
 async def test_documents_that_come_meanwhile_have_both_models(library: Library) -> None:
@@ -243,7 +243,7 @@ async def test_documents_that_come_meanwhile_have_both_models(library: Library) 
     await library.want(LONG)
     await library.upload(*bodies(1, first=7))
     await library.work()
-    assert await library.vectors() == {LOCAL_MODEL: 4, LONG: 1}
+    assert await library.vectors() == {USE_MODEL: 4, LONG: 1}
     await library.reconcile()
     await library.work()
     assert await library.progress() == switching.Progress(LONG, 4, 4, 0, None)
@@ -254,7 +254,7 @@ async def test_a_document_that_was_claimed_before_the_change_keeps_the_model_fro
     await library.work(StepKind.PARSE)
     [command] = await library.commands(StepKind.VECTOR)
     encoding, go = asyncio.Event(), asyncio.Event()
-    local = library.embedders[LOCAL_MODEL]
+    local = library.embedders[USE_MODEL]
     embed = local.embed
 
     async def slowly(texts: Sequence[str]) -> Any:
@@ -267,12 +267,12 @@ async def test_a_document_that_was_claimed_before_the_change_keeps_the_model_fro
     await encoding.wait()
     await library.want(SHORT)
     await library.reconcile()
-    assert await library.models() == (LOCAL_MODEL, SHORT, True)
+    assert await library.models() == (USE_MODEL, SHORT, True)
     go.set()
     await working
-    assert await library.vectors() == {LOCAL_MODEL: 1}
+    assert await library.vectors() == {USE_MODEL: 1}
     await library.reconcile()
-    assert (await library.models())[0] == LOCAL_MODEL
+    assert (await library.models())[0] == USE_MODEL
     await library.work()
     await library.reconcile()
     assert (await library.models())[0] == SHORT
@@ -286,7 +286,7 @@ async def test_a_failed_document_keeps_the_model_from_taking_over_and_says_why(l
     await library.reconcile()
     await library.work()
     await library.reconcile()
-    assert await library.models() == (LOCAL_MODEL, SHORT, True)
+    assert await library.models() == (USE_MODEL, SHORT, True)
     told = await library.progress()
     assert told == switching.Progress(SHORT, 0, 3, 3, "elsewhere does not answer; see its status page")
     assert (await library.search("number1"))[0] == ids[1]
@@ -308,12 +308,12 @@ async def test_going_back_ends_the_change_and_leaves_nothing_of_it(library: Libr
     await library.work(StepKind.PARSE)
     [first, *_] = await library.commands(StepKind.VECTOR)
     await attempt(library.worker, first)
-    await library.want(LOCAL_MODEL)
+    await library.want(USE_MODEL)
     assert await library.progress() is None
     await library.work()
     await library.reconcile()
-    assert await library.models() == (LOCAL_MODEL, None, False)
-    assert await library.vectors() == {LOCAL_MODEL: 3}
+    assert await library.models() == (USE_MODEL, None, False)
+    assert await library.vectors() == {USE_MODEL: 3}
     assert (await library.search("number2"))[0] == ids[2]
     await library.want(SHORT)
     assert await library.progress() == switching.Progress(SHORT, 0, 3, 0, None)  # what was removed is not done
@@ -325,7 +325,7 @@ async def test_going_back_heals_what_the_change_made_fail(library: Library) -> N
     await library.want(SHORT)
     await library.reconcile()
     await library.work()
-    await library.want(LOCAL_MODEL)
+    await library.want(USE_MODEL)
     await library.reconcile()
     await library.work()
     assert {row[0] for row in await library.rows("SELECT status FROM document")} == {"COMPLETE"}
@@ -365,7 +365,7 @@ async def test_a_cancelled_task_of_the_change_is_begun_again(library: Library) -
     async with library.engine.begin() as conn:
         await cancel.cancel(conn, task, owner=owner, first_due=ADMISSION.first_due)
     await library.reconcile()
-    assert (await library.models())[0] == LOCAL_MODEL
+    assert (await library.models())[0] == USE_MODEL
     await library.work()
     await library.reconcile()
     assert (await library.models())[0] == LONG
@@ -382,7 +382,7 @@ async def test_a_rebuild_in_the_middle_makes_both_models_rows(library: Library) 
         )
     assert change is not None
     await library.work()
-    assert await library.vectors() == {LOCAL_MODEL: 1, LONG: 1}
+    assert await library.vectors() == {USE_MODEL: 1, LONG: 1}
 
 
 async def test_a_third_model_takes_the_place_of_the_wanted_one(library: Library) -> None:
@@ -419,7 +419,7 @@ async def test_old_rows_outlive_their_model_for_searches_that_began_before(libra
     await library.reconcile(LONG_GRACE)
     await library.reconcile(LONG_GRACE)
     assert await library.models() == (LONG, None, True)
-    assert await library.vectors() == {LOCAL_MODEL: 3, LONG: 3}
+    assert await library.vectors() == {USE_MODEL: 3, LONG: 3}
 
 
 async def test_an_empty_collection_changes_at_once(library: Library) -> None:
@@ -437,4 +437,4 @@ async def test_a_deleted_collection_is_left_to_its_purge(library: Library) -> No
         await changes.purge_collection(conn, library.collection, owner, first_due=ADMISSION.first_due)
     await library.reconcile()
     assert await library.commands(StepKind.PARSE) == []
-    assert (await library.models())[0] == LOCAL_MODEL
+    assert (await library.models())[0] == USE_MODEL

@@ -13,7 +13,7 @@ from aperag_common.jobs.steps import StepKind
 from aperag_retrieval.analysis import DEFAULT_ANALYZER, analyzer_for
 from aperag_retrieval.chunking import text_hash
 from aperag_retrieval.dense import PgVectorIndex
-from aperag_retrieval.embedding import LOCAL_MODEL, InProcessEmbedder
+from aperag_retrieval.embedding import InProcessEmbedder
 from aperag_retrieval.lexical import PgFulltextIndex, weigh
 from aperag_retrieval.ports import IndexTarget, TermRow, VectorRow
 from aperag_retrieval.search import LegRequest, Searcher, SearchOutcome, SearchRequest
@@ -32,8 +32,9 @@ class Library:
 
     async def collection(self, collection_id: str) -> None:
         row = {"id": collection_id, "owner": "user1", "title": collection_id, "config": {}}
+        row |= {"analyzer": DEFAULT_ANALYZER, "active_model": self.embedder.model}
         async with self.engine.begin() as conn:
-            await conn.execute(insert(Collection).values(**row, analyzer=DEFAULT_ANALYZER, active_model=LOCAL_MODEL))
+            await conn.execute(insert(Collection).values(**row))
 
     async def document(self, document_id: str, *texts: str, collection_id: str = COLLECTION) -> list[str]:
         row = {"id": document_id, "collection_id": collection_id, "owner": "user1", "name": f"{document_id}.md"}
@@ -67,7 +68,7 @@ class Library:
                 )
             await VECTORS.write(
                 conn,
-                LOCAL_MODEL,
+                self.embedder.model,
                 [VectorRow(target, i, text_hash(t), r) for i, t, r in zip(ids, texts, rows, strict=True)],
             )
             average = await FULLTEXT.average_length(conn, target.collection_id)
@@ -83,11 +84,11 @@ class Library:
         *,
         vector: LegRequest | None = None,
         fulltext: LegRequest | None = None,
-        model: str = LOCAL_MODEL,
+        model: str | None = None,
         analyzer: str = DEFAULT_ANALYZER,
     ) -> SearchOutcome:
         request = SearchRequest(COLLECTION, "user1", query, vector, fulltext)
-        return await self.searcher.search(request, analyzer=analyzer, model=model)
+        return await self.searcher.search(request, analyzer=analyzer, model=model or self.embedder.model)
 
     async def names(self, query: str, *, vector: int = 0, fulltext: int = 0) -> list[str]:
         outcome = await self.search(

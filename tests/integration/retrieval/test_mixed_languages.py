@@ -11,8 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.integration.retrieval.library import COLLECTION, Library
 
 from aperag_common.db.models import User
-from aperag_retrieval.embedding import EmbeddersBesideLocal, InProcessEmbedder, NoEmbedders
+from aperag_retrieval.embedding import EmbeddersBesideLocal, InProcessEmbedder
+from aperag_retrieval.local import MODELS
 from aperag_retrieval.search import Searcher
+from aperag_retrieval.testing import WordEmbedders
 
 PASSAGES = {
     "tides": "Tides are caused by the gravity of the moon, which pulls the water of the oceans.",
@@ -54,10 +56,10 @@ QUESTIONS = {
 }
 
 
-@pytest_asyncio.fixture
-async def mixed(engine: AsyncEngine) -> AsyncIterator[Library]:
-    embedder = InProcessEmbedder()
-    library = Library(engine, embedder, Searcher(engine, EmbeddersBesideLocal(embedder, NoEmbedders())))
+@pytest_asyncio.fixture(params=MODELS)
+async def mixed(engine: AsyncEngine, request: pytest.FixtureRequest) -> AsyncIterator[Library]:
+    embedder = InProcessEmbedder(MODELS[request.param])
+    library = Library(engine, embedder, Searcher(engine, EmbeddersBesideLocal([embedder], WordEmbedders({}))))
     async with engine.begin() as conn:
         await conn.execute(insert(User).values(id="user1", username="user1", role="admin"))
     await library.collection(COLLECTION)

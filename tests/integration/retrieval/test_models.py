@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from aperag_common.db.models.chunk_vector import MOST_DIMENSIONS
+from aperag_common.db.models.chunk_vector import E5_MODEL, MOST_DIMENSIONS, USE_MODEL
 from aperag_retrieval.dense import PgVectorIndex, _statements, tune_connections
-from aperag_retrieval.embedding import LOCAL_MODEL
 from aperag_retrieval.ports import IndexTarget, VectorQuery, VectorRow
 from aperag_testing.factories import make_collection, make_upload
 
@@ -74,9 +73,9 @@ async def test_a_model_may_have_any_number_of_dimensions(engine: AsyncEngine, di
 async def test_vectors_of_two_models_are_never_compared(engine: AsyncEngine, other: str) -> None:
     target = await served_document(engine)
     near, far = unit(512, 1), -unit(512, 1)
-    await write(engine, target, {LOCAL_MODEL: [far], other: [near], "elsewhere/longer": [unit(1024, 1)]})
+    await write(engine, target, {USE_MODEL: [far], other: [near], "elsewhere/longer": [unit(1024, 1)]})
     async with engine.connect() as conn:
-        [by_local] = await VECTORS.search(conn, VectorQuery(target.collection_id, LOCAL_MODEL, near), 5)
+        [by_local] = await VECTORS.search(conn, VectorQuery(target.collection_id, USE_MODEL, near), 5)
         [by_other] = await VECTORS.search(conn, VectorQuery(target.collection_id, other, near), 5)
         scores = await VECTORS.scores(
             conn, VectorQuery(target.collection_id, other, near), [f"{target.document_id}-1-0"]
@@ -116,9 +115,10 @@ def _nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
     return [plan, *(node for child in plan.get("Plans", []) for node in _nodes(child))]
 
 
-async def test_the_local_model_has_an_index_and_others_use_one_as_soon_as_it_is_made(engine: AsyncEngine) -> None:
+async def test_local_models_have_an_index_each_and_others_use_one_as_soon_as_it_is_made(engine: AsyncEngine) -> None:
     tune_connections(engine)
-    assert "ix_chunk_vector_hnsw" in await indexes_used(engine, LOCAL_MODEL, 512)
+    assert "ix_chunk_vector_hnsw" in await indexes_used(engine, USE_MODEL, 512)
+    assert "ix_chunk_vector_hnsw_e5" in await indexes_used(engine, E5_MODEL, 384)
     assert "ix_chunk_vector_hnsw" not in await indexes_used(engine, "elsewhere/other", 512)
     async with engine.begin() as conn:
         await conn.execute(

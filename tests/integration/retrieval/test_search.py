@@ -22,11 +22,13 @@ from aperag_common.db.models import (
     DocumentIndex,
     User,
 )
+from aperag_common.db.models.chunk_vector import USE_MODEL
 from aperag_retrieval.analysis import DEFAULT_ANALYZER, analyzer_for, term_id
 from aperag_retrieval.chunking import text_hash
 from aperag_retrieval.dense import PgVectorIndex
-from aperag_retrieval.embedding import LOCAL_MODEL, EmbeddersBesideLocal, InProcessEmbedder, NoEmbedders
+from aperag_retrieval.embedding import EmbeddersBesideLocal, InProcessEmbedder
 from aperag_retrieval.lexical import weigh
+from aperag_retrieval.local import MODELS
 from aperag_retrieval.ports import Candidate, IndexTarget, TermQuery, TermRow, VectorQuery, VectorRow
 from aperag_retrieval.search import LegRequest, RecallType, Searcher, SearchRequest
 from aperag_retrieval.statistics import CollectionStatistics
@@ -39,8 +41,8 @@ CLOCK = "A pendulum clock loses time when it is warm."
 
 @pytest_asyncio.fixture
 async def library(engine: AsyncEngine) -> AsyncIterator[Library]:
-    embedder = InProcessEmbedder()
-    library = Library(engine, embedder, Searcher(engine, EmbeddersBesideLocal(embedder, NoEmbedders())))
+    embedder = InProcessEmbedder(MODELS[USE_MODEL])
+    library = Library(engine, embedder, Searcher(engine, EmbeddersBesideLocal([embedder], WordEmbedders({}))))
     async with engine.begin() as conn:
         await conn.execute(insert(User).values(id="user1", username="user1", role="admin"))
     await library.collection(COLLECTION)
@@ -182,9 +184,11 @@ class BrokenVectors(PgVectorIndex):
 
 
 async def test_a_failed_leg_is_named_and_the_other_one_answers(three: Library) -> None:
-    searcher = Searcher(three.engine, EmbeddersBesideLocal(three.embedder, NoEmbedders()), vectors=BrokenVectors())
+    searcher = Searcher(
+        three.engine, EmbeddersBesideLocal([three.embedder], WordEmbedders({})), vectors=BrokenVectors()
+    )
     request = SearchRequest(COLLECTION, "user1", "yeast", LegRequest(5), LegRequest(5))
-    outcome = await searcher.search(request, analyzer=DEFAULT_ANALYZER, model=LOCAL_MODEL)
+    outcome = await searcher.search(request, analyzer=DEFAULT_ANALYZER, model=USE_MODEL)
     assert [hit.document_id for hit in outcome.items] == ["bread"]
     assert outcome.errors == {"vector_search": "this index could not be searched"}
 
@@ -193,7 +197,7 @@ async def test_an_encoder_that_does_not_answer_holds_up_nobody_for_long(three: L
     model = "elsewhere/silent"
     others = WordEmbedders({model: 8})
     others[model].holds = asyncio.Event()
-    searcher = Searcher(three.engine, EmbeddersBesideLocal(three.embedder, others), encoding_seconds=0.05)
+    searcher = Searcher(three.engine, EmbeddersBesideLocal([three.embedder], others), encoding_seconds=0.05)
     request = SearchRequest(COLLECTION, "user1", "yeast", LegRequest(5), LegRequest(5))
     outcome = await searcher.search(request, analyzer=DEFAULT_ANALYZER, model=model)
     assert [hit.document_id for hit in outcome.items] == ["bread"]
@@ -211,7 +215,7 @@ async def test_legs_say_what_they_lack(three: Library) -> None:
 
 async def test_an_embedding_is_reused_by_text_and_model(three: Library) -> None:
     async with three.engine.connect() as conn:
-        found = await VECTORS.reusable(conn, "tides", LOCAL_MODEL)
+        found = await VECTORS.reusable(conn, "tides", USE_MODEL)
         assert await VECTORS.reusable(conn, "tides", "other/model") == {}
     (row,) = await three.embedder.embed([TIDES])
     assert list(found) == [text_hash(TIDES)]
@@ -236,7 +240,7 @@ async def test_writing_a_generation_again_changes_nothing(three: Library) -> Non
     (row,) = await three.embedder.embed([TIDES])
     (weighed,) = weigh(analyzer_for(DEFAULT_ANALYZER), [TIDES], 200.0)
     async with three.engine.begin() as conn:
-        await VECTORS.write(conn, LOCAL_MODEL, [VectorRow(target, "tides-1-0", text_hash(TIDES), row)])
+        await VECTORS.write(conn, USE_MODEL, [VectorRow(target, "tides-1-0", text_hash(TIDES), row)])
         await FULLTEXT.write(conn, [TermRow(target, "tides-1-0", weighed.length, weighed.weights)])
     assert await three.names("moon", vector=5, fulltext=5) == await three.names("moon", vector=5)
 
@@ -324,7 +328,7 @@ async def test_frequencies_are_counted_again_when_enough_has_changed_or_time_has
 
 async def test_scores_by_id_equal_those_of_the_search(three: Library) -> None:
     (row,) = await three.embedder.embed(["moon"])
-    dense = VectorQuery(COLLECTION, LOCAL_MODEL, row)
+    dense = VectorQuery(COLLECTION, USE_MODEL, row)
     lexical = TermQuery(COLLECTION, {term_id("moon"): 1})
     async with three.engine.connect() as conn:
         found = {c.chunk_id: c.score for c in await VECTORS.search(conn, dense, 5)}
@@ -354,7 +358,7 @@ async def test_an_error_of_ours_is_told_in_its_words(three: Library) -> None:
         async def search(self, conn: AsyncConnection, query: VectorQuery, limit: int) -> list[Candidate]:
             raise errors.Busy("the encoder is busy")
 
-    searcher = Searcher(three.engine, EmbeddersBesideLocal(three.embedder, NoEmbedders()), vectors=Busy())
+    searcher = Searcher(three.engine, EmbeddersBesideLocal([three.embedder], WordEmbedders({})), vectors=Busy())
     request = SearchRequest(COLLECTION, "user1", "yeast", LegRequest(5))
-    outcome = await searcher.search(request, analyzer=DEFAULT_ANALYZER, model=LOCAL_MODEL)
+    outcome = await searcher.search(request, analyzer=DEFAULT_ANALYZER, model=USE_MODEL)
     assert (outcome.items, outcome.errors) == ([], {"vector_search": "the encoder is busy"})

@@ -45,12 +45,12 @@ def test_the_dense_share_is_the_dense_part_of_the_score() -> None:
 def test_a_chunk_that_words_cannot_match_is_ranked_by_its_meaning() -> None:
     dense, lexical = {"foreign": 0.9, "own": 0.2, "off": 0.1}, {"own": 1.0, "off": 5.0}
     assert [item.chunk_id for item in fuse(dense, lexical, 0.3)] == ["off", "foreign", "own"]
-    assert [item.chunk_id for item in fuse(dense, lexical, 0.3, {"foreign"})] == ["foreign", "off", "own"]
+    assert [item.chunk_id for item in fuse(dense, lexical, 0.3, {"foreign": 0.9})] == ["foreign", "off", "own"]
 
 
 def test_a_foreign_chunk_that_words_did_match_keeps_its_words() -> None:
     dense, lexical = {"foreign": 0.5, "own": 0.9}, {"foreign": 9.0, "own": 1.0}
-    assert ids(dense, lexical, 0.3) == [item.chunk_id for item in fuse(dense, lexical, 0.3, {"foreign"})]
+    assert ids(dense, lexical, 0.3) == [item.chunk_id for item in fuse(dense, lexical, 0.3, {"foreign": 0.9})]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Literal
 
 from pydantic import Field, PositiveInt, SecretStr
 
@@ -13,6 +14,11 @@ from aperag_common.settings import Block, ServiceSettings
 class ModelSettings(Block):
     """The same in every service: the slots of a provider are shared by all of them."""
 
+    local: Literal["best", "fast"] = Field(
+        "best",
+        description="built-in embedding model of collections that choose none: `best` = multilingual-e5-small where its"
+        " packages are installed, `fast` = use-multilingual-v3",
+    )
     slots: PositiveInt = Field(8, description="calls under way at one provider at a time, over all processes")
     wait: timedelta = Field(
         timedelta(seconds=30), description="longest wait for a slot, or for a provider that asked us to wait"
@@ -22,6 +28,10 @@ class ModelSettings(Block):
     silence: timedelta = Field(timedelta(seconds=120), description="longest pause between two pieces of an answer")
     max_answer: PositiveInt = Field(64 * 1024 * 1024, description="largest answer of a provider, in bytes")
     batch: PositiveInt = Field(10, description="texts of one request for embeddings")
+
+    @property
+    def fast(self) -> bool:
+        return self.local == "fast"
 
 
 class OutwardSettings(ServiceSettings):

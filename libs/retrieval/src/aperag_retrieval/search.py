@@ -18,12 +18,14 @@ from aperag_common.db.models import Chunk, Collection, CollectionStatus, Documen
 from aperag_common.db.session import autocommit
 from aperag_retrieval.analysis import analyzer_for
 from aperag_retrieval.dense import PgVectorIndex, tune_connections
-from aperag_retrieval.embedding import LOCAL_MODEL, Embedders
-from aperag_retrieval.fusion import DENSE_WEIGHT, DENSE_WEIGHT_ACROSS_SCRIPTS, fuse, names_exactly
+from aperag_retrieval.embedding import Embedders
+from aperag_retrieval.fusion import fuse, names_exactly
 from aperag_retrieval.lexical import PgFulltextIndex, query_terms
+from aperag_retrieval.local import MODELS
 from aperag_retrieval.ports import Candidate, FulltextIndex, TermQuery, Vector, VectorIndex, VectorQuery
 from aperag_retrieval.scripts import CollectionScripts, is_foreign, is_mixed, script_of, written_in_others
 from aperag_retrieval.snippets import Snippet, snippet
+from aperag_retrieval.traits import traits_of
 
 MOST_SNIPPETS = 50
 """More hits than people look at; programs ask for more."""
@@ -58,7 +60,7 @@ class RecallType(StrEnum):
 
 @dataclass(frozen=True)
 class LegRequest:
-    """``similarity`` is the least cosine of a vector hit; ``keywords`` replace the query in the full-text leg."""
+    """``similarity`` is the least one of a vector hit; ``keywords`` replace the query in the full-text leg."""
 
     topk: int
     similarity: float | None = None
@@ -94,7 +96,7 @@ class SearchRequest:
 
 @dataclass(frozen=True)
 class Hit:
-    """``score`` lies in 0..1: the cosine of the vector leg alone, the share of the most that BM25 could give for the
+    """``score`` lies in 0..1: the similarity of the vector leg alone, the share of the most that BM25 could give for the
     full-text leg alone, else the weighted sum of both, each scaled over the candidates.
 
     ``recall_type`` is the leg that gave more of it. ``snippet`` is there for the first hits.
@@ -173,14 +175,15 @@ class Searcher:
         query = VectorQuery(request.collection_id, model, await self._encoded(request, model), request.chat_id)
         async with autocommit(self._engine) as conn:
             found = await self._vectors.search(conn, query, _depth(leg, request))
-        least = -1.0 if leg.similarity is None else leg.similarity
-        return query, [candidate for candidate in found if candidate.score >= least]
+        similarity = traits_of(model).similarity
+        similar = [replace(candidate, score=similarity(candidate.score)) for candidate in found]
+        return query, [it for it in similar if leg.similarity is None or it.score >= leg.similarity]
 
     async def _encoded(self, request: SearchRequest, model: str) -> Vector:
         try:
-            async with asyncio.timeout(None if model == LOCAL_MODEL else self._encoding_seconds):
+            async with asyncio.timeout(None if model in MODELS else self._encoding_seconds):
                 embedder = await self._embedders.embedder(request.owner, model)
-                row: Vector = (await embedder.embed([request.query]))[0]
+                row: Vector = (await embedder.embed([request.query], as_queries=True))[0]
                 return row
         except TimeoutError as err:
             message = f"The embedding model {model} did not answer within {self._encoding_seconds:g} s"
@@ -207,7 +210,7 @@ class Searcher:
         more_dense, more_lexical, (weight, unmatchable) = await asyncio.gather(
             _leg(RecallType.VECTOR, self._dense_scores(dense[0], found.keys() - dense_scores.keys()), failed),
             _leg(RecallType.FULLTEXT, self._lexical_scores(lexical[0], found.keys() - lexical_scores.keys()), failed),
-            self._weight(request, lexical[1], found),
+            self._weight(request, dense[0].model, lexical[1], found),
         )
         fused = fuse(dense_scores | (more_dense or {}), lexical_scores | (more_lexical or {}), weight, unmatchable)
         return [
@@ -221,24 +224,28 @@ class Searcher:
 
     async def _dense_scores(self, query: VectorQuery, chunk_ids: Iterable[str]) -> dict[str, float]:
         async with autocommit(self._engine) as conn:
-            return await self._vectors.scores(conn, query, wanted) if (wanted := list(chunk_ids)) else {}
+            cosines = await self._vectors.scores(conn, query, wanted) if (wanted := list(chunk_ids)) else {}
+        similarity = traits_of(query.model).similarity
+        return {chunk_id: similarity(cosine) for chunk_id, cosine in cosines.items()}
 
     async def _lexical_scores(self, query: TermQuery, chunk_ids: Iterable[str]) -> dict[str, float]:
         async with autocommit(self._engine) as conn:
             return await self._fulltext.scores(conn, query, wanted) if (wanted := list(chunk_ids)) else {}
 
     async def _weight(
-        self, request: SearchRequest, lexical: list[Candidate], found: Iterable[str]
-    ) -> tuple[float, frozenset[str]]:
-        """How much meaning counts, and which of the ``found`` chunks the query's words cannot match."""
+        self, request: SearchRequest, model: str, lexical: list[Candidate], found: Iterable[str]
+    ) -> tuple[float, dict[str, float]]:
+        """How much meaning counts, and what part of it for those ``found`` that the query's words cannot match."""
         script = script_of(request.query)
         async with autocommit(self._engine) as conn:
             shares = await self._scripts.shares(conn, request.collection_id)
-            unmatchable = await written_in_others(conn, script, found) if is_mixed(shares) else frozenset()
+            foreign = await written_in_others(conn, script, found) if is_mixed(shares) else frozenset()
+        traits = traits_of(model)
+        unmatchable = dict.fromkeys(foreign, traits.unmatchable)
         if lexical and names_exactly(request.query):
-            return DENSE_WEIGHT, unmatchable
+            return traits.dense_weight, unmatchable
         across = not lexical or is_foreign(script, shares)
-        return DENSE_WEIGHT_ACROSS_SCRIPTS if across else DENSE_WEIGHT, unmatchable
+        return traits.across_scripts if across else traits.dense_weight, unmatchable
 
     async def _read(self, ranked: list[_Ranked]) -> list[Hit]:
         """The hits' texts; what was deleted since the legs ran is left out."""

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from aperag_common import errors
-from aperag_retrieval.embedding import LOCAL_DIMENSIONS, LOCAL_MODEL, Embedder
+from aperag_common.db.models.chunk_vector import LOCAL_DIMENSIONS, USE_MODEL
+from aperag_retrieval.embedding import Embedder
 from aperag_retrieval.ports import Vector
 
 WORD = re.compile(r"\w+")
@@ -19,14 +20,14 @@ WORD = re.compile(r"\w+")
 class WordEmbedder:
     """Remembers what it embedded; raises ``failure`` instead for as long as there is one, and waits for ``holds``."""
 
-    def __init__(self, model: str = LOCAL_MODEL, dimensions: int = LOCAL_DIMENSIONS) -> None:
+    def __init__(self, model: str = USE_MODEL, dimensions: int = LOCAL_DIMENSIONS[USE_MODEL]) -> None:
         self.model = model
         self.dimensions = dimensions
         self.texts: list[str] = []
         self.failure: Exception | None = None
         self.holds: asyncio.Event | None = None
 
-    async def embed(self, texts: Sequence[str]) -> Vector:
+    async def embed(self, texts: Sequence[str], *, as_queries: bool = False) -> Vector:  # noqa: ARG002  the port's
         if self.holds is not None:
             await self.holds.wait()
         if self.failure is not None:

@@ -1,11 +1,11 @@
-"""What letters make words: the local encoder's vocabulary, which knows sixteen languages, as a judge of damaged text."""
+"""What letters make words: the vocabulary of a sentence encoder, which knows sixteen languages, as a judge of damaged text."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 
-from aperag_retrieval.embedding import word_pieces
+from aperag_retrieval.use import word_pieces
 
 LIGATURES = ("ff", "fi", "fl", "ffi", "ffl", "ft", "tt", "ti", "tf", "fj", "st", "ct", "th", "ffj", "fb", "fh", "fk")
 """Pairs that fonts draw as one sign."""

@@ -9,19 +9,22 @@ from aperag_api.edge.settings import Settings
 from aperag_api.knowledge.ingest.assembly import make_worker
 from aperag_common.http.server import HttpServer
 from aperag_common.process import run_process, until_stopped
-from aperag_retrieval.embedding import InProcessEmbedder
+from aperag_retrieval.embedding import in_process
+from aperag_retrieval.local import default_model
+from aperag_retrieval.used import local_models_used
 from aperag_work.heartbeat import present
 from aperag_work.runtime import open_runtime
 
 
 async def serve(settings: Settings) -> None:
-    embedder = InProcessEmbedder()
+    encoders = {encoder.model: encoder for encoder in in_process()}
     async with (
         open_runtime(settings, service="api") as runtime,
-        open_gateway(runtime, settings, embedder=embedder) as gateway,
+        open_gateway(runtime, settings, encoders=list(encoders.values())) as gateway,
     ):
-        # Loads the encoder beside the start; else the first search would wait seconds for it.
-        warming = asyncio.create_task(embedder.embed(("warm",)))
+        # Loads the encoders beside the start; else the first search would wait for them.
+        used = await local_models_used(runtime.engine, default_model(fast=settings.models.fast))
+        warming = asyncio.gather(*(encoders[model].embed(("warm",), as_queries=True) for model in used))
         engine = runtime.job_engine(settings)
         worker = make_worker(runtime, engine, gateway.knowledge.ingest)
         # Requests are answered without it.

@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aperag_api.edge.identity import EVERYBODY_HAS
+from aperag_api.edge.identity import everybody_has
 from aperag_api.edge.settings import Settings
 from aperag_api.identity.accounts import repository as users
 from aperag_api.identity.accounts.admission import FIRST_KEY, Admission, Newcomer
@@ -46,7 +46,7 @@ async def bootstrap(settings: Settings, username: str, key_file: Path, password_
     A user of an earlier release gets what newcomers have since then.
     """
     secret = InstallationSecret.of(settings.secret_key, settings.secret_key_previous)
-    admission = Admission(KeyHasher.of(secret.current, secret.previous), EVERYBODY_HAS)
+    admission = Admission(KeyHasher.of(secret.current, secret.previous), everybody_has(settings))
     wanted = password_file is not None and not _read_secret(password_file)
     password = await _new_password(settings) if wanted else None
     engine = make_engine(settings.postgres, name="aperag-bootstrap")

@@ -26,8 +26,10 @@ from aperag_indexer.summarizing.leads import ExtractiveSummarizer
 from aperag_models.catalog import Models
 from aperag_retrieval.chunking import ChunkDraft, ChunkPolicy, ParsedDocument, chunk_document
 from aperag_retrieval.dense import PgVectorIndex
-from aperag_retrieval.embedding import EmbeddersBesideLocal, LocalEmbedder
+from aperag_retrieval.embedding import EmbeddersBesideLocal, in_pool
 from aperag_retrieval.lexical import PgFulltextIndex
+from aperag_retrieval.local import default_model
+from aperag_retrieval.used import local_models_used
 from aperag_work.engine import Engine
 from aperag_work.runtime import Runtime, open_runtime
 
@@ -47,7 +49,7 @@ def make_engine(runtime: Runtime, settings: Settings, pool: ProcessPool, models:
     engine = runtime.job_engine(settings)
     objects = LocalObjectStore(settings.objects.directory)
     vector_index, fulltext_index = PgVectorIndex(), PgFulltextIndex()
-    vectors = BuildVectors(runtime.engine, vector_index, EmbeddersBesideLocal(LocalEmbedder(pool), models))
+    vectors = BuildVectors(runtime.engine, vector_index, EmbeddersBesideLocal(in_pool(pool), models))
     fulltext = BuildFulltext(runtime.engine, fulltext_index)
     summarize = Summarize(ExtractiveSummarizer(), SERVICE)
     parse = make_parse(runtime, settings, pool, objects)
@@ -97,7 +99,8 @@ async def serve(settings: Settings) -> None:
             engine.cancel_task(subjects.parse_cancel_task(message.subject))
 
         await runtime.bus.nc.subscribe(subjects.ALL_TASK_CANCELS, cb=on_cancel)
-        warming = asyncio.create_task(pool.run(load))
+        used = await local_models_used(runtime.engine, default_model(fast=settings.models.fast))
+        warming = asyncio.create_task(pool.run(load, used))
         await runtime.work_until_stopped(settings, engine, runtime.worker(engine))
         warming.cancel()
         await models.close()

@@ -26,7 +26,7 @@ from aperag_cli.environment import API_KEY, home
 from aperag_cli.errors import CliError
 from aperag_cli.exits import Exit
 from aperag_cli.output import Output, OutputOption, Printer
-from aperag_cli.stack import recognition, status
+from aperag_cli.stack import encoder, recognition, status
 from aperag_cli.stack.up import Port
 from aperag_standalone import control, nats, ports, postgres, unprivileged
 from aperag_standalone.errors import REINSTALL, StandaloneError
@@ -88,6 +88,7 @@ def findings_of(home: Home, *, port: int, env: Mapping[str, str]) -> Iterator[Fi
     yield _guarded("PostgreSQL runs as", lambda: _way(home))
     yield _guarded("data directory", lambda: _writable(home))
     yield _disk(home)
+    yield Finding("encoder", encoder.describe())
     yield _recognition()
     state = control.running(home)
     if state is None:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from aperag_cli.environment import home
 from aperag_cli.errors import StackFailed
-from aperag_cli.stack import recognition
+from aperag_cli.stack import encoder, recognition
 from aperag_cli.stack.running import translated
 from aperag_standalone import control
 from aperag_standalone.home import Home
@@ -155,7 +155,7 @@ def introduce(console: Console, home: Home, state: StackState, *, seconds: float
         ("MCP", state.mcp_url),
         ("NATS", state.nats_url),
     ]
-    rows += [("OCR", recognition.describe())]
+    rows += [("Encoder", encoder.describe()), ("OCR", recognition.describe())]
     rows += [("Data", str(home.directory)), *(_secrets(home, shown=console.file.isatty()) if state.first_start else ())]
     console.print(f"[bold green]Ready[/] in {seconds:.1f} s")
     for name, value in rows:

@@ -31,7 +31,7 @@ class RemoteEmbedder:
     dimensions: int
     batch: int
 
-    async def embed(self, texts: Sequence[str]) -> Vector:
+    async def embed(self, texts: Sequence[str], *, as_queries: bool = False) -> Vector:  # noqa: ARG002  no difference here
         if not texts:
             return np.empty((0, self.dimensions), np.float32)
         turns = asyncio.Semaphore(AT_ONCE)

@@ -41,29 +41,33 @@ from aperag_common.templates.rendering import Templates
 from aperag_common.version import VERSION
 from aperag_models.catalog import Models
 from aperag_models.keys import vault_of
-from aperag_retrieval.embedding import EmbeddersBesideLocal, InProcessEmbedder
+from aperag_retrieval.embedding import EmbeddersBesideLocal, in_process
 from aperag_work.scheduler import JobScheduler
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from fastapi import FastAPI
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from aperag_api.edge.settings import Settings
     from aperag_api.knowledge.searches.reranking import SearchModels
-    from aperag_retrieval.embedding import Embedder
+    from aperag_retrieval.embedding import Embedder, Embedders
     from aperag_work.runtime import Runtime
 
 
 @asynccontextmanager
 async def open_gateway(
-    runtime: Runtime, settings: Settings, *, embedder: Embedder | None = None, models: SearchModels | None = None
+    runtime: Runtime,
+    settings: Settings,
+    *,
+    encoders: Sequence[Embedder] | None = None,
+    models: SearchModels | None = None,
 ) -> AsyncIterator[Gateway]:
-    embedder = embedder or InProcessEmbedder()
+    encoders = encoders or in_process()
     callable_models = _models(runtime, settings)
     memories = Memories(settings.remembered_for)
-    gateway = _assemble(runtime, settings, memories, embedder, models or callable_models, callable_models)
+    gateway = _assemble(runtime, settings, memories, encoders, models or callable_models, callable_models)
     # What this gateway changes itself it forgets before it answers; what others change, when their events come.
     runtime.dispatcher.on_event.append(memories.changed)
     await gateway.identity.quotas.keep_initial(settings.initial_quotas)
@@ -85,7 +89,8 @@ async def open_gateway(
         await gateway.mcp.close()
         await gateway.models.prompts.templates.close()
         await gateway.knowledge.web.close()
-        await embedder.close()
+        for encoder in encoders:
+            await encoder.close()
         await callable_models.close()
 
 
@@ -130,7 +135,7 @@ def _assemble(
     runtime: Runtime,
     settings: Settings,
     memories: Memories,
-    embedder: Embedder,
+    encoders: Sequence[Embedder],
     models: SearchModels,
     completions: Models,
 ) -> Gateway:
@@ -140,6 +145,7 @@ def _assemble(
     web, prompts = open_web(settings.web, settings.outbound), PromptService(engine, Templates())
     provider_keys = vault_of(settings, secret) or vault
     providers = ProviderService(engine, provider_keys, web.client.guard)
+    embedders = EmbeddersBesideLocal(encoders, models)
     keys = ApiKeyCredentials(engine, hasher, settings.key_touched_every, Memory("key", memories))
     revocations = Revocations(memories)
     identity = open_identity(runtime, settings, secret, hasher, keys=keys, revocations=revocations)
@@ -155,12 +161,12 @@ def _assemble(
             memories=memories,
             scheduler=scheduler,
             fanout=fanout,
-            embedder=embedder,
+            embedders=embedders,
             models=models,
             web=web,
         ),
         conversation=open_conversation(runtime, settings, scheduler=scheduler, prompts=prompts, models=completions),
-        models=_model_services(engine, providers, prompts, embedder, models),
+        models=_model_services(engine, providers, prompts, embedders, models),
         operations=open_operations(
             runtime,
             settings,
@@ -176,9 +182,9 @@ def _assemble(
 
 
 def _model_services(
-    engine: AsyncEngine, providers: ProviderService, prompts: PromptService, embedder: Embedder, models: SearchModels
+    engine: AsyncEngine, providers: ProviderService, prompts: PromptService, embedders: Embedders, models: SearchModels
 ) -> ModelServices:
-    inference = InferenceService(EmbeddersBesideLocal(embedder, models), models)
+    inference = InferenceService(embedders, models)
     return ModelServices(ModelService(engine, providers), inference, prompts, providers)
 
 

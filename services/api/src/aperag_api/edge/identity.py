@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aperag_api.access.quotas.repository import open_rows
@@ -33,9 +34,13 @@ from aperag_api.knowledge.chat_documents.home import provide_home
 from aperag_common.auth.vault import Vault
 from aperag_common.http.front import Front
 from aperag_common.outbound.client import OutboundClient
+from aperag_retrieval.local import default_model
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aperag_api.edge.settings import Settings
+    from aperag_api.identity.accounts.admission import Provide
     from aperag_api.identity.apikeys.credentials import ApiKeyCredentials
     from aperag_api.identity.apikeys.keys import KeyHasher
     from aperag_api.kernel.revocations import Revocations
@@ -43,7 +48,11 @@ if TYPE_CHECKING:
     from aperag_work.runtime import Runtime
 
 USER_AGENT = "ApeRAG"
-EVERYBODY_HAS = (open_rows, provide_bot, provide_home)
+
+
+def everybody_has(settings: Settings) -> Sequence[Provide]:
+    model = default_model(fast=settings.models.fast)
+    return open_rows, provide_bot, partial(provide_home, model=model)
 
 
 def open_identity(
@@ -56,7 +65,7 @@ def open_identity(
     revocations: Revocations,
 ) -> Identity:
     engine, trail = runtime.engine, AuditTrail(runtime.engine)
-    admission = Admission(hasher, EVERYBODY_HAS)
+    admission = Admission(hasher, everybody_has(settings))
     passwords = Passwords(settings.passwords)
     throttle = Throttle.of(engine, settings.login, secret.current)
     tokens = SessionTokens.of(secret.current, secret.previous, own=settings.jwt_secret)

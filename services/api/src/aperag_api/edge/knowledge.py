@@ -24,7 +24,7 @@ from aperag_api.knowledge.uploads.arrivals import Arrivals
 from aperag_api.knowledge.uploads.intake import Limits
 from aperag_api.knowledge.uploads.service import UploadService
 from aperag_common.objects import LocalObjectStore
-from aperag_retrieval.embedding import EmbeddersBesideLocal, NoEmbedders
+from aperag_retrieval.local import default_model
 from aperag_retrieval.search import Searcher
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from aperag_api.knowledge.searches.reranking import SearchModels
     from aperag_api.knowledge.web.assembly import Web
     from aperag_common.auth.vault import Vault
-    from aperag_retrieval.embedding import Embedder
+    from aperag_retrieval.embedding import EmbeddersBesideLocal
     from aperag_work.runtime import Runtime
     from aperag_work.scheduler import TaskScheduler
 
@@ -47,23 +47,23 @@ def open_knowledge(
     memories: Memories,
     scheduler: TaskScheduler,
     fanout: Fanout,
-    embedder: Embedder,
-    models: SearchModels | None,
+    embedders: EmbeddersBesideLocal,
+    models: SearchModels,
     web: Web,
 ) -> Knowledge:
-    """``embedder`` is the local encoder; ``models`` are those of providers."""
+    """``models`` are those of providers."""
     engine, dispatcher, first_due = runtime.engine, runtime.dispatcher, settings.work.first_due
-    embedders = EmbeddersBesideLocal(embedder, models or NoEmbedders())
+    local = default_model(fast=settings.models.fast)
     known = KnownCollections(engine, Memory("collection", memories))
     searches = SearchService(
-        engine, known, Searcher(engine, embedders), Waiter(engine, fanout), embedder, Reranker(engine, models)
+        engine, known, Searcher(engine, embedders), Waiter(engine, fanout), embedders, Reranker(engine, models)
     )
     documents = DocumentService(engine, dispatcher, scheduler)
     uploads = _uploads(runtime, settings, known, scheduler)
     return Knowledge(
         cancellation=CancellationService(engine, dispatcher, first_due),
-        chat_documents=ChatDocumentService(engine, uploads, documents, searches),
-        collections=CollectionService(engine, dispatcher, first_due, vault, EmbeddingModels(engine, embedders)),
+        chat_documents=ChatDocumentService(engine, uploads, documents, searches, local),
+        collections=CollectionService(engine, dispatcher, first_due, vault, EmbeddingModels(engine, embedders, local)),
         contents=ContentService(engine, uploads.objects),
         documents=documents,
         ingest=open_ingest(

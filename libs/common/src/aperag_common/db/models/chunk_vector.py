@@ -8,9 +8,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from aperag_common.db.models.base import Base
 
-LOCAL_MODEL = "local/use-multilingual-v3"
-LOCAL_DIMENSIONS = 512
-"""The encoder that is always there has an index of its own; an index over vectors is of one length and one model."""
+USE_MODEL, E5_MODEL = "local/use-multilingual-v3", "local/multilingual-e5-small"
+LOCAL_DIMENSIONS = {USE_MODEL: 512, E5_MODEL: 384}
+"""Each built-in encoder has an index of its own; an index over vectors is of one length and one model."""
 MOST_DIMENSIONS = 3584
 """A row that is stored plainly has to fit on a page."""
 
@@ -35,10 +35,13 @@ class ChunkVector(Base):
     __table_args__ = (
         Index("ix_chunk_vector_collection", "collection_id", "model"),
         Index("ix_chunk_vector_document", "document_id", "generation"),
-        Index(
-            "ix_chunk_vector_hnsw",
-            text(f"(embedding::halfvec({LOCAL_DIMENSIONS})) halfvec_cosine_ops"),
-            postgresql_using="hnsw",
-            postgresql_where=text(f"model = '{LOCAL_MODEL}'"),
+        *(
+            Index(
+                name,
+                text(f"(embedding::halfvec({LOCAL_DIMENSIONS[model]})) halfvec_cosine_ops"),
+                postgresql_using="hnsw",
+                postgresql_where=text(f"model = '{model}'"),
+            )
+            for name, model in (("ix_chunk_vector_hnsw", USE_MODEL), ("ix_chunk_vector_hnsw_e5", E5_MODEL))
         ),
     )

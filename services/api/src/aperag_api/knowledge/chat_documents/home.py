@@ -10,7 +10,6 @@ from aperag_api.knowledge.collections import repository as collections
 from aperag_api.knowledge.collections.schemas import CollectionConfig
 from aperag_common import ids
 from aperag_retrieval.analysis import DEFAULT_ANALYZER
-from aperag_retrieval.embedding import LOCAL_MODEL
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -32,7 +31,7 @@ async def find_home(conn: AsyncConnection, owner: str) -> str | None:
     return found
 
 
-async def provide_home(conn: AsyncConnection, owner: str) -> str:
+async def provide_home(conn: AsyncConnection, owner: str, *, model: str) -> str:
     """As ``find_home``, made now where there is none; the owner is locked, so that nobody else makes another."""
     await conn.execute(_LOCK_OWNER, {"owner": owner})
     if (home := await find_home(conn, owner)) is not None:
@@ -46,6 +45,6 @@ async def provide_home(conn: AsyncConnection, owner: str) -> str:
         type=CHAT,
         config=CollectionConfig().model_dump(mode="json"),
         analyzer=DEFAULT_ANALYZER,
-        active_model=LOCAL_MODEL,
+        active_model=model,
     )
     return made.id

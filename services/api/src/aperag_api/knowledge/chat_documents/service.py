@@ -35,6 +35,7 @@ class ChatDocumentService:
     uploads: UploadService
     documents: DocumentService
     searches: SearchService
+    embedding_model: str
 
     async def upload(self, owner: str, chat_id: str, body: MultipartBody) -> DocumentOut:
         return await self.uploads.accept_in_chat(owner, await self._home(owner, chat_id), chat_id, body)
@@ -86,7 +87,7 @@ class ChatDocumentService:
         if home is not None:
             return home
         async with self.engine.begin() as conn:
-            return await provide_home(conn, owner)
+            return await provide_home(conn, owner, model=self.embedding_model)
 
 
 _KINDS = ("vector_search", "fulltext_search", "graph_search", "summary_search", "vision_search")

@@ -8,32 +8,36 @@ from typing import TYPE_CHECKING
 from aperag_api.kernel.reading import reading
 from aperag_api.knowledge.collections import repository
 from aperag_common import errors
-from aperag_common.db.models.chunk_vector import LOCAL_MODEL, MOST_DIMENSIONS
+from aperag_common.db.models.chunk_vector import MOST_DIMENSIONS
+from aperag_retrieval.local import MODELS
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from aperag_api.knowledge.collections.schemas import CollectionConfig
     from aperag_retrieval.embedding import Embedders
+    from aperag_retrieval.local import LocalModel
 
 PROBE = "How long is an embedding?"
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingModels:
-    """A model's id is ``provider/model``; the local one needs no provider to be asked."""
+    """A model's id is ``provider/model``; ``local`` is what the installation has where it has no default."""
 
     engine: AsyncEngine
     embedders: Embedders
+    local: str
 
     async def default(self) -> str:
         """Of a collection whose owner has chosen none."""
         async with reading(self.engine) as conn:
-            return await repository.default_model(conn, "default_for_embedding") or LOCAL_MODEL
+            return await repository.default_model(conn, "default_for_embedding") or self.local
 
     async def try_out(self, owner: str, model_id: str) -> None:
         """Raises what a person can act on where documents could not be embedded with it."""
-        if model_id == LOCAL_MODEL:
+        if model_id in MODELS:
+            _require_here(MODELS[model_id])
             return
         await self._offered(owner, model_id)
         try:
@@ -60,6 +64,12 @@ class EmbeddingModels:
         if not offer.model:
             message = f"Provider {provider} has no embedding model {model}. Add it, or choose one that it has."
             raise errors.NotFound(message)
+
+
+def _require_here(model: LocalModel) -> None:
+    if (problem := model.problem()) is not None:
+        message = f"The embedding model {model.id} does not work on this machine: {problem}. Choose another one."
+        raise errors.InvalidParameter(message)
 
 
 def chosen(config: CollectionConfig) -> str | None:

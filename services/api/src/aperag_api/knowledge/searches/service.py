@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from aperag_api.knowledge.searches.reranking import Reranker
     from aperag_api.knowledge.searches.schemas import SearchIn
     from aperag_api.knowledge.searches.waiting import Waiter
-    from aperag_retrieval.embedding import Embedder
+    from aperag_retrieval.embedding import EmbeddersBesideLocal
     from aperag_retrieval.search import Hit, Searcher
 
 _ECHOED = set(SearchSpec.model_fields)
@@ -40,7 +40,7 @@ class SearchService:
     collections: KnownCollections
     searcher: Searcher
     waiter: Waiter
-    embedder: Embedder
+    embedders: EmbeddersBesideLocal
     reranker: Reranker
 
     async def search(self, user_id: str, collection_id: str, body: SearchIn) -> SearchOut:
@@ -100,9 +100,10 @@ class SearchService:
         return SearchOutcome(items[: request.wanted], {**outcome.errors, **problems})
 
     async def _wait(self, collection: CollectionRow, request: SearchRequest, body: SearchIn) -> Sequence[str]:
-        """The local encoder remembers the query, so the time of waiting is used to encode it."""
-        texts = [body.query] if request.vector and collection.active_model == self.embedder.model else []
-        encoding = asyncio.gather(self.embedder.embed(texts), return_exceptions=True)  # the search names its failure
+        """A local encoder remembers the query, so the time of waiting is used to encode it."""
+        encoder = self.embedders.local.get(collection.active_model) if request.vector else None
+        asked = [] if encoder is None else [encoder.embed([body.query], as_queries=True)]
+        encoding = asyncio.gather(*asked, return_exceptions=True)  # the search names its failure
         unseen = await self.waiter.not_searchable(
             collection.owner, request.collection_id, body.wait_for, _kinds(body), seconds=body.wait_ms / 1000
         )
