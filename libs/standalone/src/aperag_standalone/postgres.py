@@ -31,7 +31,8 @@ SETTINGS = {
     "listen_addresses": ports.LOOPBACK,
     "unix_socket_directories": "",
     "shared_buffers": "128MB",
-    "max_connections": "100",
+    # Two of every service, each with all the connections that its pools may open; an unused one costs some kilobytes.
+    "max_connections": "320",
     "jit": "off",
     "max_wal_size": "1GB",
     # Its errors would quote rows, with whatever people keep in them.

@@ -41,6 +41,8 @@ AWAY = (*_SERVER_AWAY, asyncpg.InterfaceError, OSError, TimeoutError)
 
 CONNECT_SECONDS = 10.0
 STATEMENT_SECONDS = 60.0
+POOL_SIZE = 4
+"""Of each of the two pools of a process."""
 
 # Every statement of the engine looks rows up by their keys, however many there are. Left to itself the planner plans
 # anew at each call, or keeps a plan that it made while a table was empty: a scan of all jobs for each claim.
@@ -62,7 +64,7 @@ class Database:
     completed is on the disk before anybody hears of it.
     """
 
-    def __init__(self, settings: PostgresSettings, *, name: str, size: int = 4) -> None:
+    def __init__(self, settings: PostgresSettings, *, name: str, size: int = POOL_SIZE) -> None:
         self.durable = Pool(settings, name=name, size=size, options=_BY_KEY)
         self.relaxed = Pool(settings, name=name, size=size, options={**_BY_KEY, "synchronous_commit": "off"})
 
