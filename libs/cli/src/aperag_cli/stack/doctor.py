@@ -88,7 +88,7 @@ def findings_of(home: Home, *, port: int, env: Mapping[str, str]) -> Iterator[Fi
     yield _guarded("PostgreSQL runs as", lambda: _way(home))
     yield _guarded("data directory", lambda: _writable(home))
     yield _disk(home)
-    yield Finding("encoder", encoder.describe())
+    yield Finding("encoder", encoder.describe(env))
     yield _recognition()
     state = control.running(home)
     if state is None:

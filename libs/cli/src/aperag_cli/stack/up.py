@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from typing import TYPE_CHECKING, Annotated
@@ -155,7 +156,7 @@ def introduce(console: Console, home: Home, state: StackState, *, seconds: float
         ("MCP", state.mcp_url),
         ("NATS", state.nats_url),
     ]
-    rows += [("Encoder", encoder.describe()), ("OCR", recognition.describe())]
+    rows += [("Encoder", encoder.describe(os.environ)), ("OCR", recognition.describe())]
     rows += [("Data", str(home.directory)), *(_secrets(home, shown=console.file.isatty()) if state.first_start else ())]
     console.print(f"[bold green]Ready[/] in {seconds:.1f} s")
     for name, value in rows:
