@@ -100,8 +100,8 @@ class CollectionStatistics:
         missing = [term for term in wanted if term not in known.frequencies]
         if missing:
             count = _COUNT_BY_COLLECTION if known.chunks <= SMALL_COLLECTION else _COUNT_BY_TERM
-            rows = await conn.execute(count, {"collection_id": collection_id, "terms": missing})
-            known.frequencies.update((term, frequency) for term, frequency in rows.all())
+            counts = await conn.execute(count, {"collection_id": collection_id, "terms": missing})
+            known.frequencies.update((term, frequency) for term, frequency in counts.all())
         return known.chunks, {term: known.frequencies[term] for term in wanted}
 
     async def _totals(self, conn: AsyncConnection, collection_id: str) -> _Known:
