@@ -63,6 +63,11 @@ VALID: dict[tuple[str, str], dict[str, Any]] = {
     ("GET", "/ingest/events"): {"params": {"source": "/wiki", "id": "1"}},
     ("POST", "/collections/{collection_id}/searches"): {"json": {"query": "tea"}},
     ("POST", "/admin/dead-letters/redrive"): {"json": {"all": True}},
+    **{
+        ("POST", f"{at}/jobs/{doing}"): {"json": {"all": True}}
+        for at in ("", "/admin")
+        for doing in ("retry", "cancel")
+    },
     ("POST", "/admin/dead-letters/purge"): {"json": {"all": True}},
     ("PUT", "/quotas/{user_id}"): {"json": {"max_bot_count": 1}},
     ("PUT", "/system/default-quotas"): {"json": {"quotas": {"max_bot_count": 1}}},

@@ -6,7 +6,9 @@ import asyncio
 import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -136,6 +138,37 @@ async def test_a_reader_that_has_seen_nothing_yet_can_come_back_too(base: str, a
     await alice.uploaded(collection, "a.txt", "a")
     async with listening(base, alice, path=f"/events?last_event_id={begin}") as stream:
         assert (await stream.event("document.uploaded")).data["data"]["name"] == "a.txt"
+
+
+async def test_a_reader_begins_at_a_time_and_is_told_where_the_past_ends(
+    base: str, alice: Person, mallory: Person
+) -> None:
+    collection, theirs = await alice.collection(), await mallory.collection()
+    async with listening(base, alice) as stream:
+        await alice.uploaded(collection, "before.txt", "0")
+        await stream.event("document.uploaded")
+        since = quote(datetime.now(UTC).isoformat())
+        await mallory.uploaded(theirs, "theirs.txt", "1")
+        await alice.uploaded(collection, "after.txt", "1")
+        last = await stream.event("document.uploaded")
+    async with listening(base, alice, path=f"/events?since={since}") as stream:
+        begin, past, end = [await stream.frame() for _ in range(3)]
+        assert (begin.event, past.data["data"]["name"], end.event) == ("", "after.txt", "")
+        assert past.id == last.id
+        await alice.uploaded(collection, "live.txt", "2")
+        assert (await stream.event("document.uploaded")).data["data"]["name"] == "live.txt"
+    # A reader that is lost before it has seen any of the past misses none of it.
+    async with listening(base, alice, path=f"/events?since={since}", last_id=begin.id) as stream:
+        names = [(await stream.event("document.uploaded")).data["data"]["name"] for _ in range(2)]
+    assert names == ["after.txt", "live.txt"]
+
+
+@pytest.mark.parametrize("since", ["2000-01-01T00:00:00Z", "2999-01-01T00:00:00Z"])
+async def test_a_time_before_or_after_everything_is_no_mistake(base: str, alice: Person, since: str) -> None:
+    collection = await alice.collection()
+    async with listening(base, alice, path=f"/events?since={since}") as stream:
+        await alice.uploaded(collection, "a.txt", "a")
+        assert (await stream.event("document.uploaded")).data["owner"] == alice.id
 
 
 @pytest.mark.parametrize("last_id", ["99-1", "1-999999", "nonsense", "0-0"])

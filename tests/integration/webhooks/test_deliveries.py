@@ -205,6 +205,23 @@ async def test_410_disables_the_endpoint_at_once(
     assert len(receiver.got) == 3
 
 
+async def test_an_owner_stops_a_webhook_and_lets_it_go_on(
+    alice: Person, receiver: Receiver, service: WebhookProcess, events: Events, rows: Rows
+) -> None:
+    webhook = await made(alice, receiver.url)
+    path = f"/webhooks/{webhook['id']}"
+    for _ in range(2):
+        told = (await alice.http.post(f"{path}/disable")).json()
+        assert (told["enabled"], told["disabled_reason"]) == (False, "owner")
+    async with service.running():
+        await events.tell(fact(alice.id))
+        assert (await alice.http.post(f"{path}/test")).status_code == 409
+        assert (await alice.http.post(f"{path}/enable")).json()["disabled_reason"] is None
+        sent = (await alice.http.post(f"{path}/test")).json()["delivery_id"]
+        await rows.until_all(STATUSES, ["delivered"])
+    assert [got.id for got in receiver.got] == [sent]
+
+
 async def test_an_endpoint_where_nothing_arrived_for_five_days_is_disabled(
     alice: Person,
     make_receiver: Callable[..., Awaitable[Receiver]],

@@ -108,7 +108,7 @@ async def test_another_users_webhook_is_not_found(
         ("GET", path, None),
         ("PUT", path, {"url": URL}),
         ("DELETE", path, None),
-        *(("POST", f"{path}/{action}", None) for action in ("rotate", "enable", "test")),
+        *(("POST", f"{path}/{action}", None) for action in ("rotate", "enable", "disable", "test")),
         ("POST", f"{path}/replay", replay),
         ("GET", f"{path}/deliveries", None),
         ("GET", f"{path}/deliveries/{delivery}", None),

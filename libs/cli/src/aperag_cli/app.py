@@ -52,6 +52,7 @@ COMMANDS: dict[str, LazyCommand] = {
             "",
             (
                 ("tasks", "commands.tasks:app", "Show or cancel a task."),
+                ("jobs", "commands.jobs:app", "List open and failed jobs; retry or cancel all that match."),
                 ("queues", "commands.queues:queues", "Show queues, workers and running jobs."),
                 ("timers", "commands.timers:app", "List the timers, or run one now."),
                 ("dlq", "commands.dlq:app", "Show, requeue and delete dead letters of failed jobs."),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 COMPLETION_SECONDS = 2.0
 """A shell that waits longer for its suggestions seems to hang."""
+_SPAN = re.compile(r"([1-9][0-9]{0,4})([mhd])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 def complete_collections(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
@@ -76,3 +80,15 @@ def confirm(question: str, *, yes: bool) -> None:
     if not agreed:
         typer.echo("Nothing was changed.", err=True)
         raise typer.Exit(Exit.FAILED)
+
+
+def past(value: str) -> datetime:
+    """``2d``, ``12h`` or ``90m`` ago, or a date or time; one without a zone is of this machine's."""
+    span = _SPAN.fullmatch(value)
+    if span:
+        return datetime.now(UTC) - timedelta(**{_UNITS[span[2]]: int(span[1])})
+    try:
+        return datetime.fromisoformat(value).astimezone()
+    except (ValueError, OverflowError) as err:
+        message = f"{value!r} is neither a duration like 2d, 12h or 90m nor a time like 2030-01-31T12:00"
+        raise typer.BadParameter(message) from err

@@ -83,14 +83,14 @@ MOST_MEASURED = 5_000
 """Jobs that ``took`` looks at, the newest: enough for a percentile, and quickly read however busy the last minutes were."""
 
 # The partial indexes of open jobs decide what this costs: settled jobs, however many, are never read.
-_STATE = """
+STATE = """
     CASE WHEN due_at = 'infinity' THEN 'blocked' WHEN dispatch < 0 AND failures > 0 AND lease_token IS NULL THEN 'retrying' WHEN dispatch <= 0 THEN 'waiting'
         WHEN lease_until > clock_timestamp() THEN 'running' WHEN lease_token IS NOT NULL THEN 'worker_lost'
         WHEN failures > 0 THEN 'retrying' ELSE 'queued' END
 """
 _OPEN = text(
     f"""
-    SELECT kind, wanted, {_STATE} AS state, lane, count(*) AS rows,
+    SELECT kind, wanted, {STATE} AS state, lane, count(*) AS rows,
         greatest(extract(epoch FROM clock_timestamp()
             - min(CASE WHEN lease_token IS NULL THEN updated ELSE started_at END)), 0)::float AS oldest_seconds
     FROM job WHERE status IN {OPEN_SQL} GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from aperag_work.database import Connection
+    from aperag_work.dispatcher import Dispatcher
     from aperag_work.document_rows import LockedDocument
     from aperag_work.effects import Applied
 
@@ -39,6 +40,16 @@ _RUNNING = Statement(
     """
     SELECT id, document_id FROM workflow
     WHERE document_id = ANY($1::text[]) AND status = 'RUNNING' AND kind <> 'delete' ORDER BY document_id, id
+    """,
+)
+
+_DOCUMENTS_OF = Statement("read documents of jobs", "SELECT DISTINCT subject_id FROM job WHERE id = ANY($1::text[])")
+_TASKS_OF = Statement(
+    "read running workflows of jobs",
+    """
+    SELECT DISTINCT w.document_id, w.id FROM job j JOIN workflow w ON w.id = j.workflow_id
+    WHERE j.id = ANY($1::text[]) AND w.document_id = j.subject_id AND w.status = 'RUNNING' AND w.kind <> 'delete'
+    ORDER BY w.document_id, w.id
     """,
 )
 
@@ -117,6 +128,27 @@ async def cancel_documents(
     for row in await _RUNNING.fetch(raw, list(documents)):
         running[row["document_id"]].append(row["id"])
     return await _cancel(raw, [documents[id_] for id_ in running], running, first_due) if running else []
+
+
+async def cancel_jobs(
+    conn: AsyncConnection | Connection, job_ids: Sequence[str], *, first_due: timedelta
+) -> list[Cancelled]:
+    """Cancel the running tasks that these jobs belong to, except deletes. The caller has checked whose jobs they are."""
+    raw = await driver(conn)
+    documents = await lock_all(raw, [row[0] for row in await _DOCUMENTS_OF.fetch(raw, list(job_ids))])
+    running: dict[str, list[str]] = defaultdict(list)
+    for row in await _TASKS_OF.fetch(raw, list(job_ids)):
+        running[row["document_id"]].append(row["id"])
+    meant = [documents[id_] for id_ in running if id_ in documents]
+    return await _cancel(raw, meant, running, first_due) if meant else []
+
+
+async def announce(dispatcher: Dispatcher, cancelled: Iterable[Cancelled]) -> None:
+    """After the commit: workers stop at once instead of at their next beat, and free slots are given away."""
+    ended = list(cancelled)
+    for task_id in [task for it in ended for task in it.tasks]:
+        await dispatcher.publisher.cancel_task(task_id)
+    dispatcher.deliver(*[it.change for it in ended])
 
 
 async def _cancel(

@@ -1,6 +1,6 @@
-"""Requeueing dead letters: what was given up is wanted again, as a new generation and a new task.
+"""Requeueing dead letters and failed jobs: what was given up is wanted again, as a new generation and a new task.
 
-Every function works inside the caller's transaction. Under its document's lock each letter is judged anew, so of two
+Every function works inside the caller's transaction. Under its document's lock each one is judged anew, so of two
 requeues that meet, and of a requeue that meets a rebuild, a delete or a cancel, exactly one has an effect.
 Transitions made here are the gateway's.
 """
@@ -66,6 +66,27 @@ _READ = Statement(
     """,
 )
 
+_DOCUMENTS_OF_JOBS = Statement(
+    "read documents of failed jobs",
+    "SELECT DISTINCT subject_id FROM job WHERE id = ANY($1::text[]) AND kind = ANY($2::text[])",
+)
+_LOCK_OTHERS = Statement(
+    "lock failed jobs",
+    "SELECT id FROM job WHERE id = ANY($1::text[]) AND kind <> ALL($2::text[]) ORDER BY id FOR UPDATE",
+)
+# In the columns of a letter: one that a job would have, had it been kept.
+_READ_JOBS = Statement(
+    "read jobs to run again",
+    """
+    SELECT NULL::uuid AS id, j.kind, j.id AS row_id, j.generation, false AS redriven,
+        CASE WHEN j.kind = ANY($2::text[]) THEN j.subject_id END AS document_id, j.status,
+        j.generation AS current_generation, coalesce(c.status = 'DELETED', false) AS collection_deleted,
+        j.subject_id, j.owner, j.collection_id, j.wanted
+    FROM job j LEFT JOIN collection c ON c.id = j.collection_id AND j.wanted = 'present'
+    WHERE j.id = ANY($1::text[]) ORDER BY j.id
+    """,
+)
+
 _FAILED = Statement(
     "read failed jobs",
     """
@@ -108,6 +129,15 @@ class Requeued:
 
 
 @dataclass(frozen=True, slots=True)
+class Retried:
+    """``jobs`` of those named were run again, in so many ``tasks``; ``changes`` are to be delivered after the commit."""
+
+    jobs: int
+    tasks: int
+    changes: list[Change]
+
+
+@dataclass(frozen=True, slots=True)
 class _Covered:
     """A job's generation that is run again."""
 
@@ -135,16 +165,35 @@ async def requeue(conn: AsyncConnection | Connection, ids: Sequence[uuid.UUID], 
     found = await _read(raw, ids)
     verdicts = {id_: judge(found[id_]) if id_ in found else RequeueAnswer.UNKNOWN for id_ in ids}
     meant = [found[id_] for id_, verdict in verdicts.items() if verdict is RequeueAnswer.REDRIVEN]
-    changed: list[Change] = []
-    covered = await _documents_again(raw, meant, documents, admission, changed)
-    covered += await _jobs_again(raw, meant, admission.first_due, changed)
-    await _MARK.fetch(raw, *columns(covered, "row_id", "generation", "workflow_id"))
+    covered, changed = await _run_again(raw, meant, documents, admission)
     tasks = {(it.row_id, it.generation): it.workflow_id for it in covered}
     answers = {id_: Answer(verdict) for id_, verdict in verdicts.items()}
     for it in meant:
         key = (it.row_id or "", it.generation or 0)
         answers[it.id] = Answer(RequeueAnswer.REDRIVEN, tasks.get(key))
     return Requeued(answers, changed)
+
+
+async def retry(conn: AsyncConnection | Connection, job_ids: Sequence[str], admission: Admission) -> Retried:
+    """Run failed jobs again, with or without a letter; those that have moved on meanwhile are left alone."""
+    raw, asked = await driver(conn), list(job_ids)
+    documents = await lock_all(raw, [row[0] for row in await _DOCUMENTS_OF_JOBS.fetch(raw, asked, _document_kinds())])
+    await _LOCK_OTHERS.fetch(raw, asked, _document_kinds())
+    found = [Letter(*row) for row in await _READ_JOBS.fetch(raw, asked, _document_kinds())]
+    meant = [it for it in found if judge(it) is RequeueAnswer.REDRIVEN]
+    covered, changed = await _run_again(raw, meant, documents, admission)
+    return Retried(len(meant), len({it.workflow_id or it.row_id for it in covered}), changed)
+
+
+async def _run_again(
+    conn: Connection, meant: Sequence[Letter], documents: Mapping[str, LockedDocument], admission: Admission
+) -> tuple[list[_Covered], list[Change]]:
+    """Marks every letter of what is run again."""
+    changed: list[Change] = []
+    covered = await _documents_again(conn, meant, documents, admission, changed)
+    covered += await _jobs_again(conn, meant, admission.first_due, changed)
+    await _MARK.fetch(conn, *columns(covered, "row_id", "generation", "workflow_id"))
+    return covered, changed
 
 
 async def _read(conn: Connection, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, Letter]:

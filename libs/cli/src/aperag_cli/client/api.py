@@ -14,6 +14,7 @@ from aperag_cli.client.http import LONG, Http, segment
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
+    from datetime import datetime
 
     import httpx
 
@@ -164,7 +165,7 @@ class Api:
             raise NotFound(message, hint="`aperag keys list` shows the ids of all of them")
 
     def events(
-        self, *, since: str | None = None, on_loss: Callable[[ApiError], None] = lambda _: None
+        self, *, since: str | datetime | None = None, on_loss: Callable[[ApiError], None] = lambda _: None
     ) -> AbstractAsyncContextManager[Subscription]:
         return subscribe(self.http, since=since, on_loss=on_loss)
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -41,9 +42,10 @@ class Event:
 class Subscription:
     """Events in the order the gateway tells them; the first failure that does not pass is raised by ``next``."""
 
-    def __init__(self, http: Http, since: str | None, on_loss: Callable[[ApiError], None]) -> None:
+    def __init__(self, http: Http, since: str | datetime | None, on_loss: Callable[[ApiError], None]) -> None:
         self._http = http
-        self._position = since
+        self._position = since if isinstance(since, str) else None
+        self._moment = since if isinstance(since, datetime) else None
         self._on_loss = on_loss
         self._heard: asyncio.Queue[Event | ApiError] = asyncio.Queue()
         self._connected = False
@@ -84,7 +86,8 @@ class Subscription:
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
         if self._position is not None:
             headers["Last-Event-ID"] = self._position
-        async with self._http.stream("GET", "/events", headers=headers, timeout=READ_TIMEOUT) as response:
+        begin = {} if self._moment is None else {"since": self._moment.isoformat()}  # a position counts more
+        async with self._http.stream("GET", "/events", params=begin, headers=headers, timeout=READ_TIMEOUT) as response:
             async for message in EventSource(response).aiter_sse():
                 if message.data:  # a block without data only moves the position
                     self._heard.put_nowait(Event(message.id, message.event, json.loads(message.data)))
@@ -95,9 +98,9 @@ class Subscription:
 
 @asynccontextmanager
 async def subscribe(
-    http: Http, *, since: str | None = None, on_loss: Callable[[ApiError], None]
+    http: Http, *, since: str | datetime | None = None, on_loss: Callable[[ApiError], None]
 ) -> AsyncIterator[Subscription]:
-    """From now on, or from after ``since``; entered, nothing that follows is missed unless a ``reset`` says so."""
+    """From now on, or from after the event or time ``since``; entered, nothing that follows is missed unless a ``reset`` says so."""
     subscription = Subscription(http, since, on_loss)
     pump = asyncio.create_task(subscription.pump())
     try:

@@ -37,7 +37,7 @@ async def delete(http: Http, webhook_id: str) -> None:
 
 
 async def act(http: Http, webhook_id: str, action: str, body: Mapping[str, object] | None = None) -> Json:
-    """``action`` is the last part of the path: rotate, test, enable or replay."""
+    """``action`` is the last part of the path: rotate, test, enable, disable or replay."""
     return dict(await http.json("POST", f"{_one(webhook_id)}/{action}", json=None if body is None else dict(body)))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
+from aperag_cli.arguments import past
 from aperag_cli.client.events import RESET
 from aperag_cli.output import plain
 from aperag_cli.remote import Session, remote
@@ -36,7 +37,9 @@ async def tail(
     since: Annotated[
         str | None,
         typer.Option(
-            help="Start after this event, if the gateway still keeps it.", metavar="ID", show_default="from now"
+            help="Start after this event, or at a time: 1-42, 2h, 3d, 2030-01-31T12:00.",
+            metavar="ID|AGE|TIME",
+            show_default="from now",
         ),
     ] = None,
     document: Annotated[
@@ -47,12 +50,10 @@ async def tail(
 
     Reconnects and continues after the last event. `reset` means that events were missed.
 
-    Example: aperag events tail --since 1-0 -o json
+    Example: aperag events tail --since 2h -o json
     """
-    if since is not None and not POSITION.fullmatch(since):
-        message = f"{since!r} is not the id of an event: use one like 1-42 (the gateway does not support times)"
-        raise typer.BadParameter(message, param_hint="--since")
-    async with session.api.events(since=since, on_loss=session.note_loss) as events:
+    begin = since if since is None or POSITION.fullmatch(since) else past(since)
+    async with session.api.events(since=begin, on_loss=session.note_loss) as events:
         while True:
             event = await events.next()
             if event is not None and (document is None or event.type == RESET or _about(event) == document):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aperag_cli.arguments import Yes, confirm
+from aperag_cli.arguments import Yes, confirm, past
 from aperag_cli.client import webhooks
 from aperag_cli.output import details, table
 from aperag_cli.remote import Session, remote
@@ -25,8 +24,6 @@ COLUMNS = ("id", "url", "types", "collections", "state", "description")
 DELIVERIES = ("id", "event_type", "status", "attempts", "last", "next_attempt_at", "created")
 LOG = ("attempt", "at", "seconds", "status", "code", "message")
 KEEP = "Keep the secret now: it is not shown again."
-_SPAN = re.compile(r"([1-9][0-9]{0,4})([mhd])")
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the webhook, as `aperag webhooks list` shows it.")]
 DeliveryId = Annotated[str, typer.Argument(metavar="DELIVERY", help="Id of the delivery.")]
@@ -58,18 +55,6 @@ class Status(StrEnum):
     PENDING = "pending"
     DELIVERED = "delivered"
     FAILED = "failed"
-
-
-def past(value: str) -> datetime:
-    """``2d``, ``12h`` or ``90m`` ago, or a date or time; one without a zone is of this machine's."""
-    span = _SPAN.fullmatch(value)
-    if span:
-        return datetime.now(UTC) - timedelta(**{_UNITS[span[2]]: int(span[1])})
-    try:
-        return datetime.fromisoformat(value).astimezone()
-    except (ValueError, OverflowError) as err:
-        message = f"{value!r} is neither a duration like 2d, 12h or 90m nor a time like 2030-01-31T12:00"
-        raise typer.BadParameter(message) from err
 
 
 @app.command()
@@ -165,6 +150,14 @@ async def test(session: Session, webhook: Id) -> None:
 async def enable(session: Session, webhook: Id) -> None:
     """Enable a disabled webhook again. `replay` sends the events that it missed."""
     found = await webhooks.act(session.api.http, webhook, "enable")
+    session.printer.whole(found, lambda: details(_row(found)))
+
+
+@app.command()
+@remote
+async def disable(session: Session, webhook: Id) -> None:
+    """Stop sending events to a webhook, and keep it. Pending deliveries fail."""
+    found = await webhooks.act(session.api.http, webhook, "disable")
     session.printer.whole(found, lambda: details(_row(found)))
 
 

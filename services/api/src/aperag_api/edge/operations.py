@@ -9,6 +9,7 @@ from aperag_api.operations.events.feed import Feed
 from aperag_api.operations.events.service import EventService
 from aperag_api.operations.installation.mineru import MinerU
 from aperag_api.operations.installation.service import InstallationService
+from aperag_api.operations.jobs.service import JobService
 from aperag_api.operations.queues.service import QueueService
 from aperag_api.operations.services import Operations
 from aperag_api.operations.subscriptions.consumers import Consumers
@@ -54,6 +55,7 @@ def open_operations(
         events=EventService(engine, bus, feed, fanout, settings.event_heartbeat),
         feed=feed,
         installation=InstallationService(engine, vault, MinerU(client, settings.mineru_url)),
+        jobs=JobService(engine, dispatcher, work, settings.interactive_documents),
         queues=QueueService(engine, bus),
         spans=SpanIntake(runtime.telemetry, settings.traces_token),
         subscription_keeper=SubscriptionKeeper(bus, engine, consumers),

@@ -51,6 +51,7 @@ from aperag_api.models.providers import endpoints as providers
 from aperag_api.operations.dead_letters import endpoints as dead_letters
 from aperag_api.operations.events import endpoints as events
 from aperag_api.operations.installation import endpoints as installation
+from aperag_api.operations.jobs import endpoints as jobs
 from aperag_api.operations.queues import endpoints as queues
 from aperag_api.operations.subscriptions import endpoints as subscriptions
 from aperag_api.operations.tasks import endpoints as tasks
@@ -78,6 +79,7 @@ ROUTERS = (
     timelines.router,
     searches.router,
     tasks.router,
+    jobs.router,
     cancellation.router,
     events.router,
     subscriptions.router,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from aperag_api.operations.events.feed import Feed
     from aperag_api.operations.events.service import EventService
     from aperag_api.operations.installation.service import InstallationService
+    from aperag_api.operations.jobs.service import JobService
     from aperag_api.operations.queues.service import QueueService
     from aperag_api.operations.subscriptions.keeper import SubscriptionKeeper
     from aperag_api.operations.subscriptions.service import SubscriptionService
@@ -33,6 +34,7 @@ class Operations:
     events: EventService
     feed: Feed
     installation: InstallationService
+    jobs: JobService
     queues: QueueService
     spans: SpanIntake
     subscription_keeper: SubscriptionKeeper

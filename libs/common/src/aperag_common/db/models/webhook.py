@@ -14,10 +14,11 @@ from aperag_common.db.models.base import ENCRYPTED, Base
 
 
 class DisabledReason(StrEnum):
-    """``gone``: the receiver answered 410. ``failing``: nothing has arrived for days."""
+    """``gone``: the receiver answered 410. ``failing``: nothing has arrived for days. ``owner``: who owns it did it."""
 
     GONE = "gone"
     FAILING = "failing"
+    OWNER = "owner"
 
 
 class DeliveryStatus(StrEnum):

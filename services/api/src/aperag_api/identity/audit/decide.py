@@ -22,6 +22,7 @@ class ResourceType(StrEnum):
     EVENT = "event"
     EVENT_SUBSCRIPTION = "event_subscription"
     INVITATION = "invitation"
+    JOB = "job"
     MESSAGE = "message"
     MODEL = "llm_model"
     PROMPT = "prompt"
@@ -51,6 +52,7 @@ _NOUNS: Mapping[str, ResourceType] = {
     "ingest": ResourceType.DOCUMENT,
     "invite": ResourceType.INVITATION,
     "invitations": ResourceType.INVITATION,
+    "jobs": ResourceType.JOB,
     "messages": ResourceType.MESSAGE,
     "models": ResourceType.MODEL,
     "default_models": ResourceType.MODEL,

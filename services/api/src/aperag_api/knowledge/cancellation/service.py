@@ -11,15 +11,13 @@ from aperag_api.knowledge.cancellation import repository
 from aperag_api.knowledge.cancellation.schemas import CancelledCollection, CancelledDocument
 from aperag_api.knowledge.documents.service import BATCH, living_document, view
 from aperag_common import errors
-from aperag_work.cancel import cancel_documents
+from aperag_work.cancel import announce, cancel_documents
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import timedelta
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from aperag_work.cancel import Cancelled
     from aperag_work.dispatcher import Dispatcher
 
 
@@ -40,7 +38,7 @@ class CancellationService:
             message = f"No task of document {document_id} is running: it is {document.status}"
             raise errors.Conflict(message, details={"document": document.model_dump(mode="json")})
         [ended] = cancelled
-        await self._deliver([ended])
+        await announce(self.dispatcher, [ended])
         return CancelledDocument(document=document, task_ids=list(ended.tasks))
 
     async def of_collection(self, owner: str, collection_id: str) -> CancelledCollection:
@@ -56,16 +54,10 @@ class CancellationService:
                     conn, collection_id, owner, asked=asked, after=after, limit=BATCH
                 )
                 cancelled = await cancel_documents(conn, batch, first_due=self.first_due) if batch else []
-            await self._deliver(cancelled)
+            await announce(self.dispatcher, cancelled)
             tasks += sum(len(c.tasks) for c in cancelled)
             documents += len(cancelled)
             if len(batch) < BATCH:
                 break
             after = batch[-1]
         return CancelledCollection(collection_id=collection_id, cancelled_tasks=tasks, affected_documents=documents)
-
-    async def _deliver(self, cancelled: Sequence[Cancelled]) -> None:
-        """After the commit: workers stop at once instead of at their next beat, and free slots are given away."""
-        for task_id in [task for it in cancelled for task in it.tasks]:
-            await self.dispatcher.publisher.cancel_task(task_id)
-        self.dispatcher.deliver(*[it.change for it in cancelled])

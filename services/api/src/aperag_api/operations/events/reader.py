@@ -17,6 +17,7 @@ from aperag_common.bus.pull import Pull
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+    from datetime import datetime
 
     from aperag_common.bus.connection import Bus
 
@@ -33,22 +34,30 @@ class OrderedReader:
     def __init__(self, bus: Bus, stream: str, subject: str) -> None:
         self._bus = bus
         self._stream = stream
-        self._subject = subject
         self._name = f"read-{secrets.token_hex(8)}"
-
-    async def open(self, start: int) -> int:
-        """Create the consumer; the number of matching messages from ``start`` on."""
-        config = ConsumerConfig(
+        self._ephemeral = ConsumerConfig(
             name=self._name,
-            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-            opt_start_seq=start,
             ack_policy=AckPolicy.NONE,
-            filter_subject=self._subject,
+            filter_subject=subject,
             inactive_threshold=FORGOTTEN_SECONDS,
             mem_storage=True,
         )
+
+    async def open(self, start: int) -> int:
+        """Create the consumer; the number of matching messages from ``start`` on."""
+        config = self._ephemeral.evolve(deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=start)
         info = await self._bus.js.add_consumer(self._stream, config)
         return info.num_pending or 0
+
+    async def locate(self, moment: datetime) -> int:
+        """The sequence that what has matched since ``moment`` follows, as the server finds it."""
+        config = self._ephemeral.evolve(deliver_policy=DeliverPolicy.BY_START_TIME, opt_start_time=moment.isoformat())
+        try:
+            info = await self._bus.js.add_consumer(self._stream, config)
+        except (NatsError, JetStreamError, TimeoutError) as err:
+            raise errors.UpstreamUnavailable("The event stream did not answer") from err
+        await self.close()
+        return info.delivered.stream_seq if info.delivered else 0
 
     async def read(self) -> AsyncGenerator[Delivered, None]:
         """Endless."""

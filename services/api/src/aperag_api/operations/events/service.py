@@ -18,7 +18,7 @@ from aperag_common import errors, subjects
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -53,6 +53,14 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Begin:
+    """Where a reader begins: after the event that it saw last, else at a time, else now."""
+
+    after: str | None = None
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class EventService:
     engine: AsyncEngine
     bus: Bus
@@ -60,30 +68,33 @@ class EventService:
     fanout: Fanout
     heartbeat: timedelta
 
-    async def open(self, caller: Caller, last_id: str | None) -> AsyncGenerator[bytes, None]:
+    async def open(self, caller: Caller, begin: Begin) -> AsyncGenerator[bytes, None]:
         """Listening has begun when this returns; the frames may be read later."""
-        return await self._open(caller.user_id, last_id, Wanted(collection_ids=caller.collection_ids))
+        return await self._open(caller.user_id, begin, Wanted(collection_ids=caller.collection_ids))
 
-    async def open_all(self, last_id: str | None) -> AsyncGenerator[bytes, None]:
+    async def open_all(self, begin: Begin) -> AsyncGenerator[bytes, None]:
         """Of all owners: for administrators."""
-        return await self._open(EVERYBODY, last_id, Wanted())
+        return await self._open(EVERYBODY, begin, Wanted())
 
     async def open_document(
-        self, caller: Caller, collection_id: str, document_id: str, last_id: str | None
+        self, caller: Caller, collection_id: str, document_id: str, begin: Begin
     ) -> AsyncGenerator[bytes, None]:
         async with reading(self.engine) as conn:
             await require_document(conn, caller.user_id, collection_id, document_id)
-        return await self._open(caller.user_id, last_id, Wanted(document_id))
+        return await self._open(caller.user_id, begin, Wanted(document_id))
 
-    async def _open(self, owner: str, last_id: str | None, wanted: Wanted) -> AsyncGenerator[bytes, None]:
+    async def _open(self, owner: str, begin: Begin, wanted: Wanted) -> AsyncGenerator[bytes, None]:
         await self.feed.known(seconds=READY_SECONDS)
         listener = self.fanout.join(owner)
         # No await between joining and this: what comes later is in the listener, what came before in the stream.
         here = self.feed.position or Position(0, 0)
-        begin: Missed | Position | None = here
-        if last_id is not None:
-            begin = await self._missed(last_id, here)
-        return self._frames(listener, begin, wanted)
+        found: Missed | Position | None = here
+        if begin.after is not None:
+            found = await self._missed(begin.after, here)
+        elif begin.since is not None:
+            seq = await OrderedReader(self.bus, subjects.EVENTS, _subject_of(owner)).locate(begin.since)
+            found = Missed(min(Position(here.epoch, seq), here), here)
+        return self._frames(listener, found, wanted)
 
     async def _missed(self, last_id: str, here: Position) -> Missed | None:
         """None where the reader's position is not, or no longer, one of this stream."""
@@ -115,6 +126,8 @@ class EventService:
                             sent = event.position
                             if event in wanted:
                                 yield event_frame(event)
+                    sent = max(sent, begin.until)
+                    yield position_frame(sent)  # nothing of the past is missing any more
             async with aclosing(self._live(listener, sent, wanted)) as live:
                 async for frame in live:
                     yield frame
@@ -156,8 +169,7 @@ class EventService:
     async def _replay(self, owner: str, missed: Missed) -> AsyncGenerator[Event, None]:
         if missed.after >= missed.until:
             return
-        subject = subjects.ALL_EVENTS if owner == EVERYBODY else subjects.owner_events(owner)
-        reader = OrderedReader(self.bus, subjects.EVENTS, subject)
+        reader = OrderedReader(self.bus, subjects.EVENTS, _subject_of(owner))
         if await reader.open(missed.after.seq + 1) == 0:
             await reader.close()
             return
@@ -169,3 +181,7 @@ class EventService:
                         return
         finally:
             await reader.close()
+
+
+def _subject_of(owner: str) -> str:
+    return subjects.ALL_EVENTS if owner == EVERYBODY else subjects.owner_events(owner)

@@ -65,6 +65,12 @@ async def enable_webhook(webhook_id: str, caller: Manager, services: Services) -
     return await services.webhooks.enable(caller.user_id, webhook_id)
 
 
+@router.post("/{webhook_id}/disable")
+async def disable_webhook(webhook_id: str, caller: Manager, services: Services) -> WebhookOut:
+    """Nothing is sent until it is enabled again; deliveries that are still pending fail."""
+    return await services.webhooks.disable(caller.user_id, webhook_id)
+
+
 @router.post("/{webhook_id}/test", status_code=202)
 async def test_webhook(webhook_id: str, caller: Manager, services: Services) -> Queued:
     """Send an event of the type webhook.test."""

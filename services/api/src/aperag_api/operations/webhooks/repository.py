@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from aperag_common.db.models.webhook import DisabledReason
+
 
 @dataclass(frozen=True, slots=True)
 class WebhookRow:
@@ -66,6 +68,13 @@ _ENABLE = text(
     WHERE {_OWN} RETURNING {_COLUMNS}
     """
 )
+_DISABLE = text(
+    f"""
+    UPDATE webhook_endpoint SET disabled_at = coalesce(disabled_at, clock_timestamp()),
+        disabled_reason = coalesce(disabled_reason, :reason), updated = clock_timestamp()
+    WHERE {_OWN} RETURNING {_COLUMNS}
+    """
+)
 # With its deliveries, which are locked as by those that send them.
 _DELETE = text(f"DELETE FROM webhook_endpoint WHERE {_OWN}")
 _LOCK_DELIVERIES = text("SELECT id FROM webhook_delivery WHERE endpoint_id = :id ORDER BY id FOR UPDATE")
@@ -107,6 +116,12 @@ async def rotate(
 
 async def enable(conn: AsyncConnection, owner: str, webhook_id: str) -> WebhookRow | None:
     row = (await conn.execute(_ENABLE, {"id": webhook_id, "owner": owner})).one_or_none()
+    return None if row is None else WebhookRow(**row._mapping)
+
+
+async def disable(conn: AsyncConnection, owner: str, webhook_id: str, reason: DisabledReason) -> WebhookRow | None:
+    """One that is disabled already keeps its reason."""
+    row = (await conn.execute(_DISABLE, {"id": webhook_id, "owner": owner, "reason": reason})).one_or_none()
     return None if row is None else WebhookRow(**row._mapping)
 
 

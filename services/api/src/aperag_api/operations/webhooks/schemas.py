@@ -44,7 +44,7 @@ class ReplayRequest(RequestBody):
 
 
 class WebhookOut(BaseModel):
-    """``failing_since``: nothing has arrived since then. ``disabled_reason`` is ``gone`` or ``failing``.
+    """``failing_since``: nothing has arrived since then. ``disabled_reason`` is ``gone``, ``failing`` or ``owner``.
 
     Until ``previous_secret_until`` deliveries are signed with the previous secret as well.
     """

@@ -15,6 +15,7 @@ from aperag_api.operations.webhooks.schemas import WebhookList, WebhookOut, Webh
 from aperag_common import errors, ids
 from aperag_common.auth.encrypted import WEBHOOK_PREVIOUS_SECRET, WEBHOOK_SECRET
 from aperag_common.auth.vault import VaultError
+from aperag_common.db.models.webhook import DisabledReason
 from aperag_common.events import facts
 from aperag_common.events.filters import unknown
 from aperag_common.outbound.failures import BlockedAddress
@@ -92,6 +93,11 @@ class WebhookService:
     async def enable(self, owner: str, webhook_id: str) -> WebhookOut:
         async with self.engine.begin() as conn:
             return view(found(await repository.enable(conn, owner, webhook_id), webhook_id))
+
+    async def disable(self, owner: str, webhook_id: str) -> WebhookOut:
+        async with self.engine.begin() as conn:
+            row = await repository.disable(conn, owner, webhook_id, DisabledReason.OWNER)
+            return view(found(row, webhook_id))
 
     def _sealed(self, webhook_id: str, secret: str) -> str:
         return self.vault.encrypt(secret, context=WEBHOOK_SECRET.context(webhook_id))
