@@ -1,4 +1,4 @@
-"""The shared stack of real processes, and a client of its gateway."""
+"""The shared stack of real processes, a client of its gateway, and a person at its console with a browser."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
+from aperag_testing.browser import chromium, visiting
 from aperag_testing.client import Client
 from aperag_testing.stack import Stack, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
+    from playwright.async_api import BrowserContext, Page
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 
@@ -32,3 +35,22 @@ async def rows(stack: Stack) -> AsyncIterator[AsyncEngine]:
     """The stack's own database, to look at from outside."""
     async with rows_of(stack) as rows:
         yield rows
+
+
+@pytest_asyncio.fixture
+async def context(stack: Stack, tmp_path: Path) -> AsyncIterator[BrowserContext]:
+    """Of a person who is not signed in."""
+    async with chromium() as browser, visiting(browser, stack.url_of("console"), tmp_path) as context:
+        yield context
+
+
+@pytest_asyncio.fixture
+async def page(context: BrowserContext, stack: Stack) -> Page:
+    """Signed in with the administrator's password."""
+    page = await context.new_page()
+    await page.goto("/")
+    await page.get_by_label("User name").fill("admin")
+    await page.get_by_label("Password").fill((stack.home / "secrets" / "admin_password").read_text("ascii").strip())
+    await page.get_by_role("button", name="Sign in").click()
+    await page.wait_for_url("**/")
+    return page

@@ -7,14 +7,10 @@ import uuid
 from typing import TYPE_CHECKING
 
 import pytest
-import pytest_asyncio
 
-from aperag_testing.browser import CHROMIUM, MISSING, chromium, visiting
+from aperag_testing.browser import CHROMIUM, MISSING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
     from playwright.async_api import BrowserContext, Page
 
     from aperag_testing.client import Client
@@ -36,32 +32,18 @@ PATHS = (
     "/jobs",
     "/jobs/timers",
     "/bots/new",
-    "/keys",
+    "/events",
+    "/jobs/all",
+    "/integrations",
+    "/integrations/keys",
+    "/integrations/webhooks",
+    "/integrations/subscriptions",
     "/account",
 )
 UNNAMED = """[...document.querySelectorAll('input:not([type=hidden]), select, textarea, button, a')]
     .filter((it) => it.checkVisibility() && !it.ariaHidden && !it.labels?.length && !it.ariaLabel && !it.title && !it.innerText?.trim())
     .map((it) => it.outerHTML)"""
 """What a screen reader would have no name for."""
-
-
-@pytest_asyncio.fixture
-async def context(stack: Stack, tmp_path: Path) -> AsyncIterator[BrowserContext]:
-    """Of a person who is not signed in."""
-    async with chromium() as browser, visiting(browser, stack.url_of("console"), tmp_path) as context:
-        yield context
-
-
-@pytest_asyncio.fixture
-async def page(context: BrowserContext, stack: Stack) -> Page:
-    """Signed in with the administrator's password."""
-    page = await context.new_page()
-    await page.goto("/")
-    await page.get_by_label("User name").fill("admin")
-    await page.get_by_label("Password").fill((stack.home / "secrets" / "admin_password").read_text("ascii").strip())
-    await page.get_by_role("button", name="Sign in").click()
-    await page.wait_for_url("**/")
-    return page
 
 
 @pytest.fixture

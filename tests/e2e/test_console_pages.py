@@ -41,7 +41,12 @@ PAGES = [
     "/admin/settings",
     "/admin/audit",
     "/account",
-    "/keys",
+    "/events",
+    "/jobs/all",
+    "/integrations",
+    "/integrations/keys",
+    "/integrations/webhooks",
+    "/integrations/subscriptions",
 ]
 PAGE_BYTES = 150_000
 """Budget of a page with all that it loads."""
@@ -315,15 +320,15 @@ async def test_an_answer_is_streamed_as_html_and_kept_with_its_passages(
 
 
 async def test_a_key_is_shown_once_and_revoked(person: httpx.AsyncClient, title: str) -> None:
-    made = (await person.post("/keys", data={"description": title, "scope": "read", "days": "2"})).text
+    made = (await person.post("/integrations/keys", data={"description": title, "scope": "read", "days": "2"})).text
     key = re.search(r"<code>(sk-[0-9a-f]{32})</code>", made)
     assert key
-    listed = await shown(person, "/keys")
+    listed = await shown(person, "/integrations/keys")
     assert key[1] not in listed
     row = re.search(rf"{title}.*?/keys/([^/]+)/revoke", listed, re.DOTALL)
     assert row
-    await person.post(f"/keys/{row[1]}/revoke")
-    assert title not in await shown(person, "/keys")
+    await person.post(f"/integrations/keys/{row[1]}/revoke")
+    assert title not in await shown(person, "/integrations/keys")
 
 
 async def test_an_invited_person_registers_and_sees_no_administration(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-FORBIDDEN = ("sqlalchemy", "asyncpg", "nats", "faststream", "numpy", "fastapi", "aperag_common.db", "aperag_common.bus")
+FORBIDDEN = ("sqlalchemy", "asyncpg", "nats", "faststream", "numpy", "fastapi", "aperag_common.db", "aperag_common.bus",
+             "rich", "pygments", "httpx2")  # fmt: skip
 
 
 def test_it_knows_neither_database_nor_bus() -> None:

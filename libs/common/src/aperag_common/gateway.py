@@ -7,10 +7,13 @@ from contextlib import asynccontextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 
-import httpx
 from opentelemetry.instrumentation.utils import suppress_http_instrumentation
 
+from aperag_common.sparing import without
 from aperag_common.telemetry import Gateway as SpanGateway
+
+with without("click"):  # and with it a command line, its colours and its tables
+    import httpx
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -37,6 +40,7 @@ async def connections(api_url: str, *, accept: str, most: int) -> AsyncIterator[
         headers={"Accept": accept},
         limits=httpx.Limits(max_connections=most, keepalive_expiry=IDLE_SECONDS),
         cookies=no_cookies,
+        verify=api_url.startswith("https:"),  # certificates of authorities are megabytes of a process that uses none
         trust_env=False,  # the gateway is a neighbour; a proxy would see every caller's credential
         follow_redirects=False,
     ) as http:

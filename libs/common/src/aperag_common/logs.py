@@ -6,8 +6,12 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
-import structlog
 from opentelemetry import trace
+
+from aperag_common.sparing import without
+
+with without("rich"):  # with which structlog would draw tracebacks for people
+    import structlog
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger

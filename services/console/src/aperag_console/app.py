@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
-from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.util.http import parse_excluded_urls
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -14,15 +13,19 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Route
 
 from aperag_common.health import routes
+from aperag_common.sparing import without
 from aperag_console.account import endpoints as account
 from aperag_console.admin import endpoints as admin
 from aperag_console.bots import endpoints as bots
 from aperag_console.chats import endpoints as chats
 from aperag_console.collections import endpoints as collections
 from aperag_console.documents import endpoints as documents
+from aperag_console.events import endpoints as events
 from aperag_console.gateway.failures import GatewayFailure
 from aperag_console.home import endpoints as home
-from aperag_console.jobs import endpoints as jobs
+from aperag_console.integrations import connect, keys, subscriptions, webhooks
+from aperag_console.jobs import endpoints as queues
+from aperag_console.jobs import listing as jobs
 from aperag_console.live import endpoints as live
 from aperag_console.searches import endpoints as searches
 from aperag_console.signin import endpoints as signin
@@ -30,6 +33,9 @@ from aperag_console.traces import endpoints as traces
 from aperag_console.web import assets
 from aperag_console.web.protection import Protected
 from aperag_console.web.refusals import on_failure, on_missing
+
+with without("httpx2"):  # another client that would be instrumented
+    from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -40,7 +46,10 @@ if TYPE_CHECKING:
     from aperag_console.gateway.client import Gateway
     from aperag_console.settings import Settings
 
-CONCEPTS = (signin, home, collections, documents, searches, chats, jobs, traces, bots, admin, account, live)
+CONCEPTS = (
+    *(signin, home, collections, documents, searches, chats, events, connect, keys, webhooks, subscriptions),
+    *(queues, jobs, traces, bots, admin, account, live),
+)
 UNTRACED = "/livez$,/readyz$,/metrics$,/static/"
 WORTH_COMPRESSING = 1000
 

@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 
 from aperag_common.settings import ServiceSettings
+from aperag_common.sparing import without
 from aperag_common.telemetry import propagate
 from aperag_common.telemetry.console import ConsoleExporter
 from aperag_common.telemetry.record import SERVICE
@@ -132,7 +133,8 @@ def _otlp_exporter(endpoint: str) -> SpanExporter:
 
 
 def _gateway_exporter(gateway: Gateway) -> SpanExporter:
-    import requests  # noqa: PLC0415
+    with without("chardet"):  # which requests prefers to the smaller library that it comes with
+        import requests  # noqa: PLC0415
     from opentelemetry.exporter.otlp.proto.http import Compression  # noqa: PLC0415
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
 

@@ -70,13 +70,7 @@ class Api:
     async def send(self, method: str, *path: str, **request: Any) -> httpx.Response:
         timeout = request.pop("timeout", httpx.Timeout(SECONDS, connect=CONNECT_SECONDS))
         headers = self._headers(request.pop("headers", {}))
-        try:
-            answer = await self.http.request(method, _url(path), headers=headers, timeout=timeout, **request)
-        except httpx.HTTPError as err:
-            raise _lost(err) from err
-        if not answer.is_success:
-            raise failure_of(answer.status_code, answer.content, answer.headers)
-        return answer
+        return await self._sent(method, _url(path), headers=headers, timeout=timeout, **request)
 
     @asynccontextmanager
     async def stream(
@@ -94,6 +88,19 @@ class Api:
                 yield answer
         except httpx.HTTPError as err:
             raise _lost(err) from err
+
+    async def describe(self, path: str) -> httpx.Response:
+        """A page of the gateway outside its API; ``path`` is one of ours, nobody's input."""
+        return await self._sent("GET", path, headers=self._headers({}), timeout=httpx.Timeout(SECONDS))
+
+    async def _sent(self, method: str, url: str, **request: Any) -> httpx.Response:
+        try:
+            answer = await self.http.request(method, url, **request)
+        except httpx.HTTPError as err:
+            raise _lost(err) from err
+        if not answer.is_success:
+            raise failure_of(answer.status_code, answer.content, answer.headers)
+        return answer
 
     def _headers(self, more: Mapping[str, str]) -> dict[str, str]:
         own = self.credential.headers() if self.credential else {}

@@ -1,4 +1,4 @@
-"""Pages of jobs."""
+"""Pages of queues, dead letters and timers: for administrators."""
 
 from __future__ import annotations
 

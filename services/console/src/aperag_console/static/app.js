@@ -1,7 +1,7 @@
 // What every page does: events, keyboard, small conveniences of forms. Everything works without it, but not live.
 import { start } from "./live.js";
 
-const GOES = { h: "/", c: "/collections", s: "/search", t: "/chats", b: "/bots", j: "/jobs" };
+const GOES = { h: "/", c: "/collections", s: "/search", t: "/chats", b: "/bots", e: "/events", j: "/jobs" };
 let going = 0;
 
 document.addEventListener("keydown", (event) => {

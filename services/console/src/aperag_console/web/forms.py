@@ -32,5 +32,10 @@ class Form:
         return int(text) if text.isascii() and text.isdecimal() else None
 
 
+def words(text: str) -> list[str]:
+    """Of a field that takes several, apart by spaces or commas."""
+    return text.replace(",", " ").split()
+
+
 async def form_of(request: Request) -> Form:
     return Form(await request.form())

@@ -16,7 +16,7 @@ from aperag_console.web import assets, flash, formats, markup
 from aperag_console.web.texts import LANGUAGES, Texts, texts_for
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from starlette.requests import Request
 
@@ -41,6 +41,10 @@ class Page:
     def admin(self) -> bool:
         return self.user is not None and self.user["role"] == ADMIN
 
+    @property
+    def formats(self) -> formats.Formats:
+        return formats.Formats(self.texts)
+
     def query(self, name: str, default: str = "") -> str:
         return self.request.query_params.get(name, default).strip()
 
@@ -60,7 +64,7 @@ class Page:
             "theme": theme_of(self.request),
             "path": self.request.url.path,
             "said": said,
-            "f": formats.Formats(self.texts),
+            "f": self.formats,
         }
         response = HTMLResponse(templates().get_template(template).render(shared | context), status)
         response.headers["Cache-Control"] = "no-store"
@@ -107,6 +111,12 @@ def api_of(request: Request, credential: Credential | None = None) -> Api:
 def theme_of(request: Request) -> str:
     chosen = request.cookies.get(THEME, "")
     return chosen if chosen in THEMES else THEMES[0]
+
+
+def macro(template: str, name: str) -> Callable[..., str]:
+    """A part of a page by itself."""
+    found: Callable[..., str] = getattr(templates().get_template(template).module, name)
+    return found
 
 
 @cache

@@ -1,0 +1,1 @@
+"""Integrations: how other programs reach the gateway, and how the gateway reaches them."""
