@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 import pytest_asyncio
 
-from aperag_testing.browser import chromium, visiting
+from aperag_testing.browser import HTML, chromium, visiting
 from aperag_testing.client import Client
 from aperag_testing.stack import Stack, rows_of
 
@@ -50,7 +51,21 @@ async def page(context: BrowserContext, stack: Stack) -> Page:
     page = await context.new_page()
     await page.goto("/")
     await page.get_by_label("User name").fill("admin")
-    await page.get_by_label("Password").fill((stack.home / "secrets" / "admin_password").read_text("ascii").strip())
+    await page.get_by_label("Password").fill(stack.admin_password)
     await page.get_by_role("button", name="Sign in").click()
     await page.wait_for_url("**/")
     return page
+
+
+@pytest_asyncio.fixture
+async def stranger(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=stack.url_of("console"), headers=HTML, timeout=30, trust_env=False) as http:
+        yield http
+
+
+@pytest_asyncio.fixture
+async def person(stack: Stack, stranger: httpx.AsyncClient) -> httpx.AsyncClient:
+    """The administrator, signed in with their password as a form does it."""
+    answer = await stranger.post("/signin", data={"username": "admin", "password": stack.admin_password, "next": "/"})
+    assert answer.status_code == 303, answer.text
+    return stranger

@@ -9,19 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-import pytest_asyncio
 
+from aperag_testing.browser import HTML
 from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from aperag_testing.client import Client
     from aperag_testing.stack import Stack
 
 pytestmark = pytest.mark.timeout(180)
 
-HTML = {"Accept": "text/html", "Accept-Language": "en"}
 TEA = b"# Tea\n\nGreen tea is steamed soon after it was picked; black tea withers first.\n"
 PAGES = [
     "/",
@@ -50,24 +47,6 @@ PAGES = [
 ]
 PAGE_BYTES = 150_000
 """Budget of a page with all that it loads."""
-
-
-def password(stack: Stack) -> str:
-    return (stack.home / "secrets" / "admin_password").read_text(encoding="ascii").strip()
-
-
-@pytest_asyncio.fixture
-async def stranger(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=stack.url_of("console"), headers=HTML, timeout=30, trust_env=False) as http:
-        yield http
-
-
-@pytest_asyncio.fixture
-async def person(stack: Stack, stranger: httpx.AsyncClient) -> httpx.AsyncClient:
-    """The administrator, signed in with their password as a form does it."""
-    answer = await stranger.post("/signin", data={"username": "admin", "password": password(stack), "next": "/"})
-    assert answer.status_code == 303, answer.text
-    return stranger
 
 
 async def shown(http: httpx.AsyncClient, path: str, **request: Any) -> str:
@@ -154,7 +133,7 @@ async def test_a_stranger_is_led_to_the_sign_in_and_back(stranger: httpx.AsyncCl
     answer = await stranger.get("/search?q=tea")
     assert (answer.status_code, answer.headers["location"]) == (303, "/signin?next=/search%3Fq%3Dtea")
     assert 'value="/search?q=tea"' in await shown(stranger, answer.headers["location"])
-    form = {"username": "admin", "password": password(stack), "next": "/search?q=tea"}
+    form = {"username": "admin", "password": stack.admin_password, "next": "/search?q=tea"}
     answer = await stranger.post("/signin", data=form)
     assert (answer.status_code, answer.headers["location"]) == (303, "/search?q=tea")
     cookie = answer.headers["set-cookie"].lower()

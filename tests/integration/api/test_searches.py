@@ -45,6 +45,8 @@ async def test_hits_have_the_contracts_shape_and_are_kept_by_default(alice: Pers
     assert item["recall_type"] == "fulltext_search"
     assert item["metadata"]["document_id"] == document
     assert item["metadata"]["titles"] == ["Tea"]
+    [leg] = item["legs"]
+    assert (leg["leg"], leg["rank"], leg["weight"], leg["share"]) == ("fulltext_search", 1, 1.0, item["score"])
     assert (body["query"], body["fulltext_search"]["topk"], body["vector_search"]) == ("steamed tea", 5, None)
     assert (body["errors"], body["not_searchable"]) == ({}, [])
     listed = (await alice.http.get(f"/collections/{collection}/searches")).json()["items"]
@@ -60,6 +62,11 @@ async def test_both_legs_together_find_by_meaning_and_by_word(alice: Person, ind
     body = (await search(alice, collection, **legs)).json()
     assert [item["content"] for item in body["items"]] == [TEA]
     assert body["errors"] == {}
+    [item] = body["items"]
+    assert [leg["leg"] for leg in item["legs"]] == ["vector_search", "fulltext_search"]
+    assert item["legs"][1]["rank"] == 1
+    assert sum(leg["weight"] for leg in item["legs"]) == pytest.approx(1)
+    assert sum(leg["share"] for leg in item["legs"]) == pytest.approx(item["score"])
 
 
 async def test_a_search_can_be_left_out_of_the_history_and_deleted_from_it(alice: Person, mallory: Person) -> None:

@@ -17,12 +17,26 @@ def names_exactly(query: str) -> bool:
 
 
 @dataclass(frozen=True)
+class LegShare:
+    """What one leg says of a hit: its place among what that leg found (None: it did not find it by itself), the leg's own
+    score (a cosine, or BM25's), how much the leg counts, and what of the hit's score it gave.
+    """
+
+    leg: str
+    rank: int | None
+    score: float | None
+    weight: float
+    share: float
+
+
+@dataclass(frozen=True)
 class Fused:
-    """``dense_share`` is what of ``score`` the dense leg gave."""
+    """``dense_share`` is what of ``score`` the dense leg gave, which counted with ``dense_weight``."""
 
     chunk_id: str
     score: float
     dense_share: float
+    dense_weight: float
 
 
 def fuse(
@@ -41,11 +55,12 @@ def fuse(
     for chunk_id in dense.keys() | lexical.keys():
         dense_share = dense_weight * scaled_dense.get(chunk_id, 0.0)
         if chunk_id in unmatchable and not lexical.get(chunk_id):
-            dense_share = score = unmatchable[chunk_id] * scaled_dense.get(chunk_id, 0.0)
-            fused.append(Fused(chunk_id, score, dense_share))
+            weight = unmatchable[chunk_id]
+            dense_share = score = weight * scaled_dense.get(chunk_id, 0.0)
+            fused.append(Fused(chunk_id, score, dense_share, weight))
             continue
         score = dense_share + (1 - dense_weight) * scaled_lexical.get(chunk_id, 0.0)
-        fused.append(Fused(chunk_id, score, dense_share))
+        fused.append(Fused(chunk_id, score, dense_share, dense_weight))
     return sorted(fused, key=lambda item: (-item.score, item.chunk_id))
 
 

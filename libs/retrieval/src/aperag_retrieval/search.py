@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import Any, TypeVar
 
 import structlog
@@ -19,10 +18,11 @@ from aperag_common.db.session import autocommit
 from aperag_retrieval.analysis import analyzer_for
 from aperag_retrieval.dense import PgVectorIndex, tune_connections
 from aperag_retrieval.embedding import Embedders
-from aperag_retrieval.fusion import fuse, names_exactly
+from aperag_retrieval.fusion import LegShare, fuse, names_exactly
 from aperag_retrieval.lexical import PgFulltextIndex, query_terms
 from aperag_retrieval.local import MODELS
 from aperag_retrieval.ports import Candidate, FulltextIndex, TermQuery, Vector, VectorIndex, VectorQuery
+from aperag_retrieval.ranking import Ranked, RecallType, Scored, alone, distinct, fused_hit
 from aperag_retrieval.scripts import CollectionScripts, is_foreign, is_mixed, script_of, written_in_others
 from aperag_retrieval.snippets import Snippet, snippet
 from aperag_retrieval.traits import traits_of
@@ -51,11 +51,6 @@ _HITS = (
         Collection.status == CollectionStatus.ACTIVE,
     )
 )
-
-
-class RecallType(StrEnum):
-    VECTOR = "vector_search"
-    FULLTEXT = "fulltext_search"
 
 
 @dataclass(frozen=True)
@@ -99,7 +94,7 @@ class Hit:
     """``score`` lies in 0..1: the similarity of the vector leg alone, the share of the most that BM25 could give for the
     full-text leg alone, else the weighted sum of both, each scaled over the candidates.
 
-    ``recall_type`` is the leg that gave more of it. ``snippet`` is there for the first hits.
+    ``recall_type`` is the leg that gave more of it, ``legs`` say how much. ``snippet`` is there for the first hits.
     """
 
     chunk_id: str
@@ -109,6 +104,7 @@ class Hit:
     score: float
     recall_type: RecallType
     details: dict[str, Any]
+    legs: tuple[LegShare, ...] = ()
     snippet: Snippet | None = None
 
 
@@ -118,13 +114,6 @@ class SearchOutcome:
 
     items: list[Hit]
     errors: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Ranked:
-    candidate: Candidate
-    score: float
-    recall_type: RecallType
 
 
 class Searcher:
@@ -159,13 +148,13 @@ class Searcher:
         if dense is not None and lexical is not None:
             ranked = await self._fused(request, dense, lexical, failed)
         elif dense is not None:
-            ranked = [_Ranked(found, found.score, RecallType.VECTOR) for found in dense[1]]
+            ranked = alone(RecallType.VECTOR, dense[1])
         elif lexical is not None:
-            ranked = [_Ranked(found, found.score, RecallType.FULLTEXT) for found in lexical[1]]
+            ranked = alone(RecallType.FULLTEXT, lexical[1])
         else:
             ranked = []
         wanted = max(request.wanted, request.at_least)
-        hits = await self._read(_distinct(ranked, wanted))
+        hits = await self._read(distinct(ranked, wanted))
         return SearchOutcome(_with_snippets(hits, request, analyzer), failed)
 
     async def _dense(self, request: SearchRequest, model: str) -> tuple[VectorQuery, list[Candidate]] | None:
@@ -203,7 +192,7 @@ class Searcher:
         dense: tuple[VectorQuery, list[Candidate]],
         lexical: tuple[TermQuery, list[Candidate]],
         failed: dict[str, str],
-    ) -> list[_Ranked]:
+    ) -> list[Ranked]:
         found = {candidate.chunk_id: candidate for candidate in (*dense[1], *lexical[1])}
         dense_scores = {candidate.chunk_id: candidate.score for candidate in dense[1]}
         lexical_scores = {candidate.chunk_id: candidate.score for candidate in lexical[1]}
@@ -212,15 +201,10 @@ class Searcher:
             _leg(RecallType.FULLTEXT, self._lexical_scores(lexical[0], found.keys() - lexical_scores.keys()), failed),
             self._weight(request, dense[0].model, lexical[1], found),
         )
-        fused = fuse(dense_scores | (more_dense or {}), lexical_scores | (more_lexical or {}), weight, unmatchable)
-        return [
-            _Ranked(
-                found[item.chunk_id],
-                item.score,
-                RecallType.VECTOR if item.dense_share * 2 > item.score else RecallType.FULLTEXT,
-            )
-            for item in fused
-        ]
+        by_meaning = Scored(dense[1], dense_scores | (more_dense or {}))
+        by_words = Scored(lexical[1], lexical_scores | (more_lexical or {}))
+        fused = fuse(by_meaning.scores, by_words.scores, weight, unmatchable)
+        return [fused_hit(item, found[item.chunk_id], by_meaning, by_words) for item in fused]
 
     async def _dense_scores(self, query: VectorQuery, chunk_ids: Iterable[str]) -> dict[str, float]:
         async with autocommit(self._engine) as conn:
@@ -247,7 +231,7 @@ class Searcher:
         across = not lexical or is_foreign(script, shares)
         return traits.across_scripts if across else traits.dense_weight, unmatchable
 
-    async def _read(self, ranked: list[_Ranked]) -> list[Hit]:
+    async def _read(self, ranked: list[Ranked]) -> list[Hit]:
         """The hits' texts; what was deleted since the legs ran is left out."""
         if not ranked:
             return []
@@ -274,15 +258,6 @@ def _depth(leg: LegRequest, request: SearchRequest) -> int:
     return max(FUSED_DEPTH if fused else 0, max(leg.topk, request.at_least) + REPEATS)
 
 
-def _distinct(ranked: Iterable[_Ranked], wanted: int) -> list[_Ranked]:
-    first: dict[str, _Ranked] = {}
-    for item in ranked:
-        if len(first) == wanted:
-            break
-        first.setdefault(item.candidate.text_hash, item)
-    return list(first.values())
-
-
 def _with_snippets(hits: list[Hit], request: SearchRequest, analyzer: str) -> list[Hit]:
     try:
         terms = analyzer_for(analyzer)
@@ -295,7 +270,7 @@ def _with_snippets(hits: list[Hit], request: SearchRequest, analyzer: str) -> li
     ]
 
 
-def _hit(item: _Ranked, row: Any) -> Hit:
+def _hit(item: Ranked, row: Any) -> Hit:
     return Hit(
         chunk_id=item.candidate.chunk_id,
         document_id=item.candidate.document_id,
@@ -304,4 +279,5 @@ def _hit(item: _Ranked, row: Any) -> Hit:
         score=min(1.0, max(0.0, float(item.score))),
         recall_type=item.recall_type,
         details=row.details,
+        legs=item.legs,
     )

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 MISSING = "there is no Chromium here: `./justw browser` installs it"
+HTML = {"Accept": "text/html", "Accept-Language": "en"}
+"""What a browser without scripts asks for."""
 PATIENCE = 60_000
 """Milliseconds; the machine may be busy."""
 

@@ -70,6 +70,10 @@ class Stack:
             process.kill()
         return named
 
+    @property
+    def admin_password(self) -> str:
+        return (self.home / "secrets" / "admin_password").read_text(encoding="ascii").strip()
+
     def state(self) -> dict[str, Any]:
         return dict(json.loads((self.home / "run" / "stack.json").read_text(encoding="utf-8")))
 

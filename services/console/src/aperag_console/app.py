@@ -17,6 +17,7 @@ from aperag_common.sparing import without
 from aperag_console.account import endpoints as account
 from aperag_console.admin import endpoints as admin
 from aperag_console.bots import endpoints as bots
+from aperag_console.bots import flow
 from aperag_console.chats import endpoints as chats
 from aperag_console.collections import endpoints as collections
 from aperag_console.documents import endpoints as documents
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 
 CONCEPTS = (
     *(signin, home, collections, documents, searches, chats, events, connect, keys, webhooks, subscriptions),
-    *(queues, jobs, traces, bots, admin, account, live),
+    *(queues, jobs, traces, bots, flow, admin, account, live),
 )
 UNTRACED = "/livez$,/readyz$,/metrics$,/static/"
 WORTH_COMPRESSING = 1000

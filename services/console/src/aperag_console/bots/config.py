@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from aperag_console.gateway.failures import GatewayFailure
 from aperag_console.models import spec_of
 
 if TYPE_CHECKING:
@@ -20,6 +21,17 @@ def as_object(config: dict[str, Any] | str) -> dict[str, Any]:
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def parsed(text: str) -> dict[str, Any]:
+    """What somebody wrote as JSON; raises ``GatewayFailure`` where it is no object."""
+    try:
+        value = json.loads(text)
+    except ValueError as err:
+        raise GatewayFailure("bots.no_json", status=400) from err
+    if not isinstance(value, dict):
+        raise GatewayFailure("bots.no_json", status=400)
+    return value
 
 
 def config_of(form: Form, before: dict[str, Any]) -> dict[str, Any]:

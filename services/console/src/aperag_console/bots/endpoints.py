@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.routing import Route
 
-from aperag_console.bots.config import as_object, config_of
+from aperag_console.bots.config import as_object, config_of, parsed
 from aperag_console.collections.listing import every
-from aperag_console.gateway.failures import GatewayFailure
 from aperag_console.models import choice_of, choices
 from aperag_console.web.forms import Form, form_of
 from aperag_console.web.page import open_page
@@ -73,7 +72,7 @@ async def save(request: Request) -> Response:
         await page.api.delete("bots", bot_id)
         return page.go("/bots", "bots.deleted")
     if form.text("action") == "json":
-        body = {"config": _parsed(form)}
+        body = {"config": parsed(form.text("config"))}
     else:
         before = as_object((await page.api.get("bots", bot_id))["config"])
         body = _body(form, before)
@@ -87,16 +86,6 @@ def _body(form: Form, before: dict[str, Any]) -> dict[str, Any]:
         "description": form.text("description"),
         "config": config_of(form, before),
     }
-
-
-def _parsed(form: Form) -> dict[str, Any]:
-    try:
-        value = json.loads(form.text("config"))
-    except ValueError as err:
-        raise GatewayFailure("bots.no_json", status=400) from err
-    if not isinstance(value, dict):
-        raise GatewayFailure("bots.no_json", status=400)
-    return value
 
 
 ROUTES = [

@@ -8,12 +8,14 @@ import secrets
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
+import httpx
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from aperag_console.chats.answer import Answer
 from aperag_console.chats.history import Turn, turns_of
 from aperag_console.collections.listing import every
+from aperag_console.gateway.client import CONNECT_SECONDS, UPLOAD_SECONDS
 from aperag_console.gateway.failures import GatewayFailure
 from aperag_console.models import choices, spec_of
 from aperag_console.web.forms import Form, form_of
@@ -24,13 +26,15 @@ from aperag_console.web.texts import CHAT_LANGUAGES
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Sequence
 
-    import httpx
+    from starlette.datastructures import UploadFile
     from starlette.requests import Request
 
     from aperag_console.web.page import Page
 
 PAGE_SIZE = 30
 LONGEST_TITLE = 60
+MOST_FILES = 10
+UPLOADING = httpx.Timeout(UPLOAD_SECONDS, connect=CONNECT_SECONDS)
 AGENT = "agent"
 OPEN = frozenset({"queued", "running", "cancelling"})
 
@@ -121,6 +125,8 @@ async def _ask(page: Page, form: Form, bot_id: str, chat_id: str) -> Response:
     }
     if model:
         body["completion"] = spec_of(model)
+    if files := form.files("files"):
+        body["files"] = [await _attach(page, chat_id, it) for it in files[:MOST_FILES]]
     if message_id := form.text("message_id"):
         body["message_id"] = message_id
     await page.api.post("bots", bot_id, "chats", chat_id, "turns", body=body)
@@ -128,6 +134,14 @@ async def _ask(page: Page, form: Form, bot_id: str, chat_id: str) -> Response:
     for name, value in (("ask_collections", ",".join(collections)), ("ask_model", model)):
         response.set_cookie(name, value, httponly=True, samesite="lax")
     return response
+
+
+async def _attach(page: Page, chat_id: str, file: UploadFile) -> dict[str, Any]:
+    """A file of the chat, before the question that is about it: its answer waits for it."""
+    sent = {"file": (file.filename, file.file, file.content_type or "application/octet-stream")}
+    answer = await page.api.send("POST", "chats", chat_id, "documents", files=sent, timeout=UPLOADING)
+    document = answer.json()
+    return {"id": document["id"], "name": document["name"]}
 
 
 async def stop(request: Request) -> Response:

@@ -17,6 +17,8 @@ from aperag_console.web.streams import passed_on
 from aperag_console.web.waterfall import FULL
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.requests import Request
     from starlette.responses import Response
 
@@ -29,6 +31,14 @@ KINDS = ("vector", "fulltext", "graph", "summary", "vision")
 SKIPPED = "SKIPPED"
 FAILED = "FAILED"
 CHUNKS_PER_PAGE = 50
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
+SHOWN = (".pdf", *PICTURES)
+AS_IT_IS = {
+    "Content-Disposition": "inline",
+    "Content-Security-Policy": "script-src 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Of what somebody uploaded: it runs nothing. A browser's own view of a PDF needs what our pages' policy forbids."""
 
 
 async def show(request: Request) -> Response:
@@ -99,6 +109,8 @@ async def show_one(request: Request) -> Response:
         full=FULL,
         preview=preview,
         chunks=_chunks(page, preview["chunks"]),
+        original=original_of(preview),
+        picture=preview["doc_object_path"].lower().endswith(PICTURES),
         view=page.query("view", "chunks"),
         kinds=[kind for kind in KINDS if document[f"{kind}_index_status"] != SKIPPED],
         failed=[kind for kind in KINDS if document[f"{kind}_index_status"] == FAILED],
@@ -141,6 +153,25 @@ async def download(request: Request) -> Response:
     return StreamingResponse(passed_on(opened, answer), headers=headers)
 
 
+async def show_original(request: Request) -> Response:
+    """Pages as they were printed, and pictures, which browsers show by themselves; anything else is downloaded."""
+    page, path, opened = await open_page(request), _path(request), AsyncExitStack()
+    wanted = original_of(await page.api.get(*path, "preview"))
+    if wanted is None:
+        return RedirectResponse(f"/{'/'.join(path)}/download", 303)
+    passed = {name: request.headers[name] for name in ("range", "if-range") if name in request.headers}
+    answer = await opened.enter_async_context(page.api.stream(*path, "object", params={"path": wanted}, headers=passed))
+    names = ("content-type", "content-length", "content-range", "accept-ranges")
+    headers = {name: answer.headers[name] for name in names if name in answer.headers}
+    return StreamingResponse(passed_on(opened, answer), answer.status_code, headers={**headers, **AS_IT_IS})
+
+
+def original_of(preview: Mapping[str, Any]) -> str | None:
+    """The object that shows the document as it was made: its pages, or the picture that it is."""
+    wanted: str = preview["converted_pdf_object_path"] or preview["doc_object_path"]
+    return wanted if wanted.lower().endswith(SHOWN) else None
+
+
 def _path(request: Request) -> tuple[str, ...]:
     return "collections", request.path_params["collection_id"], "documents", request.path_params["document_id"]
 
@@ -153,4 +184,5 @@ ROUTES = [
     Route(ONE, show_one),
     Route(ONE, act, methods=["POST"]),
     Route(f"{ONE}/download", download),
+    Route(f"{ONE}/original", show_original),
 ]

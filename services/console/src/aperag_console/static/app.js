@@ -11,6 +11,10 @@ document.addEventListener("keydown", (event) => {
     event.target.form.requestSubmit();
     return;
   }
+  if ((event.key === "Enter" || event.key === " ") && event.target.matches("[data-picks]")) {
+    event.preventDefault();
+    event.target.querySelector("input").click();
+  }
   if (event.key === "Escape" && writing) writing.blur();
   const finding = (event.key === "k" && (event.metaKey || event.ctrlKey)) || (event.key === "/" && !writing);
   if (finding) {

@@ -6,6 +6,11 @@ const turns = document.getElementById("turns");
 const atEnd = () => turns.scrollHeight - turns.scrollTop - turns.clientHeight < 120;
 const toEnd = () => turns.scrollTo(0, turns.scrollHeight);
 
+const attached = document.querySelector("[data-attached]");
+document.querySelector(".talk input[type=file]")?.addEventListener("change", ({ target }) => {
+  attached.textContent = [...target.files].map((it) => it.name).join(", ");
+});
+
 if (turns) {
   if (!location.hash || location.hash === "#end") toEnd();
   for (const turn of turns.querySelectorAll("[data-open]")) follow(turn);

@@ -13,12 +13,6 @@ for (const zone of zones) prepare(zone);
 function prepare(zone) {
   for (const part of zone.querySelectorAll("[data-script-only]")) part.hidden = false;
   for (const label of zone.querySelectorAll("[data-picks]")) {
-    label.addEventListener("keydown", (event) => {
-      if (event.key === "Enter" || event.key === " ") {
-        event.preventDefault();
-        label.querySelector("input").click();
-      }
-    });
     label.querySelector("input").addEventListener("change", ({ target }) => {
       add(zone, [...target.files]);
       target.value = "";

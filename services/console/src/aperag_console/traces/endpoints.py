@@ -21,13 +21,14 @@ NANO = 1e9
 
 
 async def find(request: Request) -> Response:
-    """By the trace's own id, or by that of the task that it belongs to."""
+    """By the trace's own id, or by that of the task or turn that it belongs to."""
     page = await open_page(request)
     wanted = page.query("id").lower()
     if not wanted:
         return page.render("traces.html")
     if not TRACE_ID.fullmatch(wanted):
-        wanted = (await page.api.get("tasks", wanted))["trace_id"] or wanted
+        noun = "turns" if wanted.startswith("turn") else "tasks"
+        wanted = (await page.api.get(noun, wanted))["trace_id"] or wanted
     return RedirectResponse(f"/traces/{wanted}", 303)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from starlette.datastructures import FormData
+    from starlette.datastructures import FormData, UploadFile
     from starlette.requests import Request
 
 
@@ -23,6 +23,10 @@ class Form:
 
     def texts(self, name: str) -> list[str]:
         return [value for value in self.data.getlist(name) if isinstance(value, str) and value]
+
+    def files(self, name: str) -> list[UploadFile]:
+        """Those that were chosen: a field without any sends one without a name."""
+        return [it for it in self.data.getlist(name) if not isinstance(it, str) and it.filename]
 
     def ticked(self, name: str) -> bool:
         return name in self.data

@@ -58,13 +58,28 @@ class SearchIn(SearchSpec, RequestBody):
     wait_ms: int = Field(MAX_WAIT_MS // 2, ge=0, le=MAX_WAIT_MS)
 
 
+class LegOut(BaseModel):
+    """What one kind of search says of a hit: its place there (null where it did not find it by itself), its own score, how
+    much it counts, and what of the hit's score it gave.
+    """
+
+    leg: str
+    rank: int | None
+    score: float | None
+    weight: float
+    share: float
+
+
 class SearchItem(BaseModel):
+    """``legs`` say why it is here; earlier searches of the history have none."""
+
     rank: int
     score: float | None
     content: str
     source: str
     recall_type: str
     metadata: dict[str, Any]
+    legs: list[LegOut] = []
 
 
 class SearchOut(SearchSpec):

@@ -13,7 +13,7 @@ from aperag_api.knowledge.collections.schemas import CollectionConfig
 from aperag_api.knowledge.searches import repository
 from aperag_api.knowledge.searches.reranking import CANDIDATES
 from aperag_api.knowledge.searches.reranking import LEG as RERANK
-from aperag_api.knowledge.searches.schemas import SearchItem, SearchList, SearchOut, SearchSpec
+from aperag_api.knowledge.searches.schemas import LegOut, SearchItem, SearchList, SearchOut, SearchSpec
 from aperag_common import errors, ids
 from aperag_common.jobs.steps import StepKind
 from aperag_retrieval.search import LegRequest, SearchOutcome, SearchRequest
@@ -171,4 +171,5 @@ def _item(rank: int, hit: Hit) -> SearchItem:
         source=hit.document_name,
         recall_type=hit.recall_type,
         metadata=metadata,
+        legs=[LegOut(**asdict(leg)) for leg in hit.legs],
     )
