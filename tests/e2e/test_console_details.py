@@ -117,7 +117,7 @@ async def test_a_flow_is_tried_step_by_step(person: httpx.AsyncClient, client: C
     assert answer.headers["location"] == path
     ran = await person.post(path, data={"action": "debug", "query": "How is green tea made?"})
     assert ran.status_code == 200, ran.text
-    steps = re.findall(r'<summary class="nowrap">(\w+) <span class="tag">(\w+)</span>', ran.text)
+    steps = re.findall(r'<span class="what">(\w+) <span class="tag">(\w+)</span>', ran.text)
     assert steps == [("start", "start"), ("words", "fulltext_search"), ("llm", "llm")]
     assert len(re.findall(r'<rect class="works"', ran.text)) == 3
     assert "tea.md" in ran.text

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.routing import Route
 
 from aperag_console.collections.listing import every
-from aperag_console.events.tail import AGGREGATES, SINCE
+from aperag_console.events.tail import AGGREGATES, SINCE, Event
 from aperag_console.web.forms import form_of, words
 from aperag_console.web.page import open_page
 
@@ -99,7 +99,7 @@ async def show_delivery(request: Request) -> Response:
     webhook, delivery = await asyncio.gather(
         page.api.get("webhooks", webhook_id), page.api.get("webhooks", webhook_id, "deliveries", delivery_id)
     )
-    return page.render("delivery.html", webhook=webhook, delivery=delivery)
+    return page.render("delivery.html", webhook=webhook, delivery=delivery, payload=Event(delivery["payload"]).json)
 
 
 async def redeliver(request: Request) -> Response:
