@@ -110,13 +110,13 @@ async def test_all_matching_failed_jobs_are_counted_and_then_run_again(
     counted = await change(alice, "retry", dry_run=True, **wanted)
     assert counted == {"dry_run": True, "jobs": 9, "tasks": 3, "next": None}
     assert {state for _, state, _ in await found(alice)} == {"failed"}
-    tasks, after = 0, None
+    jobs, tasks, after = 0, 0, None
     while True:
         done = await change(alice, "retry", after=after, **wanted)
-        tasks, after = tasks + done["tasks"], done["next"]
+        jobs, tasks, after = jobs + done["jobs"], tasks + done["tasks"], done["next"]
         if after is None:
             break
-    assert tasks == 3
+    assert (jobs, tasks) == (9, 3)
     assert await found(alice, state="failed") == []
     assert {kind for kind, state, _ in await found(alice) if state != "failed"} == {"parse", "vector", "fulltext"}
     assert len(await found(mallory, state="failed")) == 3

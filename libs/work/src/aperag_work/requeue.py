@@ -130,7 +130,9 @@ class Requeued:
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """``jobs`` of those named were run again, in so many ``tasks``; ``changes`` are to be delivered after the commit."""
+    """So many ``jobs`` are run again, also those that fell with one that was named, in so many ``tasks``; ``changes`` are to
+    be delivered after the commit.
+    """
 
     jobs: int
     tasks: int
@@ -182,7 +184,7 @@ async def retry(conn: AsyncConnection | Connection, job_ids: Sequence[str], admi
     found = [Letter(*row) for row in await _READ_JOBS.fetch(raw, asked, _document_kinds())]
     meant = [it for it in found if judge(it) is RequeueAnswer.REDRIVEN]
     covered, changed = await _run_again(raw, meant, documents, admission)
-    return Retried(len(meant), len({it.workflow_id or it.row_id for it in covered}), changed)
+    return Retried(len(covered), len({it.workflow_id or it.row_id for it in covered}), changed)
 
 
 async def _run_again(

@@ -62,6 +62,28 @@ def chosen(body: JobSelection, doing: Doing, owner: str | None) -> Selection:
     return selection
 
 
+def parts(found: Sequence[tuple[str, str]], size: int) -> list[list[str]]:
+    """Jobs in parts of about ``size``; those of one subject stay together, for they become one task."""
+    made: list[list[str]] = []
+    before = ""
+    for subject, job in found:
+        if not made or (len(made[-1]) >= size and subject != before):
+            made.append([])
+        made[-1].append(job)
+        before = subject
+    return made
+
+
+def whole(found: Sequence[tuple[str, str]], most: int) -> tuple[Sequence[tuple[str, str]], str | None]:
+    """What of ``found``, which are ``most`` where there are more, is of subjects that are there as a whole; and the last
+    of these, where more follow.
+    """
+    if len(found) < most:
+        return found, None
+    kept = [it for it in found if it[0] != found[-1][0]]
+    return (kept, kept[-1][0]) if kept else (found, found[-1][0])
+
+
 _DONE = {Doing.RETRY: "retried", Doing.CANCEL: "cancelled"}
 
 

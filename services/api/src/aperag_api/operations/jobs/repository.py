@@ -16,8 +16,6 @@ from aperag_common.db.models.base import OPEN_SQL
 from aperag_work.backlog import STATE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from aperag_api.kernel.paging import Page
@@ -60,11 +58,14 @@ async def count(conn: AsyncConnection, selection: Selection, doing: Doing) -> tu
 
 async def following(
     conn: AsyncConnection, selection: Selection, doing: Doing, after: str, *, limit: int
-) -> Sequence[str]:
-    """The ids of the jobs behind ``after``: in their order each is met once, though some may fail again meanwhile."""
+) -> list[tuple[str, str]]:
+    """(subject, job) of what stands behind the subject ``after``: in their order each is met once, though some may fail
+    again meanwhile, and the jobs of one document come together.
+    """
     jobs, values = _jobs(selection, doing)
-    query = f"SELECT id FROM {jobs} WHERE id > :after ORDER BY id LIMIT :limit"
-    return list((await conn.execute(text(query), {**values, "after": after, "limit": limit})).scalars())
+    query = f"SELECT subject_id, id FROM {jobs} WHERE subject_id > :after ORDER BY subject_id, id LIMIT :limit"
+    rows = await conn.execute(text(query), {**values, "after": after, "limit": limit})
+    return [(row.subject_id, row.id) for row in rows]
 
 
 def _jobs(selection: Selection, doing: Doing | None = None) -> tuple[str, dict[str, Any]]:

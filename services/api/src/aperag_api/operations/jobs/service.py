@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aperag_api.kernel.paging import Page, Paged
 from aperag_api.kernel.reading import reading
 from aperag_api.operations.jobs import repository
-from aperag_api.operations.jobs.decide import Doing, chosen
+from aperag_api.operations.jobs.decide import Doing, chosen, parts, whole
 from aperag_api.operations.jobs.schemas import JobOut, JobsChanged
 from aperag_common.db.models import Lane
 from aperag_common.jobs.kind import kind_of
@@ -54,12 +54,12 @@ class JobService:
                 jobs, tasks = await repository.count(conn, selection, doing)
                 return JobsChanged(dry_run=True, jobs=jobs, tasks=tasks)
             found = await repository.following(conn, selection, doing, body.after or "", limit=MOST)
+        meant, following = whole(found, MOST)
         jobs = tasks = 0
-        for at in range(0, len(found), BATCH):
-            part = found[at : at + BATCH]
-            done = await (self._retry(part, len(found)) if doing is Doing.RETRY else self._cancel(part))
+        for part in parts(meant, BATCH):
+            done = await (self._retry(part, len(meant)) if doing is Doing.RETRY else self._cancel(part))
             jobs, tasks = jobs + done[0], tasks + done[1]
-        return JobsChanged(dry_run=False, jobs=jobs, tasks=tasks, next=found[-1] if len(found) == MOST else None)
+        return JobsChanged(dry_run=False, jobs=jobs, tasks=tasks, next=following)
 
     async def _retry(self, job_ids: Sequence[str], among: int) -> tuple[int, int]:
         lane = Lane.INTERACTIVE if among <= self.interactive else Lane.BULK
