@@ -88,6 +88,25 @@ async def test_what_is_absent_or_masked_stays(alice: Any) -> None:
     assert (off["api_key"], off["status"]) == (None, "disable")
 
 
+async def test_a_key_does_not_follow_the_address_to_another_origin(alice: Any) -> None:
+    """The attack: somebody with a stolen API key has the key of the provider sent to a server of theirs."""
+    made = (await alice.http.post("/llm_providers", json=BODY)).json()
+    for elsewhere in (
+        "https://evil.example.com/v1",
+        "http://models.example.org/v1",
+        "https://models.example.org:444/v1",
+    ):
+        for key in ({}, {"api_key": made["api_key"]}, {"api_key": " "}):
+            refused = await alice.http.put("/llm_providers/mine", json={"base_url": elsewhere, **key})
+            assert refused.status_code == 400, refused.text
+            assert "Send api_key again" in refused.json()["message"]
+    assert (await alice.http.get("/llm_providers/mine")).json()["base_url"] == BODY["base_url"]
+    same = "https://models.example.org:443/v2"
+    assert (await alice.http.put("/llm_providers/mine", json={"base_url": same})).json()["base_url"] == same
+    moved = {"base_url": "https://other.example.org/v1", "api_key": "another-key-0123456789"}
+    assert (await alice.http.put("/llm_providers/mine", json=moved)).json()["api_key"] == "anot****6789"
+
+
 async def test_a_name_is_given_where_none_is_chosen_and_short_keys_are_not_shown(alice: Any) -> None:
     unnamed = await alice.http.post("/llm_providers", json={**BODY, "name": ""})
     assert unnamed.json()["name"].startswith("provider_")

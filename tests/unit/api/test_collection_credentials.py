@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from aperag_api.knowledge.collections import credentials
 from aperag_api.knowledge.collections.credentials import FIELDS, MASK
 from aperag_api.knowledge.collections.schemas import CollectionConfig
+from aperag_common import errors
 from aperag_common.auth.encrypted import COLLECTION_CREDENTIALS
 from aperag_common.auth.vault import Vault
 
@@ -75,3 +76,17 @@ def test_what_was_stored_is_still_a_configuration_for_everybody_else() -> None:
     config = CollectionConfig.model_validate(stored({"password": "x", "enable_vector": False}))
     assert config.password is None
     assert config.enable_vector is False
+
+
+@pytest.mark.parametrize(
+    "given", [{"host": "evil.example"}, {"host": "evil.example", "password": MASK}, {"port": 8022}]
+)
+def test_a_credential_does_not_follow_its_source_to_another_place(given: dict[str, Any]) -> None:
+    before = stored({"host": "files.example", "port": 22, "password": "geheim"})
+    with pytest.raises(errors.InvalidSourceConfig, match="send password again"):
+        stored({"host": "files.example", "port": 22} | given, before)
+    without_place = stored({}, before)
+    with pytest.raises(errors.InvalidSourceConfig):
+        stored(given, without_place)
+    assert opened(stored(given | {"password": "new"}, before)) == {"password": "new"}
+    assert opened(stored({"host": "files.example", "path": "/b"}, before)) == {"password": "geheim"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from aperag_api.knowledge.collections.schemas import CollectionConfig
+from aperag_common import errors
 from aperag_common.auth.encrypted import COLLECTION_CREDENTIALS
 
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from aperag_common.auth.vault import Vault
 
 MASK = "****"
+PLACES = ("host", "port", "region", "bucket", "pop_server")
+"""Where credentials are sent to."""
 # Whoever reads a configuration for anything else passes over this member of it.
 _KEPT_IN = str(COLLECTION_CREDENTIALS.inside)
 FIELDS = tuple(
@@ -23,9 +26,17 @@ FIELDS = tuple(
 
 
 def stored(config: CollectionConfig, before: Mapping[str, Any], vault: Vault, collection_id: str) -> dict[str, Any]:
-    """``config`` as it is kept. A credential that is absent or masked stays as it was ``before``, an empty one goes."""
+    """``config`` as it is kept. A credential that is absent or masked stays as it was ``before``, an empty one goes.
+
+    Where another place is named, it has to be given again: raises ``InvalidSourceConfig``.
+    """
     kept = config.model_dump(mode="json", exclude=set(FIELDS))
     tokens = dict(before.get(_KEPT_IN) or {})
+    moved = [name for name in PLACES if kept.get(name) not in (None, before.get(name))]
+    unsaid = sorted(name for name in tokens if getattr(config, name) in (None, MASK))
+    if moved and unsaid:
+        message = f"{moved[0]} names another place: send {', '.join(unsaid)} again, or as an empty text"
+        raise errors.InvalidSourceConfig(message)
     for name in FIELDS:
         given = getattr(config, name)
         if given == "":

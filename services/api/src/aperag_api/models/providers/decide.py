@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from aperag_api.kernel.auth import Role
 from aperag_common import errors
@@ -31,6 +32,23 @@ def check_access(caller: Caller, row: ProviderRow) -> None:
 def check_changeable(row: ProviderRow) -> None:
     if row.name == LOCAL:
         raise errors.InvalidParameter(f"Provider {LOCAL} is part of the services and stays as it is")
+
+
+def check_destination(row: ProviderRow, base_url: str | None, *, key_is_given: bool) -> None:
+    """A key goes only where it was meant to go: whoever may change the address need not know the key."""
+    if base_url is None or row.api_key is None or key_is_given:
+        return
+    before, after = _origin(row.base_url), _origin(base_url)
+    if before != after:
+        message = f"The key of provider {row.name} was given for {before}. Send api_key again to use it at {after}."
+        raise errors.InvalidParameter(message)
+
+
+def _origin(url: str) -> str:
+    """As browsers know it: scheme, host and port."""
+    parts = urlsplit(url.strip())
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    return f"{parts.scheme}://{parts.hostname}:{port}"
 
 
 def not_found(name: str) -> errors.NotFound:

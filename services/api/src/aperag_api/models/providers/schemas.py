@@ -19,7 +19,10 @@ Status = Literal["enable", "disable"]
 
 
 class ProviderChange(RequestBody):
-    """What is absent stays; a key that is blank, or sent back masked, does too. ``disable`` forgets the key."""
+    """What is absent stays; a key that is blank, or sent back masked, does too. ``disable`` forgets the key.
+
+    Where ``base_url`` names another origin, the key has to be sent again.
+    """
 
     label: Label | None = None
     completion_dialect: Dialect | None = None

@@ -12,7 +12,14 @@ import structlog
 from aperag_api.kernel.auth import Role
 from aperag_api.kernel.reading import reading
 from aperag_api.models.providers import repository
-from aperag_api.models.providers.decide import MASK, check_access, check_changeable, masked, not_found
+from aperag_api.models.providers.decide import (
+    MASK,
+    check_access,
+    check_changeable,
+    check_destination,
+    masked,
+    not_found,
+)
 from aperag_api.models.providers.schemas import ProviderList, ProviderOut
 from aperag_common import errors
 from aperag_common.auth.vault import VaultError
@@ -79,8 +86,10 @@ class ProviderService:
         async with self.engine.begin() as conn:
             row = await accessible(conn, caller, name, lock=True)
             check_changeable(row)
+            given = self._given(name, wanted, row)
+            check_destination(row, wanted.base_url, key_is_given="api_key" in given)
             present = {field: getattr(row, field) for field in repository.FIELDS}
-            return self._view(await repository.update(conn, name, {**present, **self._given(name, wanted, row)}))
+            return self._view(await repository.update(conn, name, {**present, **given}))
 
     async def publish(self, caller: Caller, name: str) -> ProviderOut:
         async with self.engine.begin() as conn:
