@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from aperag_api.bootstrap import bootstrap
+from aperag_api.identity.apikeys import service
 from aperag_common.settings import PostgresSettings
 
 if TYPE_CHECKING:
@@ -33,6 +34,16 @@ async def test_a_key_is_whole_only_in_the_answer_that_makes_it(alice: Person, en
     async with engine.connect() as conn:
         stored = (await conn.execute(text("SELECT row_to_json(k)::text FROM api_key k"))).scalars().all()
     assert not any(made["key"] in row or made["key"][3:] in row for row in stored)
+
+
+async def test_a_user_has_so_many_keys_at_a_time(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "MOST_KEYS", 3)
+    made = [await alice.http.post("/apikeys", json={}) for _ in range(6)]
+    allowed = [it for it in made if it.status_code == 200]
+    assert {it.status_code for it in made} == {200, 400}
+    assert len((await alice.http.get("/apikeys")).json()["items"]) == 3
+    await alice.http.delete(f"/apikeys/{allowed[0].json()['id']}")
+    assert (await alice.http.post("/apikeys", json={})).status_code == 200
 
 
 async def test_the_very_first_request_sets_last_used_at(alice: Person, app: FastAPI) -> None:

@@ -18,6 +18,7 @@ from aperag_common import subjects
 from aperag_common.bus import topology
 from aperag_common.http.server import HttpServer
 from aperag_common.settings import HttpSettings
+from aperag_testing.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -113,6 +114,31 @@ async def test_an_owner_sees_their_documents_events_as_they_happen(
         seen = [await stream.frame() for _ in range(4)]
         assert {frame.event for frame in seen} == {"document.parsed", "index.activated", "document.indexed"}
         assert {frame.data["owner"] for frame in seen} == {alice.id}
+
+
+@pytest.mark.parametrize("settings", [{"max_streams_per_user": 1}], indirect=True)
+async def test_one_user_has_so_many_streams_and_leaves_the_others_theirs(
+    base: str, alice: Person, mallory: Person
+) -> None:
+    async def another() -> httpx.Response:
+        headers = {"Authorization": alice.http.headers["authorization"]}
+        async with (
+            httpx.AsyncClient(headers=headers, trust_env=False) as http,
+            http.stream("GET", f"{base}/events") as answer,
+        ):
+            return answer
+
+    async with listening(base, alice) as stream:
+        await stream.frame()
+        refused = await another()
+        assert (refused.status_code, refused.headers["Retry-After"]) == (429, "5")
+        async with listening(base, mallory) as other:
+            await other.frame()
+
+    async def opened() -> bool:
+        return (await another()).status_code == 200
+
+    await until(opened)
 
 
 async def test_a_reader_that_comes_back_misses_nothing_and_sees_nothing_twice(

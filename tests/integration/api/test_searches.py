@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from aperag_api.knowledge.searches import repository
+from aperag_api.knowledge.searches import service as searching
+
 if TYPE_CHECKING:
     import httpx
 
@@ -79,6 +82,35 @@ async def test_a_search_can_be_left_out_of_the_history_and_deleted_from_it(alice
     assert (await alice.http.delete(f"{path}/{saved}")).json() is True
     assert (await alice.http.delete(f"{path}/{saved}")).json() is None
     assert (await alice.http.get(path)).json() == {"items": []}
+
+
+async def test_the_history_is_bounded_in_searches_and_in_bytes(
+    alice: Person, indexer: Indexer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repository, "HISTORY", 3)
+    monkeypatch.setattr(repository, "MOST_LISTED", 1500)
+    collection = await alice.collection()
+    await indexed(alice, indexer, collection, "tea.txt", TEA)
+    made = [(await search(alice, collection, f"steamed tea {number}")).json() for number in range(5)]
+    kept = (await alice.http.get(f"/collections/{collection}/searches")).json()["items"]
+    assert [it["id"] for it in kept] == [it["id"] for it in made[:1:-1]]
+    assert kept[0]["items"] == made[-1]["items"]
+    monkeypatch.setattr(repository, "MOST_LISTED", 1)
+    listed = (await alice.http.get(f"/collections/{collection}/searches")).json()["items"]
+    assert [(it["id"], it["items"]) for it in listed] == [(it["id"], []) for it in kept]
+    monkeypatch.setattr(searching, "MOST_REMEMBERED", 1)
+    answer = (await search(alice, collection, "tea")).json()
+    assert answer["items"], "the answer itself is whole"
+    monkeypatch.setattr(repository, "MOST_LISTED", 10_000)
+    assert (await alice.http.get(f"/collections/{collection}/searches")).json()["items"][0]["items"] == []
+
+
+async def test_a_query_is_measured_as_it_is_searched(alice: Person) -> None:
+    """The attack: a character that stands for eighteen."""
+    collection = await alice.collection()
+    assert (await search(alice, collection, "\ufdfa" * 9_000)).status_code == 422
+    assert (await search(alice, collection, "tea", fulltext_search={"keywords": ["\ufdfa" * 999]})).status_code == 422
+    assert (await search(alice, collection, "\ufdfa" * 500)).status_code == 200
 
 
 async def test_indexes_without_a_worker_are_named_and_disabled_ones_find_nothing(

@@ -27,6 +27,7 @@ from aperag_api.kernel.limits import BodyLimit
 from aperag_api.kernel.memory import Memories, Memory
 from aperag_api.kernel.revocations import Revocations
 from aperag_api.kernel.streaming.fanout import Fanout
+from aperag_api.kernel.streaming.places import StreamPlaces
 from aperag_api.knowledge.web.assembly import open_web
 from aperag_api.models.catalog.service import ModelService
 from aperag_api.models.inference.service import InferenceService
@@ -104,7 +105,7 @@ def make_app(gateway: Gateway, runtime: Runtime, settings: Settings) -> FastAPI:
         description="Upload documents, watch them become searchable, find them.",
     )
     app.state.services, app.state.authentication = gateway.services, gateway.authentication
-    app.state.rates = Rates(settings.rates, front)
+    app.state.rates, app.state.streams = Rates(settings.rates, front), StreamPlaces(settings.max_streams_per_user)
     # The last one added sees a request first.
     app.add_middleware(BodyLimit, limit=settings.max_body_size)
     app.add_middleware(

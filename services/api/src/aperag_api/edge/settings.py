@@ -47,6 +47,9 @@ class Settings(IdentitySettings, CallingSettings, PublicSettings):
     )
     max_documents_per_request: PositiveInt = Field(50, description="most documents of one upload request")
     max_uploads_per_user: PositiveInt = Field(256, description="uploads of one user that a gateway receives at a time")
+    max_streams_per_user: PositiveInt = Field(
+        256, description="event streams, answers and WebSockets of one user that a gateway keeps open at a time"
+    )
     max_staged_documents: PositiveInt = Field(1000, description="uploads of one user that wait to be confirmed")
     min_free_space: NonNegativeInt = Field(
         256 * MIB, description="uploads are refused while the disk has less room left, in bytes"

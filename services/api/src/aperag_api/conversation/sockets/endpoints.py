@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from aperag_api.kernel.auth import Caller
+    from aperag_api.kernel.streaming.places import Place, StreamPlaces
 
 log = structlog.get_logger(__name__)
 router = APIRouter(prefix="/api/v1", tags=["chats"])
@@ -47,7 +48,7 @@ async def connect(
     if admitted is None:
         await websocket.close(POLICY_VIOLATION)
         return
-    caller, bot_type = admitted
+    caller, bot_type, place = admitted
     await websocket.accept()
     session = ChatSession(
         caller=caller,
@@ -63,10 +64,13 @@ async def connect(
         await session.run(_texts(websocket), resume=resume)
     finally:
         watching.cancel()
+        del place
 
 
-async def _admitted(websocket: WebSocket, services: Services, bot_id: str, chat_id: str) -> tuple[Caller, str] | None:
-    """The caller and the type of the bot."""
+async def _admitted(
+    websocket: WebSocket, services: Services, bot_id: str, chat_id: str
+) -> tuple[Caller, str, Place] | None:
+    """The caller, the type of the bot, and what is held while the connection lasts."""
     try:
         caller = await find_caller(websocket)
         if caller is None:
@@ -74,12 +78,14 @@ async def _admitted(websocket: WebSocket, services: Services, bot_id: str, chat_
         await may_write(caller)
         keep_within(caller, None)
         await _admit(websocket, caller)
+        places: StreamPlaces = websocket.app.state.streams
+        place = places.take(caller.user_id)
         bot = await services.bots.get(caller.user_id, bot_id)
         await services.chats.get(caller.user_id, bot_id, chat_id, before=0, limit=1)
     except (errors.ApeRAGError, SQLAlchemyError, ConnectionError) as err:
         log.info("socket.refused", chat_id=chat_id, error=repr(err))
         return None
-    return caller, bot.type
+    return caller, bot.type, place
 
 
 async def _admit(websocket: WebSocket, caller: Caller) -> None:

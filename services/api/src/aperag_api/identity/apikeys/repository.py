@@ -71,6 +71,9 @@ _INSERT = text(
 _UPDATE = text(
     f"UPDATE api_key SET description = :description, updated = now() WHERE id = :id AND {_OWN} RETURNING {_COLUMNS}"
 )
+# The owner's row is held, so that two requests at once do not both find room.
+_HOLD_OWNER = text("SELECT id FROM users WHERE id = :owner FOR NO KEY UPDATE")
+_COUNT = text(f"SELECT count(*) FROM api_key WHERE {_OWN}")
 _LIES_AHEAD = text("SELECT CAST(:moment AS timestamptz) > clock_timestamp()")
 _DELETE = text(
     f"UPDATE api_key SET deleted_at = now(), ended_at = coalesce(ended_at, now()) WHERE id = :id AND {_OWN} RETURNING id"
@@ -123,6 +126,12 @@ async def insert(
     values = {"id": key_id, "owner": owner, "hash": key_hash, "mask": key_mask, "description": description}
     values |= asdict(grant)
     return ApiKeyView(**(await conn.execute(_INSERT, values)).one()._mapping)
+
+
+async def count(conn: AsyncConnection, owner: str) -> int:
+    """Held at this until the transaction ends."""
+    await conn.execute(_HOLD_OWNER, {"owner": owner})
+    return int((await conn.execute(_COUNT, {"owner": owner})).scalar_one())
 
 
 async def list_own(conn: AsyncConnection, owner: str) -> list[ApiKeyView]:

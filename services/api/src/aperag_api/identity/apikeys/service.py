@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from aperag_work.dispatcher import Dispatcher
 
 WHOLE = KeyGrant()
+MOST_KEYS = 100
+"""Of one user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class ApiKeyService:
                 await require_readable(conn, owner, wanted)
             if body.expires_at is not None and not await repository.lies_ahead(conn, body.expires_at):
                 raise errors.InvalidParameter("expires_at has passed already: name a time that is still to come")
+            if await repository.count(conn, owner) >= MOST_KEYS:
+                raise errors.InvalidParameter(f"You have {MOST_KEYS} API keys already: delete one that is not needed")
             grant = KeyGrant(body.scope.value, wanted, body.expires_at)
             made = await issue(conn, self.hasher, owner, body.description, grant)
             told = await record_key(conn, accounts.KeyCreated, owner, made.id)

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 HISTORY = 200
-"""Searches listed, newest first: each carries its items, and the contract's list has no pages."""
+"""Searches of one user that a collection remembers, the newest: each carries its items, and the contract's list has no pages."""
+MOST_LISTED = 4 * 1024 * 1024
+"""Bytes of items, as they are stored; searches before these are listed without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,19 @@ _INSERT = text(
 )
 _LIST = text(
     """
-    SELECT id, request, items, created FROM search_history
-    WHERE collection_id = :collection AND owner = :owner ORDER BY created DESC, id LIMIT :limit
+    WITH newest AS MATERIALIZED (
+        SELECT id, request, created, pg_column_size(items) AS size FROM search_history
+        WHERE collection_id = :collection AND owner = :owner ORDER BY created DESC, id LIMIT :limit
+    ), listed AS (SELECT *, sum(size) OVER (ORDER BY created DESC, id) <= :most AS whole FROM newest)
+    SELECT l.id, l.request, CASE WHEN l.whole THEN h.items ELSE '{"items": []}' END AS items, l.created
+    FROM listed l LEFT JOIN search_history h ON h.id = l.id AND l.whole ORDER BY l.created DESC, l.id
+    """
+)
+_FORGET = text(
+    """
+    DELETE FROM search_history WHERE id IN (
+        SELECT id FROM search_history WHERE collection_id = :collection AND owner = :owner
+        ORDER BY created DESC, id OFFSET :kept)
     """
 )
 _DELETE = text(
@@ -101,11 +114,13 @@ async def insert(
         "items": json.dumps({"items": items}),
     }
     created: datetime | None = (await conn.execute(_INSERT, values)).scalar_one_or_none()
+    await conn.execute(_FORGET, {"collection": collection_id, "owner": owner, "kept": HISTORY})
     return created
 
 
 async def list_own(conn: AsyncConnection, collection_id: str, owner: str) -> list[SavedSearch]:
-    rows = await conn.execute(_LIST, {"collection": collection_id, "owner": owner, "limit": HISTORY})
+    values = {"collection": collection_id, "owner": owner, "limit": HISTORY, "most": MOST_LISTED}
+    rows = await conn.execute(_LIST, values)
     return [SavedSearch(**row._mapping) for row in rows]
 
 

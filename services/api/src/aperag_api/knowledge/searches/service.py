@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aperag_api.access.decide import Right
 from aperag_api.access.service import KnownCollections, collection_for
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from aperag_retrieval.search import Hit, Searcher
 
 _ECHOED = set(SearchSpec.model_fields)
+MOST_REMEMBERED = 100_000
+"""Characters of the items of one search in the history."""
 _UNBUILT = ("graph_search", "summary_search", "vision_search")
 
 
@@ -120,9 +122,21 @@ class SearchService:
                 collection_id=collection_id,
                 query=answer.query,
                 request=answer.model_dump(mode="json", include=_ECHOED),
-                items=[item.model_dump(mode="json") for item in answer.items],
+                items=_remembered(answer.items),
             )
         return answer if created is None else answer.model_copy(update={"id": search_id, "created": created})
+
+
+def _remembered(items: Sequence[SearchItem]) -> list[dict[str, Any]]:
+    """The first items, as far as they fit: a search may find thousands, and nobody reads them again."""
+    kept: list[dict[str, Any]] = []
+    left = MOST_REMEMBERED
+    for item in items:
+        left -= len(item.content)
+        if left < 0:
+            break
+        kept.append(item.model_dump(mode="json"))
+    return kept
 
 
 def _kinds(body: SearchIn) -> list[str]:
