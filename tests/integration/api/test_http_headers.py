@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from aperag_api.edge.settings import GatewayHttp
 from aperag_api.kernel.http.settings import CorsSettings
+from aperag_api.kernel.http.uses import OTHERS, USES
 from aperag_common.asyncapi.document import document
 
 if TYPE_CHECKING:
@@ -76,6 +77,22 @@ async def test_the_reference_names_every_route_and_loads_nothing(app: FastAPI) -
     assert [word for word in ("<script", "src=", '="http', "url(") if word in answer.text] == []
     missing = [path for path in described if f"{path}</code>" not in answer.text]
     assert (missing, len(described) > 50) == ([], True)
+
+
+async def test_the_reference_is_in_chapters_that_know_every_tag(app: FastAPI) -> None:
+    async with over(app, "http") as client:
+        page = (await client.get("/docs")).text
+    assert [use for use in USES if f'<h2 id="{use}">' not in page] == []
+    assert f'id="{OTHERS}"' not in page, "name the new tag in a chapter"
+
+
+async def test_the_address_of_the_gateway_says_where_things_are(app: FastAPI) -> None:
+    app.state.console_url = "http://127.0.0.1:3000"
+    async with over(app, "http") as client:
+        answer = await client.get("/")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    for link in ('href="http://127.0.0.1:3000"', 'href="docs"', 'href="openapi.json"', "<code>/mcp/</code>"):
+        assert link in answer.text
 
 
 async def test_the_page_of_messages_names_every_channel_and_loads_nothing(app: FastAPI) -> None:

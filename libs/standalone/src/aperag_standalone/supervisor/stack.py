@@ -157,6 +157,10 @@ class Stack:
     def _mcp_url(self) -> str:
         return f"http://{ports.LOOPBACK}:{self._mcp_port}"
 
+    @property
+    def _console_url(self) -> str:
+        return f"http://{ports.LOOPBACK}:{self._console_port}"
+
     def _service_environment(self, service: Service) -> dict[str, str]:
         """Its own identity at NATS, its own role at PostgreSQL."""
         own = {"APERAG_NATS__SEED_FILE": str(self._seeds[service]), "APERAG_MCP_URL": self._mcp_url}
@@ -164,6 +168,7 @@ class Stack:
             own["APERAG_NATS__TLS_CA"] = str(self._nats.certificate.authority)
         if service is Service.API:
             own |= gateways(self._env) | self._outside()
+            own["APERAG_CONSOLE_URL"] = self._env.get("APERAG_CONSOLE_URL") or self._console_url
         if service is Service.AGENT:
             own["APERAG_MCP_URL"] += "/mcp/"
             own["APERAG_API_URL"] = self._api_url
@@ -228,7 +233,7 @@ class Stack:
             first_start=self._first_start,
             api_url=self._api_url,
             mcp_url=f"{self._mcp_url}/mcp/",
-            console_url=f"http://{ports.LOOPBACK}:{self._console_port}",
+            console_url=self._console_url,
             nats_url=self._nats.url,
             postgres_port=self._postgres.port,
         )

@@ -106,6 +106,7 @@ def make_app(gateway: Gateway, runtime: Runtime, settings: Settings) -> FastAPI:
     )
     app.state.services, app.state.authentication = gateway.services, gateway.authentication
     app.state.rates, app.state.streams = Rates(settings.rates, front), StreamPlaces(settings.max_streams_per_user)
+    app.state.console_url = settings.console_url
     # The last one added sees a request first.
     app.add_middleware(BodyLimit, limit=settings.max_body_size)
     app.add_middleware(

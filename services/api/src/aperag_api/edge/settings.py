@@ -73,6 +73,7 @@ class Settings(IdentitySettings, CallingSettings, PublicSettings):
     mcp_url: str = Field(
         "http://127.0.0.1:8001", description="address of the MCP service, which is also reached under /mcp/ here"
     )
+    console_url: str | None = Field(None, description="address of the console, which the page at / links to")
     traces_token: SecretStr | None = Field(
         None,
         description="token of the services that send their spans to POST /v1/traces; none = nobody may send any",

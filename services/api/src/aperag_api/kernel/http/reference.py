@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from aperag_api.kernel.http.pages import answered, rendered
+from aperag_api.kernel.http.uses import by_use
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -14,7 +15,14 @@ if TYPE_CHECKING:
 
 
 def install(app: FastAPI) -> None:
+    app.add_route("/", _home, include_in_schema=False)
     app.add_route("/docs", _reference, include_in_schema=False)
+
+
+async def _home(request: Request) -> HTMLResponse:
+    """Where things are; for whoever opens the address that they were given."""
+    app, console = request.app, request.app.state.console_url
+    return answered(rendered(__package__, "home.html", title=app.title, version=app.version, console=console))
 
 
 async def _reference(request: Request) -> HTMLResponse:
@@ -29,7 +37,7 @@ def _page(app: FastAPI) -> str:
         __package__,
         "reference.html",
         info=document["info"],
-        tags=_by_tag(document["paths"]),
+        chapters=by_use(_by_tag(document["paths"])),
         schemas={name: json.dumps(schema, indent=2, ensure_ascii=False) for name, schema in sorted(schemas.items())},
     )
 
@@ -39,7 +47,7 @@ def _by_tag(paths: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     for path, operations in paths.items():
         for method, operation in operations.items():
             tags.setdefault(operation.get("tags", ["other"])[0], []).append(_shown(path, method, operation))
-    return dict(sorted(tags.items()))
+    return tags
 
 
 def _shown(path: str, method: str, operation: dict[str, Any]) -> dict[str, Any]:
