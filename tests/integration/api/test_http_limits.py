@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from aperag_api.kernel.http.settings import RequestSettings
 from aperag_api.kernel.multipart import MOST_PARTS
 
 if TYPE_CHECKING:
@@ -90,3 +91,28 @@ async def test_what_no_route_has_seen_is_a_problem_too(
     whole = {"type", "title", "status", "detail", "instance", "error_code", "trace_id", "request_id", "retryable"}
     assert body.keys() >= whole
     assert json.dumps(body["instance"]) == json.dumps(path.partition("?")[0])
+
+
+HOSTS = {
+    "127.0.0.1:8000": 200,
+    "[::1]:8000": 200,
+    "localhost": 200,
+    "api:8000": 200,
+    "api.aperag.svc.cluster.local": 200,
+    "rag.example.org": 200,
+    "second.example.org": 200,
+    "evil.example.org": 421,
+    "127.0.0.1.evil.example.org": 421,
+}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"public_url": "https://rag.example.org", "requests": RequestSettings(hosts=("second.example.org",))}],
+    indirect=True,
+)
+async def test_a_host_that_a_stranger_may_have_pointed_here_is_refused(alice: Person) -> None:
+    """The attack: DNS rebinding, by which a page of another site becomes one of ours."""
+    answers = {host: await alice.http.get("/config", headers={"Host": host}) for host in HOSTS}
+    assert {host: answer.status_code for host, answer in answers.items()} == HOSTS
+    assert "APERAG_REQUESTS__HOSTS" in answers["evil.example.org"].text

@@ -136,6 +136,13 @@ async def test_two_spellings_of_one_name_are_one_user(visitor: Visitor, taken: s
     assert (await login(visitor, wanted)).status_code == 200
 
 
+@pytest.mark.parametrize("lookalike", ["\u0440\u043e\u0440\u0435", "p\u00f3pe"])
+async def test_a_name_that_looks_like_another_users_is_refused(visitor: Visitor, lookalike: str) -> None:
+    await register(visitor, "pope")
+    answer = await visitor.post("/register", json={"username": lookalike, "password": PASSWORD})
+    assert (answer.status_code, answer.json()) == (400, {"detail": "Username already exists"})
+
+
 async def test_an_address_belongs_to_one_user_and_an_empty_one_to_nobody(visitor: Visitor) -> None:
     assert (await register(visitor, "one", email="Some.One@Example.org"))["email"] == "some.one@example.org"
     answer = await visitor.post(
@@ -182,7 +189,7 @@ async def test_what_nobody_should_be_called_is_refused(visitor: Visitor, engine:
 
 
 async def test_a_password_of_the_longest_length_in_any_script_works(visitor: Visitor) -> None:
-    password = "비밀" * 128
+    password = ("비밀번호는" * 52)[:256]
     await visitor.post("/register", json={"username": "somebody", "password": password})
     assert (await login(visitor, "somebody", password)).status_code == 200
     assert (await login(visitor, "somebody", password + "!")).status_code == 400
@@ -255,14 +262,14 @@ async def test_a_password_is_changed_only_by_its_user_who_knows_it(
 async def test_of_two_changes_of_a_password_at_once_one_counts(visitor: Visitor, admin: dict[str, Any]) -> None:
     changes = [
         visitor.post(
-            "/change-password", json={"username": "root", "old_password": PASSWORD, "new_password": f"password {it}"}
+            "/change-password", json={"username": "root", "old_password": PASSWORD, "new_password": f"new phrase {it}"}
         )
         for it in range(4)
     ]
     answers = await asyncio.gather(*changes)
     won = [number for number, answer in enumerate(answers) if answer.status_code == 200]
     assert len(won) == 1
-    assert (await login(visitor, "root", f"password {won[0]}")).status_code == 200
+    assert (await login(visitor, "root", f"new phrase {won[0]}")).status_code == 200
 
 
 async def test_who_is_deleted_is_nobody_from_the_answer_on(

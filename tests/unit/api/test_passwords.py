@@ -77,9 +77,34 @@ async def test_a_hash_of_another_cost_is_made_anew_only_for_the_right_password(p
     dearer.close()
 
 
-@pytest.mark.parametrize(("length", "fits"), [(0, False), (7, False), (8, True), (256, True), (257, False)])
+@pytest.mark.parametrize(("length", "fits"), [(0, False), (9, False), (10, True), (256, True), (257, False)])
 def test_passwords_have_a_shortest_and_a_longest_length(passwords: Passwords, length: int, *, fits: bool) -> None:
-    assert passwords.fits("가" * length) is fits
+    assert (passwords.problem(("가나다라마" * 60)[:length]) is None) is fits
+
+
+@pytest.mark.parametrize(
+    "guessed",
+    [
+        "password123!",
+        "PＡssword2026",
+        "1234567890",
+        "9876543210",
+        "qwertyuiop",
+        "aaaaaaaaaaaa",
+        "abababababab",
+        "Admin!2026!!",
+        "abcdefghijkl",
+        "carol2026!!!",
+        "my-CAROL-key",
+    ],
+)
+def test_passwords_that_are_guessed_first_are_refused(passwords: Passwords, guessed: str) -> None:
+    assert passwords.problem(guessed, "Carol") is not None
+
+
+@pytest.mark.parametrize("good", ["correct horse", "비밀번호 열 글자 이상", "Tr0ub4dor&3x", "admin of many sheep"])
+def test_passwords_that_nobody_guesses_first_are_taken(passwords: Passwords, good: str) -> None:
+    assert passwords.problem(good, "carol") is None
 
 
 async def test_no_more_than_a_few_are_hashed_at_once_and_never_on_the_loop(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aperag_api.identity.accounts.names import LONGEST_NAME, email_of, name_key, name_of
+from aperag_api.identity.accounts.names import LONGEST_NAME, email_of, look_of, name_key, name_of
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,22 @@ def test_a_name_is_shown_as_given_and_compared_without_case(given_name: str, sho
 def test_a_name_that_hides_something_is_refused(bad: str) -> None:
     with pytest.raises(ValueError, match="name|character"):
         name_of(bad)
+
+
+@pytest.mark.parametrize("mixed", ["аdmin", "adminο", "pаypal", "Αdmin"])
+def test_a_name_of_two_alphabets_that_look_alike_is_refused(mixed: str) -> None:
+    with pytest.raises(ValueError, match="alphabets"):
+        name_of(mixed)
+
+
+@pytest.mark.parametrize(
+    ("given_name", "look"),
+    [("роре", "pope"), ("àlice", "alice"), ("Анна", "aннa"), ("Bob1", "bob1"), ("김철수", None)],
+)
+def test_a_name_looks_like_what_people_may_read_instead(given_name: str, look: str | None) -> None:
+    assert name_of(given_name) == given_name
+    if look is not None:
+        assert look_of(given_name) == look
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,8 @@ ELSEWHERE = (
 
 _OWN = frozenset({"same-origin", "none"})
 """Of ``Sec-Fetch-Site``; ``none``: the person typed the address or opened a bookmark."""
+_PRIVATE = (".localhost", ".internal", ".svc", ".cluster.local")
+"""Nobody can register such a name."""
 _PORTS = {"http": "80", "https": "443"}
 
 
@@ -71,6 +73,17 @@ class Front:
         named = connection.headers.getlist("x-forwarded-host") if self._from_proxy(connection) else []
         given = ",".join(named).rpartition(",")[2] or connection.headers.get("host", "")
         return given.strip().lower()
+
+    def knows(self, connection: HTTPConnection, names: Collection[str] = ()) -> bool:
+        """Whether the host that the client addressed can be ours: ours by settings, in ``names``, or nobody's in the DNS.
+
+        Any other name may belong to a page that had it pointed at this machine (DNS rebinding).
+        """
+        host = urlsplit(f"//{connection.headers.get('host', '')}").hostname or ""
+        if not host or "." not in host or host.endswith(_PRIVATE) or _address(host) is not None:
+            return True
+        own = () if self.origin is None else (urlsplit(self.origin).hostname,)
+        return host in {*own, *names}
 
     def address(self, connection: HTTPConnection) -> str:
         """Where people open the service, without a path: for what they are sent."""

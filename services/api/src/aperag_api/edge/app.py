@@ -118,7 +118,7 @@ def make_app(gateway: Gateway, runtime: Runtime, settings: Settings) -> FastAPI:
         max_form=settings.max_document_size * settings.max_documents_per_request,
     )
     app.add_middleware(Audit, trail=gateway.identity.audit.trail, front=front)
-    app.add_middleware(HeadLimits, limits=settings.requests, max_head_size=settings.http.max_head_size)
+    app.add_middleware(HeadLimits, limits=settings.requests, max_head_size=settings.http.max_head_size, front=front)
     errors.install(app)
     app.router.routes.extend(routes_of(settings.deployment_mode))
     app.add_api_route("/health", _health, tags=["health"])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from starlette.exceptions import HTTPException
 
 from aperag_api.identity.accounts import repository
-from aperag_api.identity.accounts.names import name_key
+from aperag_api.identity.accounts.names import look_of, name_key
 from aperag_api.identity.apikeys.service import issue
 from aperag_api.identity.events.record import record_key, record_user
 from aperag_api.kernel.auth import Role
@@ -74,6 +74,7 @@ class Admission:
             user_id=ids.new_user_id(),
             username=newcomer.username,
             username_key=name_key(newcomer.username),
+            look=look_of(newcomer.username),
             email=newcomer.email,
             email_verified=newcomer.email_verified,
             role=newcomer.role,

@@ -13,6 +13,9 @@ LONGEST_EMAIL = 254
 
 # Control characters, characters without a shape of their own, private and unassigned ones, line separators.
 _REFUSED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+# What looks like a Latin letter in most typefaces, of what Unicode lists as confusable (UTS 39).
+_LOOKS = str.maketrans("аԁеһіјӏорсԛѕԝхуαικνορτυχı", "adehijlopcqswxyaikvoptuxi")
+_ALIKE = ("LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(?:\.[^@\s.]+)*")
 
 
@@ -24,7 +27,18 @@ def name_of(given: str) -> str:
     if len(name) > LONGEST_NAME:
         raise ValueError(f"a user name has at most {LONGEST_NAME} characters")
     _check(name)
+    alphabets = {
+        it for letter in name if letter.isalpha() for it in _ALIKE if unicodedata.name(letter, "").startswith(it)
+    }
+    if len(alphabets) > 1:
+        raise ValueError("it mixes letters of several alphabets, which look alike: use one of them")
     return name
+
+
+def look_of(given: str) -> str:
+    """The name that people may read instead: as a key, without accents, in Latin letters where others look like them."""
+    plain = unicodedata.normalize("NFKD", name_key(given))
+    return "".join(it for it in plain if not unicodedata.combining(it)).translate(_LOOKS)
 
 
 def email_of(given: str) -> str:

@@ -25,6 +25,54 @@ T = TypeVar("T")
 AT_ONCE = 2
 """Each takes the memory of the settings and a core for a moment."""
 MOST_WAITING = 64
+FEWEST_DIFFERENT = 5
+LONG_ENOUGH = 4
+"""Characters of a name that say something of its user."""
+GUESSED = frozenset(
+    {
+        *(
+            "password",
+            "passwort",
+            "passw",
+            "passwd",
+            "pass",
+            "qwerty",
+            "qwertyuiop",
+            "qwertz",
+            "asdf",
+            "asdfghjkl",
+            "letmein",
+        ),
+        *(
+            "welcome",
+            "admin",
+            "administrator",
+            "root",
+            "login",
+            "user",
+            "test",
+            "guest",
+            "changeme",
+            "secret",
+            "iloveyou",
+        ),
+        *(
+            "aperag",
+            "dragon",
+            "monkey",
+            "football",
+            "baseball",
+            "sunshine",
+            "princess",
+            "master",
+            "abc",
+            "abcd",
+            "hello",
+        ),
+    }
+)
+"""Letters of passwords that every list of guesses begins with, whatever digits and signs stand around them."""
+ROWS = ("01234567890123456789", "98765432109876543210", "qwertyuiopasdfghjklzxcvbnm", "abcdefghijklmnopqrstuvwxyz")
 SALT_BYTES = 16
 HASH_BYTES = 32
 
@@ -35,7 +83,7 @@ class PasswordSettings(Block):
     memory_kib: PositiveInt = Field(65_536, ge=8, le=4_194_304, description="memory of one Argon2id hash")
     rounds: PositiveInt = Field(3, le=100, description="passes over that memory")
     lanes: PositiveInt = Field(4, le=16, description="threads of one hash")
-    shortest: PositiveInt = Field(8, le=256, description="fewest characters of a new password")
+    shortest: PositiveInt = Field(10, le=256, description="fewest characters of a new password")
     longest: PositiveInt = Field(256, le=1024, description="most characters of a password")
 
 
@@ -67,9 +115,19 @@ class Passwords:
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def fits(self, password: str) -> bool:
-        """Whether it is as long as a password may be."""
-        return self.settings.shortest <= len(_plain(password)) <= self.settings.longest
+    def problem(self, password: str, username: str | None = None) -> str | None:
+        """Why it is no password that somebody may choose; None where it is one."""
+        plain = _plain(password).casefold()
+        if not self.settings.shortest <= len(_plain(password)) <= self.settings.longest:
+            return f"A password has {self.settings.shortest} to {self.settings.longest} characters"
+        if len(set(plain)) < FEWEST_DIFFERENT:
+            return f"A password has at least {FEWEST_DIFFERENT} different characters"
+        name = _plain(username or "").casefold()
+        if len(name) >= LONG_ENOUGH and name in plain:
+            return "A password does not hold the user's name"
+        if "".join(filter(str.isalpha, plain)) in GUESSED or any(plain in row for row in ROWS):
+            return "This password is among the first that are guessed: choose another one, such as four words"
+        return None
 
     async def hash(self, password: str) -> str:
         return await self._run(lambda: self._hasher.hash(_plain(password)))

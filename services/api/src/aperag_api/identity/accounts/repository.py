@@ -40,7 +40,9 @@ _INSERT = text(
     f"""
     INSERT INTO users
         (id, username, username_key, email, email_verified, role, is_active, password_hash, registration_source)
-    VALUES (:id, :username, :username_key, :email, :email_verified, :role, true, :password_hash, :source)
+    SELECT :id, :username, CAST(:username_key AS text), :email, :email_verified, :role, true, :password_hash, :source
+    WHERE NOT EXISTS (
+        SELECT FROM users WHERE username_key = CAST(:look AS text) AND username_key <> CAST(:username_key AS text))
     ON CONFLICT DO NOTHING RETURNING {_COLUMNS}
     """
 )
@@ -99,17 +101,19 @@ async def insert(
     user_id: str,
     username: str,
     username_key: str,
+    look: str,
     email: str | None,
     email_verified: bool,
     role: str,
     password_hash: str | None,
     source: str,
 ) -> UserRow | None:
-    """None where the name or the address is another user's."""
+    """None where the name or the address is another user's; ``look`` is a name that people may read instead of it."""
     values = {
         "id": user_id,
         "username": username,
         "username_key": username_key,
+        "look": look,
         "email": email,
         "email_verified": email_verified,
         "role": role,

@@ -51,7 +51,7 @@ class UserService:
 
     async def register(self, body: Registration) -> Registered:
         """The first user is an administrator; others are what their invitation says, or may read and write."""
-        self._check_new(body.password)
+        self._check_new(body.password, body.username)
         encoded = await self.passwords.hash(body.password or "")
         async with self.engine.begin() as conn:
             role, username, invited = await self._role(conn, body)
@@ -63,7 +63,7 @@ class UserService:
 
     async def register_admin(self, body: Registration) -> Registered:
         """For development only."""
-        self._check_new(body.password)
+        self._check_new(body.password, body.username)
         if body.username is None:
             raise HTTPException(400, "Username is required")
         encoded = await self.passwords.hash(body.password or "")
@@ -88,7 +88,7 @@ class UserService:
             raise HTTPException(403, "A password is changed by its own user: log in as that user")
         if user.password_hash is None:
             raise HTTPException(400, "This user has no password: it signs in by a provider")
-        self._check_new(body.new_password)
+        self._check_new(body.new_password, user.username)
         async with self.throttle.attempt(CHANGE, user.id) as attempt:
             attempt.right = (await self.passwords.verify(body.old_password, user.password_hash)).right
         if not attempt.right:
@@ -139,12 +139,11 @@ class UserService:
             raise HTTPException(404, "User not found")
         return user
 
-    def _check_new(self, password: str | None) -> None:
+    def _check_new(self, password: str | None, username: str | None) -> None:
         if not password:
             raise HTTPException(400, "A password is required")
-        if not self.passwords.fits(password):
-            limits = self.passwords.settings
-            raise HTTPException(400, f"A password has {limits.shortest} to {limits.longest} characters")
+        if (problem := self.passwords.problem(password, username)) is not None:
+            raise HTTPException(400, problem)
 
     def _registered(self, made: Admitted) -> Registered:
         self.dispatcher.deliver(made.change)

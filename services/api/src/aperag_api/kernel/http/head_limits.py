@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
+from starlette.websockets import WebSocketClose
 
 from aperag_api.kernel.errors import answer_to
 
@@ -13,20 +14,27 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from aperag_api.kernel.http.settings import RequestSettings
+    from aperag_common.http.front import Front
 
 
 class HeadLimits:
-    """The server bounds the bytes of a head only while it is incomplete."""
+    """The server bounds the bytes of a head only while it is incomplete.
 
-    def __init__(self, app: ASGIApp, limits: RequestSettings, max_head_size: int) -> None:
+    A host that is not ours is refused here too: only a page that was made to look like ours names one.
+    """
+
+    def __init__(self, app: ASGIApp, limits: RequestSettings, max_head_size: int, front: Front) -> None:
         self._app = app
+        self._front = front
         self._limits = limits
         self._max_head_size = max_head_size
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refusal = self._refusal(scope) if scope["type"] == "http" else None
+        refusal = None if scope["type"] == "lifespan" else self._refusal(scope)
         if refusal is None:
             await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await WebSocketClose()(scope, receive, send)
         else:
             await (await answer_to(Request(scope), refusal))(scope, receive, send)
 
@@ -38,4 +46,7 @@ class HeadLimits:
             return HTTPException(431, f"The headers are longer than {self._max_head_size} bytes: shorten them")
         if len(scope["query_string"]) > self._limits.max_query:
             return HTTPException(414, f"The query is longer than {self._limits.max_query} bytes: shorten it")
+        if not self._front.knows(HTTPConnection(scope), self._limits.hosts):
+            message = "This host name is not known here: its administrator names it in APERAG_REQUESTS__HOSTS"
+            return HTTPException(421, f"{message}, or sets APERAG_PUBLIC_URL to the address that people open")
         return None

@@ -49,6 +49,11 @@ class RequestSettings(Block):
 
     max_headers: PositiveInt = Field(100, description="most headers of a request")
     max_query: PositiveInt = Field(8 * 1024, description="longest query of an address, in bytes")
+    hosts: tuple[str, ...] = Field(
+        (),
+        description="host names under which the gateway is reached beside APERAG_PUBLIC_URL, as a JSON list; addresses, and"
+        " names that nobody can register, are always known",
+    )
 
 
 class RateSettings(Block):
