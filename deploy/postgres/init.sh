@@ -20,6 +20,7 @@ SELECT format(CASE WHEN pg_roles.rolname IS NULL THEN 'CREATE' ELSE 'ALTER' END 
         ('aperag_webhooks', :'webhooks')) AS wanted (name, password)
     LEFT JOIN pg_roles ON pg_roles.rolname = wanted.name \gexec
 SELECT 'CREATE DATABASE aperag OWNER aperag' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'aperag') \gexec
+REVOKE ALL ON DATABASE postgres, template1 FROM PUBLIC;
 \connect aperag
 CREATE EXTENSION IF NOT EXISTS vector;
 SQL

@@ -85,13 +85,41 @@ async def test_a_service_sees_and_changes_jobs_of_its_own_kinds_only(
         for lock in ("", "FOR SHARE", "FOR UPDATE", "FOR UPDATE SKIP LOCKED"):
             found = await attacker.fetch(f"SELECT id FROM job WHERE kind = $1 {lock}", kind.name)
             assert len(found) == rows, kind.name
-        change = "UPDATE job SET status = 'ACTIVE', lease_token = 'stolen', lease_until = 'infinity' WHERE kind = $1"
-        assert await changed(attacker, change, kind.name) == rows, kind.name
         assert await changed(attacker, "UPDATE job SET data = '{}' WHERE id = $1", f"job-{kind.name}") == rows, (
             kind.name
         )
+        change = "UPDATE job SET status = 'ACTIVE', lease_token = 'stolen', lease_until = 'infinity' WHERE kind = $1"
+        assert await changed(attacker, change, kind.name) == rows, kind.name
     stolen = {row["kind"] for row in await owner.fetch("SELECT kind FROM job WHERE lease_token = 'stolen'")}
     assert stolen == {kind.name for kind in kinds() if has(service, kind)}
+
+
+async def test_an_agent_opens_no_turn_again_that_has_ended(
+    owner: Connection, connections: dict[Service, Connection]
+) -> None:
+    """The attack: an open turn with a lease is a credential, which reads as its asker does."""
+    await owner.execute("UPDATE job SET status = 'ACTIVE' WHERE kind = 'turn'")
+    for change in (
+        "status = 'CREATING', lease_token = 'mine', lease_until = 'infinity'",
+        "generation = 2",
+        "data = '{}'",
+    ):
+        assert await changed(connections[AGENT], f"UPDATE job SET {change} WHERE kind = 'turn'") == 0
+    assert await connections[AGENT].fetchval("SELECT count(*) FROM job WHERE kind = 'turn'") == 1
+    await owner.execute("UPDATE job SET status = 'CREATING' WHERE kind = 'turn'")
+    with pytest.raises(REFUSED):
+        await connections[AGENT].execute("UPDATE job SET owner = 'user2' WHERE kind = 'turn'")
+    with pytest.raises(REFUSED):
+        await connections[AGENT].execute("UPDATE turn SET owner = 'user2'")
+    assert await changed(connections[AGENT], "UPDATE job SET status = 'ACTIVE' WHERE kind = 'turn'") == 1
+
+
+@SERVICE
+async def test_a_service_enters_no_database_but_its_own(postgres: PostgresServer, service: Service) -> None:
+    for name in ("postgres", "template1"):
+        address = make_url(postgres.url(name, role=role(service))).set(drivername="postgresql")
+        with pytest.raises(REFUSED):
+            await asyncpg.connect(address.render_as_string(hide_password=False))
 
 
 @SERVICE
@@ -234,7 +262,7 @@ async def test_nobody_changes_what_an_event_says_and_only_the_reconciler_removes
         "ALTER TABLE job DISABLE ROW LEVEL SECURITY",
         "ALTER TABLE outbox NO FORCE ROW LEVEL SECURITY",
         "CREATE POLICY mine ON job USING (true)",
-        "DROP POLICY job_all_aperag_agent ON job",
+        "DROP POLICY job_update_aperag_agent ON job",
         "ALTER POLICY outbox_insert_aperag_agent ON outbox WITH CHECK (true)",
         "ALTER TABLE job DISABLE TRIGGER ALL",
         "TRUNCATE job",

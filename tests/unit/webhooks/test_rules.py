@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -54,6 +55,29 @@ def event(**values: Any) -> EventToSend:
         "payload": "{}",
     }
     return EventToSend(**{**given, **values})
+
+
+ENVELOPE = {"id": "e1", "source": "api", "type": "document.indexed", "subject": "d1", "owner": "u1", "data": {}}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"time": "2026-11-30T10:00:00"},
+        {"id": "e" * 65},
+        {"type": "t" * 65},
+        {"id": "e\0"},
+        {"data": {"collection_id": "c\0"}},
+        {"data": {"collection_id": "c" * 25}},
+        {"time": None},
+    ],
+)
+def test_what_the_database_would_refuse_for_ever_is_no_event(odd: dict[str, Any]) -> None:
+    """The attack: one service is taken over, and its events hold up the deliveries of everybody."""
+    good = {**ENVELOPE, "time": NOW.isoformat()}
+    assert EventToSend.parse(json.dumps(good)).time == NOW
+    with pytest.raises(ValueError):
+        EventToSend.parse(json.dumps(good | odd))
 
 
 def endpoint(**values: Any) -> Subscribed:

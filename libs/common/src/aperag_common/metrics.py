@@ -62,6 +62,7 @@ class Metrics:
             "relay_latency_seconds", "Time from an event's transaction to its relay", WORK_SECONDS
         )
         self.spans_dropped = self._gauge("dropped_spans", "Spans that no collector or stream got")
+        self.unreadable_events = self._counter("unreadable_events", "Messages of the event stream that are no events")
 
     def _turns(self) -> None:
         self.turn_first_word_seconds = self._histogram(

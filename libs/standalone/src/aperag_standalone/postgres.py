@@ -98,7 +98,9 @@ class PostgresServer(LocalServer):
         return len(lines) > STATUS_LINE and lines[STATUS_LINE].strip() == "ready"
 
     def provision(self) -> None:
-        """The roles, and the extension in every database made from now on; safe to repeat."""
+        """The roles, which may enter no database but their own, and the extension in each made from now on; safe to
+        repeat.
+        """
         made = "".join(
             f"""
             IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') THEN
@@ -107,7 +109,8 @@ class PostgresServer(LocalServer):
             """
             for role in ROLES
         )
-        self.execute(f"DO $$ BEGIN {made} END $$; CREATE EXTENSION IF NOT EXISTS vector;", database=TEMPLATE)
+        closed = f"REVOKE ALL ON DATABASE {SUPERUSER}, {TEMPLATE} FROM PUBLIC;"
+        self.execute(f"DO $$ BEGIN {made} END $$; CREATE EXTENSION IF NOT EXISTS vector; {closed}", database=TEMPLATE)
 
     def create_database(self, name: str, *, template: str | None = None) -> str:
         """Make ``name`` unless it exists, and return its URL; nobody may be connected to ``template``."""

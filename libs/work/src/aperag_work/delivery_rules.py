@@ -16,6 +16,9 @@ from aperag_common.jobs.declared import WEBHOOK_DELIVER
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+LONGEST_NAME = 64
+"""Of an event's id and type, as the columns hold them."""
+LONGEST_ID = 24
 CLOCKS = timedelta(seconds=2)
 """An event is dated by its service, an endpoint by the database: by so much their clocks may differ."""
 
@@ -45,10 +48,15 @@ class EventToSend:
 
     @classmethod
     def parse(cls, payload: bytes | str, traceparent: str | None = None) -> EventToSend:
-        """Raises ``pydantic.ValidationError`` for what is no event."""
+        """Raises ``ValueError`` for what is no event, or none that the database keeps."""
         read = Message.model_validate_json(payload)
         data = read.data if isinstance(read.data, dict) else {}
         body = payload.decode() if isinstance(payload, bytes) else payload
+        about = str(data.get("collection_id") or "")
+        if read.time.tzinfo is None or max(len(read.id), len(read.type)) > LONGEST_NAME or len(about) > LONGEST_ID:
+            raise ValueError("its time has no zone, or one of its names is too long")
+        if "\0" in read.id + read.type + about:
+            raise ValueError("one of its names holds a NUL")
         return cls(read.id, read.type, read.owner, read.time, data, body, traceparent)
 
     @property

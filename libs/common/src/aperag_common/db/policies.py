@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aperag_common import subjects
+from aperag_common.db.models.base import OPEN_SQL
 from aperag_common.events import facts
 from aperag_common.jobs import declared as _declared  # noqa: F401  registers the kinds
 from aperag_common.jobs.kind import kinds
@@ -60,8 +61,15 @@ def of_tables() -> Iterable[str]:
 
 def of_role(role: str, service: Service) -> Iterable[str]:
     """``role`` is the one that ``service`` connects as."""
-    own = [kind.name for kind in kinds() if kind.service is service]
-    yield from _policy("job", role, "ALL", _any_of("kind", None if service in _EVERYTHING else own))
+    own = [kind for kind in kinds() if kind.service is service]
+    theirs = _any_of("kind", None if service in _EVERYTHING else [kind.name for kind in own])
+    if service in _EVERYTHING or any(kind.sent_by_worker for kind in own):
+        yield from _policy("job", role, "ALL", theirs)
+    else:
+        # What it never asks for anew it cannot open again either: an open turn is a credential for its asker's documents.
+        yield f"DROP POLICY IF EXISTS job_all_{role} ON job"
+        yield from _policy("job", role, "SELECT", theirs)
+        yield from _policy("job", role, "UPDATE", f"{theirs} AND status IN {OPEN_SQL}", after=theirs)
     made = [fact.type_name for fact in facts.made_by(service)]
     read = None if service in _EVERYTHING else made
     yield from _policy("outbox", role, "SELECT", _any_of(_FACT, read))
@@ -72,11 +80,14 @@ def of_role(role: str, service: Service) -> Iterable[str]:
         yield from _policy("outbox", role, "DELETE", "true")
 
 
-def _policy(table: str, role: str, action: str, condition: str) -> Iterable[str]:
+def _policy(table: str, role: str, action: str, condition: str, *, after: str | None = None) -> Iterable[str]:
+    """``after``: what has to be true of a changed row, where that is something else."""
     name = f"{table}_{action.lower()}_{role}"
     clause = "WITH CHECK" if action == "INSERT" else "USING"
     yield f"DROP POLICY IF EXISTS {name} ON {table}"
-    yield f"CREATE POLICY {name} ON {table} FOR {action} TO {role} {clause} ({condition})"
+    yield f"CREATE POLICY {name} ON {table} FOR {action} TO {role} {clause} ({condition})" + (
+        f" WITH CHECK ({after})" if after else ""
+    )
 
 
 def _any_of(expression: str, allowed: Collection[str] | None) -> str:

@@ -47,7 +47,7 @@ def open_operations(
 ) -> Operations:
     """``provider_keys`` is the vault that other services open too."""
     engine, bus, dispatcher, work = runtime.engine, runtime.bus, runtime.dispatcher, settings.work
-    feed = Feed(bus, engine, fanout, revocations)
+    feed = Feed(bus, engine, fanout, revocations, runtime.metrics)
     consumers = Consumers(bus)
     return Operations(
         dead_letters=DeadLetterService(engine, dispatcher, work, settings.interactive_documents),

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
-from pydantic import ValidationError
 
 from aperag_common import subjects
 from aperag_common.bus.consume import unexpected_delay
@@ -81,7 +80,7 @@ def _owner(message: Delivery) -> str:
 def _event(message: Delivery) -> EventToSend | None:
     try:
         return EventToSend.parse(message.raw.data, message.headers.get("traceparent"))
-    except (ValidationError, UnicodeDecodeError) as err:
+    except ValueError as err:
         # Nobody can send it, and it would come back for ever.
         log.error("event.unreadable", subject=message.subject, error=str(err)[:500])  # noqa: TRY400  no stack of ours
         return None

@@ -59,12 +59,17 @@ class Event:
     body: bytes
 
     @classmethod
-    def of(cls, message: Delivered, epoch: int) -> Self:
-        subject = subjects.parse_event(message.subject)
-        data = json.loads(message.body).get("data", {})
-        position = Position(epoch, message.seq)
-        about = data.get("document_id"), data.get("collection_id")
-        return cls(position, subject.type, subject.owner, *about, message.body)
+    def of(cls, message: Delivered, epoch: int) -> Self | None:
+        """None for what is no event: whoever reads on must not stop at what somebody sent who is broken or taken over."""
+        try:
+            subject, said = subjects.parse_event(message.subject), json.loads(message.body)
+            data = said.get("data") or {}
+            about = data.get("document_id"), data.get("collection_id")
+        except (ValueError, AttributeError, RecursionError):
+            return None
+        if b"\n" in message.body or b"\r" in message.body or not all(it is None or isinstance(it, str) for it in about):
+            return None
+        return cls(Position(epoch, message.seq), subject.type, subject.owner, *about, message.body)
 
 
 class Signal(StrEnum):
@@ -134,15 +139,22 @@ class Fanout:
         finally:
             self.leave(listener)
 
-    def publish(self, message: Delivered, epoch: int) -> None:
-        owner = subjects.parse_event(message.subject).owner
+    def publish(self, message: Delivered, epoch: int) -> bool:
+        """False for what is no event; what nobody listens to is not read."""
+        try:
+            owner = subjects.parse_event(message.subject).owner
+        except ValueError:
+            return False
         listeners = [*self._listeners.get(owner, ()), *self._listeners.get(EVERYBODY, ())]
         if not listeners:
-            return
+            return True
         event = Event.of(message, epoch)
+        if event is None:
+            return False
         for listener in listeners:
             if not listener.offer(event):
                 self.leave(listener)
+        return True
 
     def signal(self, signal: Signal) -> None:
         for listeners in list(self._listeners.values()):

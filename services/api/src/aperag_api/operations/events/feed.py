@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from aperag_api.kernel.revocations import Revocations
     from aperag_api.kernel.streaming.fanout import Delivered, Fanout
     from aperag_common.bus.connection import Bus
+    from aperag_common.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
@@ -36,11 +37,14 @@ AGAIN_SECONDS = 0.25
 class Feed:
     """``position`` is that of the last event given to the fan-out, None until the stream has been seen."""
 
-    def __init__(self, bus: Bus, engine: AsyncEngine, fanout: Fanout, revocations: Revocations) -> None:
+    def __init__(
+        self, bus: Bus, engine: AsyncEngine, fanout: Fanout, revocations: Revocations, metrics: Metrics
+    ) -> None:
         self._bus = bus
         self._engine = engine
         self._fanout = fanout
         self._revocations = revocations
+        self._metrics = metrics
         self._known = asyncio.Event()
         self._following: asyncio.Task[None] | None = None
         self._running: asyncio.Task[None] | None = None
@@ -106,8 +110,11 @@ class Feed:
         self._known.set()
         try:
             async for message in reader.read():
-                self._fanout.publish(message, position.epoch)
-                self._note_change(message)
+                if self._fanout.publish(message, position.epoch):
+                    self._note_change(message)
+                else:
+                    self._metrics.unreadable_events.inc()
+                    log.error("event.unreadable", subject=message.subject, seq=message.seq)
                 self.position = Position(position.epoch, message.seq)
         finally:
             if self._bus.connected:

@@ -176,7 +176,8 @@ class EventService:
         try:
             async with aclosing(reader.read()) as messages:
                 async for message in messages:
-                    yield Event.of(message, missed.until.epoch)
+                    if (event := Event.of(message, missed.until.epoch)) is not None:
+                        yield event
                     if message.pending == 0 or message.seq >= missed.until.seq:
                         return
         finally:
