@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
 
@@ -9,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from aperag_cli.errors import CliError
-from aperag_cli.exits import MEANINGS, exit_of
+from aperag_cli.exits import MEANINGS, Exit, exit_of
 from aperag_cli.lazy import LazyCommand
 from aperag_cli.local import STANDALONE
 
@@ -29,6 +31,7 @@ COMMANDS: dict[str, LazyCommand] = {
                 ("down", "stack.up:down", "Stop the stack."),
                 ("status", "stack.status:status", "Show what runs, since when, and whether it is ready."),
                 ("logs", "stack.logs:logs", "Show the log of one process."),
+                ("config", "stack.config:app", "Show and check the settings of the stack."),
                 ("doctor", "stack.doctor:doctor", "Find problems, and say what to do."),
                 ("service", "stack.service.command:app", "Run the stack as a systemd service."),
                 ("secrets", "stack.secrets:app", "Replace the secrets that keys and credentials depend on."),
@@ -87,6 +90,10 @@ class Root(TyperGroup):
         except CliError as err:
             typer.echo(f"aperag: {err}", err=True)
             raise typer.Exit(exit_of(err)) from err
+        except BrokenPipeError as err:
+            # Whoever read has seen enough, as `head` does. The interpreter would say so when it flushes at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(Exit.OK) from err
 
 
 EPILOG = (

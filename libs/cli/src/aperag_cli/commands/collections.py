@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import StrEnum
 from typing import Annotated
 
@@ -77,6 +78,7 @@ async def create(
         config["embedding"] = _model(embedding, "--embedding")
     made = await session.api.create_collection(title, description=description, config=config)
     session.printer.whole(made, lambda: details(made))
+    session.printer.note(f"Next: aperag documents upload {shlex.quote(title)} PATH --wait")
 
 
 @app.command()

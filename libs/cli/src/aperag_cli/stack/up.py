@@ -13,7 +13,7 @@ from rich.text import Text
 
 from aperag_cli.environment import home
 from aperag_cli.errors import StackFailed
-from aperag_cli.stack import encoder, recognition
+from aperag_cli.stack import config, encoder, recognition
 from aperag_cli.stack.running import translated
 from aperag_standalone import control
 from aperag_standalone.home import Home
@@ -94,6 +94,7 @@ def up(
     agents: Replicas = 1,
 ) -> None:
     """Start the stack. It runs in the foreground until Ctrl-C, or in the background with --detach."""
+    config.require_sound(os.environ)
     options = StackOptions(
         home=home(),
         port=port,
