@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import text
 
-from aperag_api.identity.audit import repository
+from aperag_api.identity.audit import repository, strangers
 from aperag_api.identity.audit.decide import is_audited, name_of, resource_of
 from aperag_api.kernel.http.settings import RateSettings
 from aperag_api.knowledge.collections.service import CollectionService
@@ -191,8 +191,24 @@ async def test_a_failed_login_leaves_the_name_that_was_tried_and_no_password(
     [row] = await logged_calls()
     assert answer.status_code == row["status_code"] == 400
     assert (row["user_id"], row["username"], row["resource_type"]) == (None, "eve", "session")
-    assert row["request_data"] == {"body": {"username": "eve", "password": "***"}}
+    assert row["request_data"] is None, "a stranger writes nothing into the log but a name"
     assert SECRET not in json.dumps(row, default=str)
+
+
+async def test_strangers_of_one_address_leave_so_many_entries_and_hide_nobody_elses(
+    alice: Person, make_visitor: Any, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The attack: the log is filled by whoever may not even log in."""
+    monkeypatch.setattr(strangers, "MOST", 3)
+    visitor = await make_visitor()
+    for number in range(6):
+        await visitor.post("/collections", json={"title": "x" * 60_000})
+        await visitor.post("/login", json={"username": f"eve{number}", "password": SECRET})
+    assert (await alice.http.post("/collections", json={"title": "Tea"})).status_code == 200
+    async with engine.connect() as conn:
+        found = (await conn.execute(text("SELECT user_id, request_data FROM audit_log"))).all()
+    assert [it.request_data for it in found if it.user_id is None] == [None] * 3
+    assert [it.request_data for it in found if it.user_id == alice.id][-1] == {"body": {"title": "Tea"}}
 
 
 async def test_a_login_through_a_provider_is_on_record_without_what_the_provider_sent(

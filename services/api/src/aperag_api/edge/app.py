@@ -117,7 +117,8 @@ def make_app(gateway: Gateway, runtime: Runtime, settings: Settings) -> FastAPI:
         max_body=settings.max_body_size,
         max_form=settings.max_document_size * settings.max_documents_per_request,
     )
-    app.add_middleware(Audit, trail=gateway.identity.audit.trail, front=front)
+    audit = gateway.identity.audit
+    app.add_middleware(Audit, trail=audit.trail, strangers=audit.strangers, front=front)
     app.add_middleware(HeadLimits, limits=settings.requests, max_head_size=settings.http.max_head_size, front=front)
     errors.install(app)
     app.router.routes.extend(routes_of(settings.deployment_mode))

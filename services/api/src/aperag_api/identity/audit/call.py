@@ -101,6 +101,19 @@ class Call:
         """By a rate limit, before anybody looked at the call: a flood must not fill the log."""
         return self.status == HTTPStatus.TOO_MANY_REQUESTS and not self.intended
 
+    @property
+    def by_stranger(self) -> bool:
+        return self._state.get("caller") is None
+
+    @property
+    def succeeded(self) -> bool:
+        """As a login does, whose caller was a stranger until then."""
+        return self.status is not None and self.status < HTTPStatus.BAD_REQUEST
+
+    @property
+    def address(self) -> str:
+        return self._address
+
     async def identify(self) -> None:
         """A call whose body was refused has not been asked who it is from."""
         with contextlib.suppress(errors.ClientError, SQLAlchemyError, OSError):
@@ -161,6 +174,9 @@ class Call:
         return _text(told, "id"), _text(told, "username") or _text(asked, "username")
 
     def _asked(self, body: Any) -> dict[str, Any] | None:
+        """Nothing of a stranger's: they would write into the log what they like."""
+        if self.by_stranger:
+            return None
         given: dict[str, Any] = {}
         if not self._scope["route"].path.startswith(_LOGIN):
             given["query"] = _query(self._scope["query_string"])

@@ -16,6 +16,7 @@ from aperag_api.kernel.http.headers import TURN_HEADER
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from aperag_api.identity.audit.strangers import Strangers
     from aperag_api.identity.audit.trail import AuditTrail
     from aperag_common.http.front import Front
 
@@ -26,8 +27,8 @@ async def intended(request: Request) -> None:
     if call is None:
         return
     await caller_of(request)
-    if (entry := call.entry()) is not None:
-        services: Identity = request.app.state.services[Identity]
+    services: Identity = request.app.state.services[Identity]
+    if (entry := call.entry()) is not None and services.audit.strangers.admit(call):
         await services.audit.trail.begin(entry)
         call.intended = True
 
@@ -35,9 +36,10 @@ async def intended(request: Request) -> None:
 class Audit:
     """The last byte of an audited answer is sent when what came of the call is on record."""
 
-    def __init__(self, app: ASGIApp, trail: AuditTrail, front: Front) -> None:
+    def __init__(self, app: ASGIApp, trail: AuditTrail, strangers: Strangers, front: Front) -> None:
         self._app = app
         self._trail = trail
+        self._strangers = strangers
         self._front = front
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,7 +47,7 @@ class Audit:
             await self._app(scope, receive, send)
             return
         call = Call(scope, self._front.client(HTTPConnection(scope)))
-        answer = _Answer(call, self._trail, send)
+        answer = _Answer(call, self._trail, self._strangers, send)
 
         async def copied() -> Message:
             message = await receive()
@@ -62,9 +64,10 @@ class Audit:
 
 
 class _Answer:
-    def __init__(self, call: Call, trail: AuditTrail, send: Send) -> None:
+    def __init__(self, call: Call, trail: AuditTrail, strangers: Strangers, send: Send) -> None:
         self._call = call
         self._trail = trail
+        self._strangers = strangers
         self._send = send
         self._start: Message | None = None
         self._recorded = False
@@ -93,5 +96,5 @@ class _Answer:
         self._recorded = True
         await self._call.identify()
         entry = self._call.entry()
-        if entry is not None:
+        if entry is not None and (self._call.intended or self._call.succeeded or self._strangers.admit(self._call)):
             await self._trail.end(entry)

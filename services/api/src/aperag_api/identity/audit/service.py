@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from aperag_api.identity.audit import repository
 from aperag_api.identity.audit.decide import ResourceType
 from aperag_api.identity.audit.schemas import AuditLogOut
+from aperag_api.identity.audit.strangers import Strangers
 from aperag_api.kernel.auth import Role
 from aperag_api.kernel.paging import Page, Paged, SortOrder
 from aperag_api.kernel.reading import reading
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 class AuditService:
     engine: AsyncEngine
     trail: AuditTrail
+    strangers: Strangers = field(default_factory=Strangers)
 
     async def list(
         self, caller: Caller, wanted: Filter, *, sort: AuditSort, order: SortOrder, page: Page
