@@ -9,7 +9,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from aperag_api.bootstrap import bootstrap
+from aperag_api.bootstrap import UNLIMITED, bootstrap
 from aperag_common.settings import PostgresSettings
 
 if TYPE_CHECKING:
@@ -114,3 +114,12 @@ async def test_a_file_that_cannot_be_written_leaves_no_password_that_nobody_know
     with pytest.raises(OSError, match="No such file"):
         await bootstrap(own, "admin", tmp_path / "api_key", tmp_path / "nowhere" / "admin_password")
     assert await rows(engine, "SELECT 1 FROM users") == []
+
+
+@pytest.mark.parametrize("own_machine", [True, False])
+async def test_on_their_own_machine_the_first_user_has_no_quotas(
+    own: Settings, engine: AsyncEngine, tmp_path: Path, *, own_machine: bool
+) -> None:
+    await bootstrap(own, "admin", tmp_path / "api_key", own_machine=own_machine)
+    limits = await rows(engine, "SELECT DISTINCT quota_limit FROM user_quota")
+    assert limits == [(UNLIMITED if own_machine else None,)]

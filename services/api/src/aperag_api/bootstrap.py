@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aperag_api.access.quotas import repository as quotas
 from aperag_api.edge.identity import everybody_has
 from aperag_api.edge.settings import Settings
 from aperag_api.identity.accounts import repository as users
@@ -25,6 +26,7 @@ from aperag_api.identity.events.record import record_key, record_user
 from aperag_api.identity.sessions.repository import revoke_all
 from aperag_api.kernel.auth import Role
 from aperag_common.auth.installation import InstallationSecret
+from aperag_common.db.models import QuotaType
 from aperag_common.db.session import make_engine
 from aperag_common.events import accounts
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 PASSWORD_BYTES = 18
+UNLIMITED = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +43,12 @@ class _NewPassword:
     encoded: str
 
 
-async def bootstrap(settings: Settings, username: str, key_file: Path, password_file: Path | None = None) -> bool:
+async def bootstrap(
+    settings: Settings, username: str, key_file: Path, password_file: Path | None = None, *, own_machine: bool = False
+) -> bool:
     """Whether anything was made: no key where ``key_file`` holds one that works, no password where its file is there.
 
+    On their ``own_machine`` nobody but the disk limits what a new first user owns.
     A user of an earlier release gets what newcomers have since then.
     """
     secret = InstallationSecret.of(settings.secret_key, settings.secret_key_previous)
@@ -53,7 +59,7 @@ async def bootstrap(settings: Settings, username: str, key_file: Path, password_
     try:
         async with engine.begin() as conn:
             # Events are left to the reconciler: this process has no connection to NATS.
-            key = await _provide(conn, admission, username, _read_secret(key_file), password)
+            key = await _provide(conn, admission, username, _read_secret(key_file), password, own_machine=own_machine)
             # Before the commit: a file with a secret that does not work is replaced by the next run, but one that
             # works and stands nowhere could be used and revoked by nobody.
             if key is not None:
@@ -66,14 +72,23 @@ async def bootstrap(settings: Settings, username: str, key_file: Path, password_
 
 
 async def _provide(
-    conn: AsyncConnection, admission: Admission, username: str, key: str, password: _NewPassword | None
+    conn: AsyncConnection,
+    admission: Admission,
+    username: str,
+    key: str,
+    password: _NewPassword | None,
+    *,
+    own_machine: bool,
 ) -> str | None:
     """The new key, where ``key`` does not work."""
     await users.lock_first(conn)
     user = await users.by_key(conn, name_key(username))
     encoded = None if password is None else password.encoded
     if user is None:
-        return (await admission.admit(conn, Newcomer(username, Role.ADMIN, password_hash=encoded))).api_key
+        made = await admission.admit(conn, Newcomer(username, Role.ADMIN, password_hash=encoded))
+        for quota_type in QuotaType if own_machine else ():
+            await quotas.set_limit(conn, made.user.id, quota_type, UNLIMITED)
+        return made.api_key
     await admission.provide(conn, user.id)
     if encoded is not None:
         await users.set_password(conn, user.id, old=user.password_hash, new=encoded)
@@ -81,9 +96,9 @@ async def _provide(
         await record_user(conn, accounts.UserPasswordChanged, user.id)
     if await _works(conn, admission.hasher, key):
         return None
-    made = await issue(conn, admission.hasher, user.id, FIRST_KEY)
-    await record_key(conn, accounts.KeyCreated, user.id, made.id)
-    return made.key
+    issued = await issue(conn, admission.hasher, user.id, FIRST_KEY)
+    await record_key(conn, accounts.KeyCreated, user.id, issued.id)
+    return issued.key
 
 
 async def _new_password(settings: Settings) -> _NewPassword:
@@ -120,8 +135,11 @@ def main() -> None:
     parser.add_argument("--username", default="admin", help="name of the first user")
     parser.add_argument("--key-file", type=Path, required=True, help="file the API key is written to, readable by you")
     parser.add_argument("--password-file", type=Path, help="file a password is written to, readable by you")
-    arguments = parser.parse_args()
-    made = asyncio.run(bootstrap(Settings(), arguments.username, arguments.key_file, arguments.password_file))
+    parser.add_argument("--own-machine", action="store_true", help="the first user has no quotas")
+    given = parser.parse_args()
+    made = asyncio.run(
+        bootstrap(Settings(), given.username, given.key_file, given.password_file, own_machine=given.own_machine)
+    )
     sys.stdout.write("created\n" if made else "unchanged\n")
 
 

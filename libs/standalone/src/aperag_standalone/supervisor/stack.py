@@ -209,7 +209,7 @@ class Stack:
             files = ("--key-file", str(self._home.api_key), "--password-file", str(self._home.admin_password))
             secrets = self._home.installation_secret() | self._home.provider_secret()
             env = self._service_environment(Service.API) | secrets
-            await self._run_module("aperag_api.bootstrap", "--username", ADMIN, *files, env=env)
+            await self._run_module("aperag_api.bootstrap", "--username", ADMIN, *files, "--own-machine", env=env)
 
     async def _run_module(self, module: str, *arguments: str, env: Mapping[str, str]) -> None:
         done = await asyncio.create_subprocess_exec(
