@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -34,6 +36,27 @@ if __name__ == "__main__":
 """
 
 
+SERVICE = """
+import asyncio, json, os, socket, sys
+sys.path.insert(0, {tests!r})
+from aperag_common.pool import ProcessPool
+from aperag_common.process import run_process
+from tests.integration.retrieval.test_pool import look_around, reach_out
+
+async def main():
+    pool = ProcessPool(1)
+    told = await pool.run(look_around, os.getpid())
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        told["network"] = await pool.run(reach_out, server.getsockname()[1])
+    told["apart"] = await pool.run(os.readlink, "/proc/self/ns/net") != os.readlink("/proc/self/ns/net")
+    print(json.dumps(told))
+    await pool.close()
+
+if __name__ == "__main__":
+    run_process(main())
+"""
+
+
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -59,6 +82,24 @@ def blas_threads() -> str | None:
     """As a library of this process reads it while it is loaded."""
     inherited: dict[str, str] = psutil.Process().environ()
     return inherited.get("OPENBLAS_NUM_THREADS")
+
+
+def reach_out(port: int) -> str:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except OSError as err:
+        return type(err).__name__
+    return "connected"
+
+
+def look_around(parent: int) -> dict[str, str]:
+    """What a reader that was taken over would try."""
+    found = {"environment": " ".join(psutil.Process().environ()), "privileges": Path("/proc/self/status").read_text()}
+    try:
+        found["parent"] = Path(f"/proc/{parent}/environ").read_text(errors="replace")
+    except OSError as err:
+        found["parent"] = type(err).__name__
+    return found
 
 
 def refuse() -> None:
@@ -207,3 +248,21 @@ async def test_no_process_outlives_a_parent_that_was_killed(tmp_path: Path) -> N
         assert len(family) >= 2
         parent.kill()
     await until(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in family))
+
+
+async def test_a_process_has_no_network_no_secrets_and_no_way_to_its_parent(tmp_path: Path) -> None:
+    """The attack: a document takes its reader over."""
+    script = tmp_path / "service.py"
+    script.write_text(SERVICE.format(tests=str(Path(__file__).parents[3])))
+    secrets = {"APERAG_SECRET_KEY": "hidden-0", "APERAG_POSTGRES__URL": "hidden-1", "JWT_SECRET": "hidden-2"}
+    inherited = {**psutil.Process().environ(), **secrets}
+    done = await asyncio.create_subprocess_exec(sys.executable, str(script), env=inherited, stdout=subprocess.PIPE)
+    output, _ = await done.communicate()
+    told = json.loads(output)
+    assert "NoNewPrivs:\t1" in told["privileges"]
+    assert "CapEff:\t0000000000000000" in told["privileges"]
+    assert not any(name in told["environment"] for name in secrets)
+    if not told["apart"]:
+        pytest.skip("this kernel makes no namespaces for this user")
+    assert "hidden" not in told["parent"]
+    assert told["network"] != "connected"

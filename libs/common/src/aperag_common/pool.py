@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 import structlog
 
 from aperag_common import errors
+from aperag_common.confinement import confine
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -171,8 +172,9 @@ class _Slot:
 
 
 def _begin_child(initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> None:
-    """First thing in a child: Ctrl-C is the parent's business, and the parent's end is ours."""
+    """First thing in a child: what it reads may be hostile, Ctrl-C is the parent's business, and the parent's end is ours."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    confine()
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), name="parent-watch", daemon=True).start()

@@ -16,6 +16,8 @@ try:
 except ImportError:  # it is not made for Windows
     uvloop = None  # type: ignore[assignment]
 
+from aperag_common.confinement import forget_secrets
+
 if TYPE_CHECKING:
     from collections.abc import Coroutine
     from typing import Any
@@ -33,7 +35,8 @@ def instance_of(settings: ProcessSettings) -> str:
 
 
 def run_process(main: Coroutine[Any, Any, None]) -> None:
-    """A process's whole life, on the quickest event loop there is here."""
+    """A process's whole life, on the quickest event loop there is here; its settings have been read."""
+    forget_secrets()
     with asyncio.Runner(loop_factory=None if uvloop is None else uvloop.new_event_loop) as runner:
         runner.run(main)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -90,6 +91,7 @@ def findings_of(home: Home, *, port: int, env: Mapping[str, str]) -> Iterator[Fi
     yield _disk(home)
     yield Finding("encoder", encoder.describe(env))
     yield _recognition()
+    yield _confinement()
     state = control.running(home)
     if state is None:
         yield Finding("stack", "not running")
@@ -120,6 +122,14 @@ def _bytecode(env: Mapping[str, str]) -> Finding:
 def _recognition() -> Finding:
     """Nothing to repair: most documents do not need it."""
     return Finding("text recognition", recognition.describe())
+
+
+def _confinement() -> Finding:
+    """Nothing to repair where the operator cannot change the kernel's mind: it is told, and documents are read."""
+    probe = "import sys; from aperag_common.confinement import confine; sys.exit(not confine())"
+    apart = subprocess.run([sys.executable, "-c", probe], check=False, capture_output=True).returncode == 0
+    seen = "without network" if apart else "with network: this kernel makes no namespaces for this user"
+    return Finding("processes that read documents", seen)
 
 
 def _wheels() -> Iterator[Finding]:
