@@ -12,7 +12,7 @@ import httpx
 import psutil
 import pytest
 
-from aperag_common.http.adapter import use_all_descriptors
+from aperag_common.http.descriptors import use_all_descriptors
 from aperag_common.http.server import HttpServer
 from aperag_common.objects.local import BLOCK
 from aperag_common.settings import HttpSettings

@@ -262,3 +262,14 @@ async def test_what_is_no_request_is_refused() -> None:
     async with serving(Seen()) as port, connected(port) as (reader, writer):
         writer.write(b"\x00 this is no request\r\n\r\n")
         assert (await answer(reader)).startswith(b"HTTP/1.1 400 ")
+
+
+async def test_a_body_is_read_where_another_protocol_is_offered_too() -> None:
+    """As Java's client does with every first request of a connection."""
+    offer = b"Upgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\nConnection: Upgrade, HTTP2-Settings"
+    async with serving(Seen()) as port, connected(port) as (reader, writer):
+        for last in (b"", b", close"):
+            writer.write(post("/size", 3).replace(b"Host", offer + last + b"\r\nHost") + b"abc")
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+            assert b'{"size":3}' in await reader.readuntil(b"}")
+        assert await answer(reader) == b""

@@ -172,11 +172,9 @@ async def accept_where(
     )
     if not rows:
         return None
-    parses = {row["subject_id"]: JobRow(*row[:-1]) for row in rows if row["dispatch"] > 0}
-    changes = [
-        Change((Dispatch(parses[d.id], SOURCE),) if d.id in parses else (), (event,), d.id, workflow_id)
-        for d, event, workflow_id in zip(documents, events, workflows, strict=True)
-    ]
+    sent = {it.subject_id: (Dispatch(it, SOURCE),) for it in (JobRow(*row[:-1]) for row in rows) if it.dispatch > 0}
+    made = zip(documents, events, workflows, strict=True)
+    changes = [Change(sent.get(d.id, ()), (event,), d.id, workflow_id) for d, event, workflow_id in made]
     return Accepted(changes, rows[0]["updated"])
 
 

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import resource
 from dataclasses import dataclass
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+import httptools
 import structlog
 import uvicorn
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from aperag_common.http.wire import OFFERS, refusal, without_offers
 
 if TYPE_CHECKING:
     import socket
@@ -34,10 +35,6 @@ log = structlog.get_logger(__name__)
 FRAME_BYTES = 256 * 1024
 """Of what a client may send over a WebSocket at once: several times the longest question."""
 GRACE_SECONDS = 5
-OTHER_DESCRIPTORS = 256
-"""Of a process: the pool of its database, the bus, what its libraries hold open."""
-DESCRIPTORS_PER_CONNECTION = 2
-"""Its socket, and the document that it brings or fetches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +141,8 @@ class PacedConnection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._arrived += len(data)
         resting, self._request_ended = self._stage is None, False
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._feed(data)
         if resting and self._stage is None and not self._request_ended:
             # Line breaks before a request, which the parser skips: they must not keep a connection open for ever.
             self._stage = _Stage.HEAD
@@ -156,25 +154,51 @@ class PacedConnection(HttpToolsProtocol):
                 )
         self._follow()
 
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+            else:
+                self._feed_without_offer(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self._cut(HTTPStatus.BAD_REQUEST, "Invalid HTTP request received.")
+
+    def _feed_without_offer(self, rest: bytes) -> None:
+        """Clients offer other protocols with requests that are whole without (Java's offers HTTP/2), and the parser takes
+        whatever follows such a head for the other protocol's: it reads the head again as if nothing had been offered.
+        """
+        version = self.parser.get_http_version().encode()
+        head = [b" ".join((self.parser.get_method(), self.url, b"HTTP/" + version))]
+        kept = ((name, without_offers(value) if name == b"connection" else value) for name, value in self.headers)
+        head += [name + b": " + value for name, value in kept if name not in OFFERS and value]
+        self.parser = httptools.HttpRequestParser(self)
+        self._feed(b"\r\n".join((*head, b"", b"")) + rest)
+
+    @property
+    def _is_offer(self) -> bool:
+        """Of a protocol other than WebSocket; CONNECT asks for one too, and is refused where its address is read."""
+        return self.parser.should_upgrade() and not self._should_upgrade() and self.parser.get_method() != b"CONNECT"
+
     def handle_websocket_upgrade(self) -> None:
         self._stage = None
         self._owe(None)
         super().handle_websocket_upgrade()
-
-    def send_400_response(self, msg: str) -> None:
-        self._cut(HTTPStatus.BAD_REQUEST, msg)
 
     def on_message_begin(self) -> None:
         self._stage, self._head_size = _Stage.HEAD, 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        super().on_headers_complete()
-        self._stage = _Stage.BODY
+        if not self._is_offer:
+            super().on_headers_complete()
+            self._stage = _Stage.BODY
 
     def on_message_complete(self) -> None:
-        self._stage, self._request_ended = None, True
-        super().on_message_complete()
+        if not self._is_offer:
+            self._stage, self._request_ended = None, True
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -233,7 +257,7 @@ class PacedConnection(HttpToolsProtocol):
             return
         log.info("connection.cut", reason=reason)
         if self._may_answer():
-            self.transport.write(_refusal(status, reason))
+            self.transport.write(refusal(status, reason))
         self._tell_disconnected()
         self._owe(None)
         self.transport.close()
@@ -263,31 +287,3 @@ class _Flow(FlowControl):
         super().resume_reading()
         if held_back:
             self._on_reading_again()
-
-
-def _refusal(status: HTTPStatus, reason: str) -> bytes:
-    body = json.dumps({"detail": reason}).encode()
-    head = [
-        f"HTTP/1.1 {status} {status.phrase}",
-        "content-type: application/json",
-        f"content-length: {len(body)}",
-        "connection: close",
-        "cache-control: no-store",
-        "x-content-type-options: nosniff",
-        *(["retry-after: 1"] if status is HTTPStatus.SERVICE_UNAVAILABLE else []),
-    ]
-    return "\r\n".join([*head, "", ""]).encode() + body
-
-
-def use_all_descriptors() -> int:
-    """Ask for as many file descriptors as this process may have; how many connections they suffice for."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-            soft = hard
-        except (ValueError, OSError) as err:  # some systems call unlimited what they do not grant
-            log.info("descriptors.kept", limit=soft, error=repr(err))
-    if soft == resource.RLIM_INFINITY:
-        return 1_000_000
-    return max(1, (soft - OTHER_DESCRIPTORS) // DESCRIPTORS_PER_CONNECTION)

@@ -11,7 +11,8 @@ import structlog
 from starlette.applications import Starlette
 
 from aperag_common.health import routes
-from aperag_common.http.adapter import Pace, Server, use_all_descriptors
+from aperag_common.http.adapter import Pace, Server
+from aperag_common.http.descriptors import use_all_descriptors
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -158,15 +158,7 @@ def _assemble(
         ),
         identity=identity,
         knowledge=open_knowledge(
-            runtime,
-            settings,
-            vault=vault,
-            memories=memories,
-            scheduler=scheduler,
-            fanout=fanout,
-            embedders=embedders,
-            models=models,
-            web=web,
+            runtime, settings, memories, scheduler, fanout, web, vault=vault, embedders=embedders, models=models
         ),
         conversation=open_conversation(runtime, settings, scheduler=scheduler, prompts=prompts, models=completions),
         models=_model_services(engine, providers, prompts, embedders, models),

@@ -42,14 +42,14 @@ if TYPE_CHECKING:
 def open_knowledge(
     runtime: Runtime,
     settings: Settings,
-    *,
-    vault: Vault,
     memories: Memories,
     scheduler: TaskScheduler,
     fanout: Fanout,
+    web: Web,
+    *,
+    vault: Vault,
     embedders: EmbeddersBesideLocal,
     models: SearchModels,
-    web: Web,
 ) -> Knowledge:
     """``models`` are those of providers."""
     engine, dispatcher, first_due = runtime.engine, runtime.dispatcher, settings.work.first_due
