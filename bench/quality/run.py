@@ -27,7 +27,7 @@ PER_REQUEST = 20
 UPLOADS = 4
 SEARCHES = 8
 DEPTH = 100
-TARGETS = {"scifact": {Leg.FULLTEXT: 0.675, Leg.HYBRID: 0.69}, "cmrc": {Leg.FULLTEXT: 0.975, Leg.HYBRID: 0.975}}
+TARGETS = {"scifact": {Leg.FULLTEXT: 0.675, Leg.HYBRID: 0.725}, "cmrc": {Leg.FULLTEXT: 0.975, Leg.HYBRID: 0.99}}
 """nDCG@10 with the embedded defaults, by the folder's name."""
 
 

@@ -33,8 +33,9 @@ def test_the_model_that_is_there_may_be_named(aperag: Aperag, collection: str) -
     assert after["config"] == before["config"]
 
 
-def test_a_collection_is_made_with_the_model_that_was_named(aperag: Aperag) -> None:
-    made = aperag.json("collections", "create", "Local", "--embedding", LOCAL)
+@pytest.mark.parametrize("named", [LOCAL, "fast"])
+def test_a_collection_is_made_with_the_model_that_was_named(aperag: Aperag, named: str) -> None:
+    made = aperag.json("collections", "create", "Local", "--embedding", named)
     assert made["embedding_model"] == LOCAL
     aperag("collections", "delete", made["id"], "--yes")
 
