@@ -108,7 +108,7 @@ class Deliveries:
         url = f"http://127.0.0.1:{ports.free_port()}/"
         made = await self.client.json("POST", "/webhooks", expect=201, json={"url": url, "types": ["turn.*"]})
         self._webhook = made["id"]
-        owner = (await self.client.json("GET", "/auth/user"))["id"]
+        owner = (await self.client.json("GET", "/user"))["id"]
         for first in range(0, self.size, PER_INSERT):
             await self._insert(owner, min(PER_INSERT, self.size - first))
 
