@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     import httpx
-
-    from aperag_api.edge.gateway import Gateway
 
 Person = Any
 
@@ -143,14 +142,22 @@ async def test_a_template_is_validated_for_its_type(alice: Person) -> None:
     assert unknown.status_code == 422
 
 
-async def test_a_question_with_the_built_in_prompts_never_waits_for_templates_of_users(
-    alice: Person, mallory: Person, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+async def test_a_user_who_tries_many_templates_holds_up_neither_questions_nor_others_who_try_one(
+    alice: Person, mallory: Person
 ) -> None:
     own = {"prompts": {"agent_query": "{{ query }}"}}
     assert (await mallory.http.put("/prompts/user", json=own)).status_code == 200
-    monkeypatch.setattr(gateway.models.prompts.templates, "_most", 0)  # as many wait as may
+    nested = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}"
+    attack = [asyncio.create_task(mallory.http.post("/prompts/preview", json={"template": nested})) for _ in range(30)]
+    done, _ = await asyncio.wait(attack, return_when=asyncio.FIRST_COMPLETED)
+    refused = done.pop().result()
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
     asked = [await ask(person) for person in (alice, mallory)]
-    assert [answer.status_code for answer in asked] == [202, 503]
+    assert [answer.status_code for answer in asked] == [202, 202]
+    tried = await alice.http.post("/prompts/preview", json={"template": "{{ 1 + 1 }}"})
+    assert (tried.status_code, tried.json()) == (200, {"rendered": "2"})
+    assert not all(it.done() for it in attack), "nobody waited for the attack to end"
+    await asyncio.gather(*attack)
 
 
 async def ask(person: Person) -> httpx.Response:

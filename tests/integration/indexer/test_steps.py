@@ -52,7 +52,7 @@ class CountingParser:
         self.version = "counting/1"
         self.reads = 0
 
-    async def parse(self, path: Path, *, name: str) -> ParsedDocument:
+    async def parse(self, path: Path, *, name: str, owner: str) -> ParsedDocument:
         self.reads += 1
         return ParsedDocument(path.read_text(encoding="utf-8"), warnings=(ReadWarning("damaged_text", "", "torn"),))
 
@@ -65,7 +65,7 @@ class FrozenParser:
     def __init__(self) -> None:
         self.reading, self.thawed = asyncio.Event(), asyncio.Event()
 
-    async def parse(self, path: Path, *, name: str) -> ParsedDocument:
+    async def parse(self, path: Path, *, name: str, owner: str) -> ParsedDocument:
         self.reading.set()
         await self.thawed.wait()
         return ParsedDocument("outdated")
@@ -85,6 +85,9 @@ class CountingEmbedder:
         seeds = [int.from_bytes(hashlib.sha256(t.encode()).digest()[:4], "big") for t in texts]
         rows = np.stack([np.random.default_rng(seed).standard_normal(512) for seed in seeds]).astype(np.float32)
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    def of(self, owner: str) -> CountingEmbedder:
+        return self
 
     async def close(self) -> None:
         return None
@@ -146,7 +149,7 @@ class Indexer:
         return await self.steps.column(sql)
 
 
-async def _chunk(document: ParsedDocument, policy: ChunkPolicy) -> list[ChunkDraft]:
+async def _chunk(_: str, document: ParsedDocument, policy: ChunkPolicy) -> list[ChunkDraft]:
     return chunk_document(document, policy)
 
 
@@ -276,7 +279,7 @@ async def test_bytes_that_a_delete_takes_from_under_a_parse_are_no_error(
 ) -> None:
     document_id = await indexer.upload()
 
-    async def overtaken(path: Path, *, name: str) -> ParsedDocument:
+    async def overtaken(path: Path, *, name: str, owner: str) -> ParsedDocument:
         assert await indexer.steps.delete(document_id)
         path.unlink()
         return ParsedDocument(path.read_text(encoding="utf-8"))

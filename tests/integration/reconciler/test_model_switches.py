@@ -52,11 +52,11 @@ ADMISSION = Admission(Lane.BULK, in_flight_per_owner=10_000, first_due=timedelta
 class PlainParser:
     version = "plain/1"
 
-    async def parse(self, path: Path, *, name: str) -> ParsedDocument:
+    async def parse(self, path: Path, *, name: str, owner: str) -> ParsedDocument:
         return ParsedDocument(path.read_text(encoding="utf-8"))
 
 
-async def _chunk(document: ParsedDocument, policy: ChunkPolicy) -> list[ChunkDraft]:
+async def _chunk(owner: str, document: ParsedDocument, policy: ChunkPolicy) -> list[ChunkDraft]:
     return chunk_document(document, policy)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -20,7 +21,7 @@ import pytest
 import pytest_asyncio
 
 from aperag_common import errors
-from aperag_common.pool import ProcessPool
+from aperag_common.pool import ComputedTooLong, ProcessPool, compute_longer
 
 PARENT = """
 import asyncio, os
@@ -100,6 +101,19 @@ def look_around(parent: int) -> dict[str, str]:
     except OSError as err:
         found["parent"] = type(err).__name__
     return found
+
+
+def compute_for_ever() -> None:
+    while True:
+        hashlib.sha256(b"x" * 10_000_000).digest()  # in code that looks for no signal
+
+
+def compute_longer_than_allowed() -> str:
+    compute_longer(60)
+    end = time.process_time() + 1.2
+    while time.process_time() < end:
+        pass
+    return "done"
 
 
 def refuse() -> None:
@@ -266,3 +280,36 @@ async def test_a_process_has_no_network_no_secrets_and_no_way_to_its_parent(tmp_
         pytest.skip("this kernel makes no namespaces for this user")
     assert "hidden" not in told["parent"]
     assert told["network"] != "connected"
+
+
+async def test_owners_share_the_processes_and_one_comes_in_though_all_are_taken(tmp_path: Path) -> None:
+    """The attack: documents that take minutes, more of them than there are processes."""
+    pool = ProcessPool(2, guests=True, abandoned_seconds=0.1)
+    markers = [tmp_path / str(number) for number in range(8)]
+    attack = [asyncio.ensure_future(pool.run(hang, str(marker), owner="mallory")) for marker in markers]
+    await until(lambda: sum(map(Path.exists, markers)) == 2)
+    assert await pool.run(double, 21, owner="alice") == 42
+    assert sum(map(Path.exists, markers)) == 2
+    for call in attack:
+        call.cancel()
+    await pool.close()
+
+
+async def test_a_guest_that_stays_too_long_makes_room_for_the_next_one(tmp_path: Path) -> None:
+    pool = ProcessPool(1, guests=True, guest_seconds=4.0, abandoned_seconds=0.1)
+    names = ("mallory", "malcolm")
+    attack = [asyncio.ensure_future(pool.run(hang, str(tmp_path / name), owner=name)) for name in names]
+    await until((tmp_path / "mallory").exists)
+    assert await pool.run(double, 21, owner="alice") == 42
+    for call in attack:
+        call.cancel()
+    await pool.close()
+
+
+async def test_a_call_that_computes_too_long_ends_without_being_run_again() -> None:
+    pool = ProcessPool(1)
+    with pytest.raises(ComputedTooLong):
+        await pool.run(compute_for_ever, cpu_seconds=1)
+    assert await pool.run(double, 21, cpu_seconds=1) == 42
+    assert await pool.run(compute_longer_than_allowed, cpu_seconds=1) == "done"
+    await pool.close()

@@ -84,7 +84,7 @@ def run_of(drawn: Flow, played: Played) -> tuple[FlowRun, Told]:
     templates: Any = None  # no value is a template
     runners: Any = played
     queue: Any = told
-    return FlowRun(drawn, Values(templates, "why?"), runners, Progress(queue, drawn, whole=True)), told
+    return FlowRun(drawn, Values(templates, "why?", "alice"), runners, Progress(queue, drawn, whole=True)), told
 
 
 RETRY = {"retry": {"max_attempts": 3, "delay": 0}}

@@ -15,6 +15,8 @@ from aperag_common.templates.sandbox import MOST_OUTPUT
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+ALICE = "alice"
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def templates() -> AsyncIterator[Templates]:
@@ -29,11 +31,11 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 async def test_a_template_gets_the_variables_it_names(templates: Templates) -> None:
     rendered = await templates.render(
-        "{% for c in all %}{{ loop.index }}={{ c.id }} {% endfor %}", {"all": [{"id": "x"}]}
+        "{% for c in all %}{{ loop.index }}={{ c.id }} {% endfor %}", {"all": [{"id": "x"}]}, ALICE
     )
     assert rendered == ("1=x ", None)
     examined = await templates.examine(
-        "{% set a = 1 %}{{ a }}{{ b.c }}{% for d in e %}{{ d }}{{ range(3) }}{% endfor %}"
+        "{% set a = 1 %}{{ a }}{{ b.c }}{% for d in e %}{{ d }}{{ range(3) }}{% endfor %}", ALICE
     )
     assert (examined.problem, examined.variables) == (None, {"b", "e"})
 
@@ -63,7 +65,7 @@ ESCAPES = {
 
 @pytest.mark.parametrize("template", ESCAPES.values(), ids=ESCAPES)
 async def test_what_leads_out_of_a_template_ends_in_a_reason(templates: Templates, template: str) -> None:
-    rendered = await templates.render(template, {"l": []})
+    rendered = await templates.render(template, {"l": []}, ALICE)
     assert rendered.text is None
     assert rendered.problem
     assert "/" not in rendered.problem.replace("/etc/passwd", "")
@@ -90,19 +92,19 @@ BOMBS = {
 
 @pytest.mark.parametrize("template", BOMBS.values(), ids=BOMBS)
 async def test_what_unfolds_without_end_ends_in_a_reason(templates: Templates, template: str) -> None:
-    rendered = await templates.render(template, {})
+    rendered = await templates.render(template, {}, ALICE)
     assert rendered.text is None
     assert rendered.problem
-    examined = await templates.examine(template)
+    examined = await templates.examine(template, ALICE)
     assert examined.problem is None or isinstance(examined.problem, str)
-    assert (await templates.render("{{ 1 + 1 }}", {})).text == "2"
+    assert (await templates.render("{{ 1 + 1 }}", {}, ALICE)).text == "2"
 
 
 async def test_as_much_as_is_allowed_is_rendered_whole(templates: Templates) -> None:
     template = "{% for a in range(1000) %}{{ b }}{% endfor %}"
     size = MOST_OUTPUT // 1000
-    assert len((await templates.render(template, {"b": "b" * size})).text or "") == 1000 * size
-    assert (await templates.render(template, {"b": "b" * (size + 1)})).text is None
+    assert len((await templates.render(template, {"b": "b" * size}, ALICE)).text or "") == 1000 * size
+    assert (await templates.render(template, {"b": "b" * (size + 1)}, ALICE)).text is None
 
 
 @pytest.mark.parametrize("type_", PromptType)
@@ -110,7 +112,7 @@ async def test_each_built_in_prompt_uses_what_it_is_given_and_nothing_else(
     templates: Templates, type_: PromptType
 ) -> None:
     content = BUILT_IN[type_].content
-    examined = await templates.examine(content)
+    examined = await templates.examine(content, ALICE)
     verdict = judged(type_, content, examined.problem, examined.variables)
     assert (verdict.valid, verdict.errors, verdict.warnings) == (True, [], [])
 
@@ -122,11 +124,11 @@ async def test_the_built_in_prompts_render(templates: Templates) -> None:
     }  # fmt: skip
     for built_in in BUILT_IN.values():
         variables = {name: given[name] for name in built_in.variables}
-        assert (await templates.render(built_in.content, variables)).problem is None
-    query = (await templates.render(BUILT_IN[PromptType.AGENT_QUERY].content, given)).text or ""
+        assert (await templates.render(built_in.content, variables, ALICE)).problem is None
+    query = (await templates.render(BUILT_IN[PromptType.AGENT_QUERY].content, given, ALICE)).text or ""
     assert query.startswith("How is tea made?\n")
     assert "  - Tea (id col1)\n- Web search is not allowed." in query
-    graph = (await templates.render(BUILT_IN[PromptType.INDEX_GRAPH].content, given)).text or ""
+    graph = (await templates.render(BUILT_IN[PromptType.INDEX_GRAPH].content, given, ALICE)).text or ""
     assert "person, geo" in graph
     assert "<text>\nTea.\n</text>" in graph
 

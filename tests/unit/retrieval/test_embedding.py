@@ -77,13 +77,15 @@ async def test_only_the_latest_queries_are_kept(quick: InProcessEmbedder, monkey
     assert np.allclose(again, np.stack([rows["c"], rows["b"], rows["a"]]), atol=1e-6)
 
 
-async def test_a_search_waits_for_one_batch_of_a_long_list_and_not_for_all(
-    quick: InProcessEmbedder, encoded: list[str]
-) -> None:
+async def test_who_encodes_much_holds_up_nobody_who_asks_little(quick: InProcessEmbedder, encoded: list[str]) -> None:
+    """The attack: long lists of texts, and many questions, before one question of somebody else."""
+    mallory = quick.of("mallory")
     lists = [[f"passage {number}-{part}" for part in range(5 * QUERY_BATCH)] for number in range(3)]
-    encoding = [asyncio.create_task(quick.embed(texts)) for texts in lists]
+    questions = [[f"question {number}"] for number in range(9)]
+    attack = [asyncio.create_task(mallory.embed(texts)) for texts in lists]
+    attack += [asyncio.create_task(mallory.embed(texts, as_queries=True)) for texts in questions]
     await asyncio.sleep(0)
-    await quick.embed(["moon"], as_queries=True)
-    assert encoded.index("moon") <= 2 * QUERY_BATCH
-    await asyncio.gather(*encoding)
-    assert len(encoded) == sum(map(len, lists)) + 1
+    await quick.of("alice").embed(["moon"], as_queries=True)
+    assert encoded.index("moon") == QUERY_BATCH, "behind the batch under way, before all that wait"
+    await asyncio.gather(*attack)
+    assert len(encoded) == sum(map(len, (*lists, *questions))) + 1

@@ -2,8 +2,8 @@
 
 ApeRAGError(code)
 ├─ Retryable    the same work may succeed later: UpstreamUnavailable, RateLimited, Busy
-└─ Terminal     repeating cannot help: InvalidMessage, UnsupportedMedia, CorruptDocument, PasswordProtected,
-│               QuotaExceeded, Gone
+└─ Terminal     repeating cannot help: InvalidMessage, UnsupportedMedia, CorruptDocument, DocumentTooLarge,
+│               PasswordProtected, QuotaExceeded, Gone
    └─ ClientError   the caller's fault, with the contract's code and status: NotFound, Conflict, InvalidParameter, …
 
 Adapters translate vendor exceptions into this tree at the port, once, with ``raise … from``.
@@ -81,6 +81,13 @@ class CorruptDocument(Terminal):
     """The reader for this kind of file could not read this one."""
 
     code = "CORRUPT_DOCUMENT"
+
+
+class DocumentTooLarge(Terminal):
+    """Reading the file would take more than one document may: its owner reads which limit it is, and splits it."""
+
+    code = "DOCUMENT_TOO_LARGE"
+    dead_letter = False
 
 
 class EmptyDocument(Terminal):

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import multiprocessing
 import os
+import resource
 import signal
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -18,6 +22,7 @@ import structlog
 
 from aperag_common import errors
 from aperag_common.confinement import confine
+from aperag_common.shares import Shares
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -32,8 +37,23 @@ ORPHANED = 70
 """Exit code of a child whose parent ended before it."""
 
 
+GUEST_SECONDS = 10.0
+"""Enough for an ordinary document or question; what takes longer waits for a process like everybody else."""
+
+
+class ComputedTooLong(TimeoutError):
+    """A call used up its computing time, and its process has ended."""
+
+
+class _Overstayed(Exception):
+    pass
+
+
 class ProcessPool:
     """At most ``workers`` calls run at once, each in a process that holds no other call.
+
+    Owners share the processes (``Shares``). With ``guests`` there is one process more, for an owner who has none while
+    all others are busy; there a call may take ``guest_seconds``, then it is stopped and begins anew where others wait.
 
     A process that dies takes one call with it. That call is run once more in quarantine, where one call
     runs at a time; dying there too convicts it. So nobody is blamed for a neighbour's crash, nor for being
@@ -44,39 +64,47 @@ class ProcessPool:
         self,
         workers: int,
         *,
+        guests: bool = False,
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
         idle_seconds: float = 300.0,
         abandoned_seconds: float = 5.0,
+        guest_seconds: float = GUEST_SECONDS,
     ) -> None:
         """A call whose caller was cancelled may go on for ``abandoned_seconds``, then its process is killed."""
         self.workers = workers
-        self._abandoned_seconds = abandoned_seconds
-        self._slots = [_Slot((initializer, initargs), idle_seconds) for _ in range(workers)]
-        self._quarantine = _Slot((initializer, initargs), idle_seconds)
-        # Last in, first out: under light load one process serves and the others come to rest.
-        self._free: asyncio.LifoQueue[_Slot] = asyncio.LifoQueue()
-        for slot in reversed(self._slots):
-            self._free.put_nowait(slot)
-        self._one_suspect = asyncio.Lock()
+        self._abandoned_seconds, self._guest_seconds = abandoned_seconds, guest_seconds
+        self._slots = [_Slot((initializer, initargs), idle_seconds) for _ in range(workers + 2)]
+        guest, quarantine, *ordinary = self._slots
+        self._shares = Shares(ordinary, guests=guest if guests else None)
+        self._quarantine = Shares([quarantine])
         self._calls: set[asyncio.Task[Any]] = set()
         self._closed = False
 
-    async def run(self, fn: Callable[[*Ts], T], *args: *Ts, seconds: float | None = None) -> T:
+    async def run(
+        self,
+        fn: Callable[[*Ts], T],
+        *args: *Ts,
+        seconds: float | None = None,
+        cpu_seconds: int | None = None,
+        owner: str = "",
+    ) -> T:
         """Call ``fn`` in a process; it, its arguments and its answer must be picklable.
 
-        ``seconds`` bound the call itself, not the wait for a process; past them it is a ``TimeoutError``.
+        ``seconds`` bound the call itself, not the wait for a process; past them it is a ``TimeoutError``. ``cpu_seconds``
+        bound what its process computes for it, in all threads; past them it is ``ComputedTooLong``.
         """
-        slot = await self._free.get()
+        work: Callable[[], T] = partial(fn, *args)
+        if cpu_seconds is not None:
+            work = partial(_within, cpu_seconds, work)
         try:
-            async with asyncio.timeout(seconds):
-                return await self._call(slot, partial(fn, *args), lambda: self._free.put_nowait(slot))
+            return await self._in_a_share(owner, work, seconds)
         except BrokenProcessPool:
             log.warning("pool.process_died", call=fn.__qualname__)
-        await self._one_suspect.acquire()
+        slot = await self._quarantine.take(owner)
         try:
             async with asyncio.timeout(seconds):
-                return await self._call(self._quarantine, partial(fn, *args), self._one_suspect.release)
+                return await self._call(slot, work, partial(self._quarantine.give_back, owner, slot))
         except BrokenProcessPool as err:
             log.warning("pool.call_convicted", call=fn.__qualname__)
             raise errors.Retryable("the process that did this work died, twice", code="WORKER_CRASHED") from err
@@ -84,10 +112,43 @@ class ProcessPool:
     async def close(self) -> None:
         """End every process; a call that still runs ends with its process."""
         self._closed = True
-        await asyncio.gather(*(slot.stop() for slot in (*self._slots, self._quarantine)))
+        await asyncio.gather(*(slot.stop() for slot in self._slots))
         await asyncio.gather(*self._calls, return_exceptions=True)
 
-    async def _call(self, slot: _Slot, work: Callable[[], T], release: Callable[[], None]) -> T:
+    async def _in_a_share(self, owner: str, work: Callable[[], T], seconds: float | None) -> T:
+        slot = await self._shares.take(owner)
+        if self._shares.is_guests(slot):
+            with contextlib.suppress(_Overstayed):
+                return await self._as_guest(owner, slot, work, seconds)
+            slot = await self._shares.take(owner, as_guest=False)
+        async with asyncio.timeout(seconds):
+            return await self._call(slot, work, partial(self._shares.give_back, owner, slot))
+
+    async def _as_guest(self, owner: str, slot: _Slot, work: Callable[[], T], seconds: float | None) -> T:
+        leave = partial(self._shares.give_back, owner, slot)
+        try:
+            self._check_open()
+            await asyncio.wrap_future(slot.submit(os.getpid))  # the start of the process is not the call's
+        except BaseException:
+            leave()
+            raise
+        within = self._guest_seconds if seconds is None else min(self._guest_seconds, seconds)
+        try:
+            async with asyncio.timeout(within) as limit:
+                return await self._call(slot, work, leave, abandoned_seconds=0.0)
+        except TimeoutError as err:
+            if limit.expired() and within != seconds:
+                raise _Overstayed from err
+            raise
+
+    async def _call(
+        self,
+        slot: _Slot,
+        work: Callable[[], T],
+        release: Callable[[], None],
+        *,
+        abandoned_seconds: float | None = None,
+    ) -> T:
         """``release`` is called when the process is free again, which may be after the caller has gone."""
         call = asyncio.ensure_future(self._occupy(slot, work, release))
         self._calls.add(call)
@@ -95,18 +156,26 @@ class ProcessPool:
         try:
             return await asyncio.shield(call)
         except asyncio.CancelledError:
-            killing = asyncio.get_running_loop().call_later(self._abandoned_seconds, slot.kill)
+            patience = self._abandoned_seconds if abandoned_seconds is None else abandoned_seconds
+            killing = asyncio.get_running_loop().call_later(patience, slot.kill)
             call.add_done_callback(lambda _: killing.cancel())
             raise
 
     async def _occupy(self, slot: _Slot, work: Callable[[], T], release: Callable[[], None]) -> T:
         try:
-            if self._closed:
-                raise errors.Busy("the process pool is closed")
+            self._check_open()
             return await asyncio.wrap_future(slot.submit(work))
+        except BrokenProcessPool as err:
+            if await slot.computed_too_long():
+                raise ComputedTooLong from err
+            raise
         finally:
             slot.rest_later()
             release()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise errors.Busy("the process pool is closed")
 
     def _forget(self, call: asyncio.Task[Any]) -> None:
         self._calls.discard(call)
@@ -141,6 +210,15 @@ class _Slot:
     def rest_later(self) -> None:
         if self._executor is not None:
             self._resting = asyncio.get_running_loop().call_later(self._idle_seconds, self._drop)
+
+    async def computed_too_long(self) -> bool:
+        """Whether the process that has just died ended by its limit of computing time."""
+        executor, child = self._executor, self._child
+        if executor is None or child is None:
+            return False
+        self._executor = self._child = None
+        await asyncio.to_thread(executor.shutdown)  # waits until somebody has seen how it ended
+        return child.exitcode == -signal.SIGXCPU
 
     async def stop(self) -> None:
         executor = self._executor
@@ -185,3 +263,22 @@ def _begin_child(initializer: Callable[..., object] | None, initargs: tuple[Any,
 def _end_with(sentinel: int) -> None:
     connection.wait([sentinel])
     os._exit(ORPHANED)
+
+
+def _within(cpu_seconds: int, work: Callable[[], T]) -> T:
+    """The kernel ends the process where ``work`` computes longer: code that holds the interpreter sees no signal."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    most = math.ceil(time.process_time()) + cpu_seconds
+    resource.setrlimit(resource.RLIMIT_CPU, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+    try:
+        return work()
+    finally:
+        resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+
+
+def compute_longer(seconds: int) -> None:
+    """Called in a process by work that turns out to be larger: its limit moves, where it has one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    if soft != resource.RLIM_INFINITY:
+        more = soft + seconds
+        resource.setrlimit(resource.RLIMIT_CPU, (more if hard == resource.RLIM_INFINITY else min(more, hard), hard))

@@ -29,9 +29,7 @@ from aperag_retrieval.traits import traits_of
 
 MOST_SNIPPETS = 50
 """More hits than people look at; programs ask for more."""
-
 log = structlog.get_logger(__name__)
-
 T = TypeVar("T")
 
 FUSED_DEPTH = 100
@@ -67,7 +65,7 @@ class SearchRequest:
     """``owner`` is the collection's: its encoder is used as they may use it.
 
     ``at_least`` so many hits are given, where there are, though fewer were asked for: somebody reads them again.
-    ``chat_id``: only the files of this chat; None: all that are no chat's.
+    ``chat_id``: only the files of this chat; None: all others. ``asker``, or else the owner, shares the local encoder.
     """
 
     collection_id: str
@@ -77,6 +75,7 @@ class SearchRequest:
     fulltext: LegRequest | None = None
     at_least: int = 0
     chat_id: str | None = None
+    asker: str = ""
 
     @property
     def words(self) -> str:
@@ -171,7 +170,8 @@ class Searcher:
     async def _encoded(self, request: SearchRequest, model: str) -> Vector:
         try:
             async with asyncio.timeout(None if model in MODELS else self._encoding_seconds):
-                embedder = await self._embedders.embedder(request.owner, model)
+                user = (request.asker or request.owner) if model in MODELS else request.owner
+                embedder = await self._embedders.embedder(user, model)
                 row: Vector = (await embedder.embed([request.query], as_queries=True))[0]
                 return row
         except TimeoutError as err:

@@ -46,7 +46,7 @@ async def serve(settings: Settings) -> None:
     async with open_runtime(settings, service=SERVICE) as runtime:
         models = Models.of(runtime.engine, settings)
         sender = Sender(runtime.bus.nc)
-        gateway, templates = connect(settings.api_url), Templates(most_waiting=None, processes=2)
+        gateway, templates = connect(settings.api_url), Templates(of_one=None, processes=2)
         runs = make_runs(runtime, settings, models, sender, gateway, templates)
         engine = runtime.job_engine(settings)
         engine.handle(TURN, runs.run, write=write_ends, lock=lock, gave_up=gave_up, slots=settings.turns_at_once)

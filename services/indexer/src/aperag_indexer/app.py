@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from aperag_indexer.adapters.recognition import installed_recognition
 from aperag_indexer.adapters.warm import load
 from aperag_indexer.indexing.handlers import BuildFulltext, BuildVectors
 from aperag_indexer.parsing.handlers import Parse
+from aperag_indexer.reading.bounds import Bounds
 from aperag_indexer.removal.handlers import RemoveDocument, RemoveIndex
 from aperag_indexer.settings import Settings
 from aperag_indexer.summarizing.handlers import Summarize
@@ -72,16 +74,25 @@ def make_engine(runtime: Runtime, settings: Settings, pool: ProcessPool, models:
 
 def make_parse(runtime: Runtime, settings: Settings, pool: ProcessPool, objects: ObjectStore) -> Parse:
     bounds = settings.parse
-    limits = ReadLimits(bounds.unpacked, bounds.pixels, bounds.recognised_pages, bounds.memory)
+    limits = ReadLimits(
+        unpacked=bounds.unpacked,
+        pixels=bounds.pixels,
+        recognised_pages=bounds.recognised_pages,
+        memory=bounds.memory,
+        cpu_seconds=math.ceil(bounds.cpu.total_seconds()),
+        bounds=Bounds(bounds.pages, bounds.cells, bounds.characters),
+    )
     parser = KreuzbergParser(pool, timeout=bounds.timeout, limits=limits)
     policy = ChunkPolicy(settings.chunks.size, settings.chunks.overlap)
     chunk = partial(_chunk, pool, bounds.timeout.total_seconds())
     return Parse(runtime.engine, objects, parser, policy, chunk)
 
 
-async def _chunk(pool: ProcessPool, seconds: float, document: ParsedDocument, policy: ChunkPolicy) -> list[ChunkDraft]:
+async def _chunk(
+    pool: ProcessPool, seconds: float, owner: str, document: ParsedDocument, policy: ChunkPolicy
+) -> list[ChunkDraft]:
     try:
-        return await pool.run(chunk_document, document, policy, seconds=seconds)
+        return await pool.run(chunk_document, document, policy, seconds=seconds, owner=owner)
     except TimeoutError as err:
         message = f"Cutting the document took longer than {seconds:.0f} s. Split it and upload the parts."
         raise errors.CorruptDocument(message) from err
@@ -91,7 +102,7 @@ async def serve(settings: Settings) -> None:
     """Runs until SIGTERM, then finishes or gives back what it holds."""
     async with open_runtime(settings, service=SERVICE) as runtime:
         log.info("recognition.found", languages=installed_recognition().version)
-        pool = ProcessPool(settings.pool.workers, idle_seconds=settings.pool.idle.total_seconds())
+        pool = ProcessPool(settings.pool.workers, guests=True, idle_seconds=settings.pool.idle.total_seconds())
         models = Models.of(runtime.engine, settings)
         engine = make_engine(runtime, settings, pool, models)
 

@@ -22,7 +22,9 @@ class SlotSettings(Block):
 
 
 class PoolSettings(Block):
-    """Processes for parsing and embedding; they start on demand and rest when idle."""
+    """Processes for parsing and embedding; they start on demand and rest when idle. Owners share them, and one more
+    process is for owners who have none while all others are busy.
+    """
 
     workers: PositiveInt = Field(
         default_factory=lambda: max(1, os.cpu_count() or 1), description="processes; default: one per core"
@@ -41,6 +43,14 @@ class ParseSettings(Block):
     """Limits of reading a document."""
 
     timeout: timedelta = Field(timedelta(minutes=5), description="a document that takes longer is FAILED")
+    cpu: timedelta = Field(
+        timedelta(minutes=2),
+        description="most computing time of one document; each page or picture whose text is recognised may take"
+        " 10 seconds more",
+    )
+    pages: PositiveInt = Field(5_000, description="most pages or slides of one document")
+    cells: PositiveInt = Field(2_000_000, description="most cells of the tables of one document")
+    characters: PositiveInt = Field(20_000_000, description="most characters that are read from one document")
     unpacked: PositiveInt = Field(256 * 1024 * 1024, description="most bytes that a zipped document may unfold to")
     pixels: PositiveInt = Field(80_000_000, description="largest picture whose text is recognised")
     recognised_pages: PositiveInt = Field(80, description="most scanned pages of one document")

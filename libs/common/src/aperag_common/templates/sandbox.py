@@ -7,6 +7,7 @@ process, and there its computing time, memory and output are limited.
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 import signal
 from functools import lru_cache
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 CPU_SECONDS = 2.0
 MEMORY = 256 * 1024**2
 """Beyond what the process holds when its first template comes."""
+
+NICENESS = 10
 
 MOST_BITS = 100_000
 """Of a number: what computes a single one cannot be interrupted."""
@@ -71,8 +74,9 @@ class _Environment(ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
 
-def limit_memory() -> None:
-    """A template that unfolds without end must end in an error of its own, not of the machine."""
+def begin() -> None:
+    """A template that unfolds without end must end in an error of its own, not of the machine; others work first."""
+    os.nice(NICENESS)
     with contextlib.suppress(ValueError, OSError):  # not every system lets a process limit itself, or says its size
         held = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
         _, hard = resource.getrlimit(resource.RLIMIT_AS)

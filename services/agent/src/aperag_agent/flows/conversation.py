@@ -66,7 +66,8 @@ class FlowConversation:
             searching=any(node.type in SEARCHES for node in flow.nodes),
         )
         progress = Progress(self.queue, flow, whole=bool(request.get("debug")))
-        await FlowRun(flow, Values(self.templates, self.turn.question), runners, progress).run()
+        values = Values(self.templates, self.turn.question, self.turn.owner)
+        await FlowRun(flow, values, runners, progress).run()
         if references := findings.references():
             await self.queue.put({"type": TurnEventKind.REFERENCES, "data": {"items": references}})
 

@@ -27,10 +27,11 @@ def invalid(message: str) -> TurnFailed:
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """``query`` is the question. Templates are rendered in the sandbox; a plain reference is taken as it is."""
+    """``query`` is the question of ``owner``. Templates are rendered in the sandbox; a plain reference is taken as it is."""
 
     templates: Templates
     query: str
+    owner: str
 
     async def inputs_of(self, node: Node, outputs: Outputs) -> Any:
         """Of the node type's own class; raises ``TurnFailed`` where a value is none that it takes."""
@@ -58,7 +59,7 @@ class Values:
 
     async def _rendered(self, template: str, outputs: Outputs) -> str:
         nodes = {node_id: {"output": _plain(given)} for node_id, given in outputs.items()}
-        rendered = await self.templates.render(renderable(template), {"nodes": nodes, "query": self.query})
+        rendered = await self.templates.render(renderable(template), {"nodes": nodes, "query": self.query}, self.owner)
         if rendered.text is None:
             raise invalid(f"A template cannot be rendered: {rendered.problem}")
         return rendered.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aperag_api.conversation.turns.credentials import TurnCredentials
@@ -37,12 +38,13 @@ from aperag_api.models.services import Models as ModelServices
 from aperag_common.auth.installation import InstallationSecret
 from aperag_common.auth.vault import Vault
 from aperag_common.health import routes
+from aperag_common.pool import ProcessPool
 from aperag_common.telemetry import init_fastapi_instrumentation
 from aperag_common.templates.rendering import Templates
 from aperag_common.version import VERSION
 from aperag_models.catalog import Models
 from aperag_models.keys import vault_of
-from aperag_retrieval.embedding import EmbeddersBesideLocal, in_process
+from aperag_retrieval.embedding import EmbeddersBesideLocal, in_pool, in_process
 from aperag_work.scheduler import JobScheduler
 
 if TYPE_CHECKING:
@@ -53,8 +55,18 @@ if TYPE_CHECKING:
 
     from aperag_api.edge.settings import Settings
     from aperag_api.knowledge.searches.reranking import SearchModels
-    from aperag_retrieval.embedding import Embedder, Embedders
+    from aperag_retrieval.embedding import Embedders, SharedEmbedder
     from aperag_work.runtime import Runtime
+
+TEXTS_IDLE_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Embedders:
+    """The local encoders twice: a thousand ``texts`` to embed hold up no search."""
+
+    queries: EmbeddersBesideLocal
+    texts: EmbeddersBesideLocal
 
 
 @asynccontextmanager
@@ -62,13 +74,15 @@ async def open_gateway(
     runtime: Runtime,
     settings: Settings,
     *,
-    encoders: Sequence[Embedder] | None = None,
+    encoders: Sequence[SharedEmbedder] | None = None,
     models: SearchModels | None = None,
 ) -> AsyncIterator[Gateway]:
-    encoders = encoders or in_process()
+    encoders, texts = encoders or in_process(), ProcessPool(1, idle_seconds=TEXTS_IDLE_SECONDS)
     callable_models = _models(runtime, settings)
     memories = Memories(settings.remembered_for)
-    gateway = _assemble(runtime, settings, memories, encoders, models or callable_models, callable_models)
+    models = models or callable_models
+    embedders = _Embedders(EmbeddersBesideLocal(encoders, models), EmbeddersBesideLocal(in_pool(texts), models))
+    gateway = _assemble(runtime, settings, memories, embedders, models, callable_models)
     # What this gateway changes itself it forgets before it answers; what others change, when their events come.
     runtime.dispatcher.on_event.append(memories.changed)
     await gateway.identity.quotas.keep_initial(settings.initial_quotas)
@@ -89,9 +103,11 @@ async def open_gateway(
         gateway.identity.users.passwords.close()
         await gateway.mcp.close()
         await gateway.models.prompts.templates.close()
+        await gateway.models.prompts.of_turns.close()
         await gateway.knowledge.web.close()
         for encoder in encoders:
             await encoder.close()
+        await texts.close()
         await callable_models.close()
 
 
@@ -138,17 +154,16 @@ def _assemble(
     runtime: Runtime,
     settings: Settings,
     memories: Memories,
-    encoders: Sequence[Embedder],
+    embedders: _Embedders,
     models: SearchModels,
     completions: Models,
 ) -> Gateway:
     secret, engine = _secret(settings), runtime.engine
     hasher, vault = KeyHasher.of(secret.current, secret.previous), Vault.of(secret.current, secret.previous)
     fanout, scheduler = Fanout(settings.event_buffer), JobScheduler(engine, settings.work)
-    web, prompts = open_web(settings.web, settings.outbound), PromptService(engine, Templates())
+    web, prompts = open_web(settings.web, settings.outbound), PromptService(engine, Templates(), Templates(of_one=None))
     provider_keys = vault_of(settings, secret) or vault
     providers = ProviderService(engine, provider_keys, web.client.guard)
-    embedders = EmbeddersBesideLocal(encoders, models)
     keys = ApiKeyCredentials(engine, hasher, settings.key_touched_every, Memory("key", memories))
     revocations = Revocations(memories)
     identity = open_identity(runtime, settings, secret, hasher, keys=keys, revocations=revocations)
@@ -158,10 +173,10 @@ def _assemble(
         ),
         identity=identity,
         knowledge=open_knowledge(
-            runtime, settings, memories, scheduler, fanout, web, vault=vault, embedders=embedders, models=models
+            runtime, settings, memories, scheduler, fanout, web, vault=vault, embedders=embedders.queries, models=models
         ),
         conversation=open_conversation(runtime, settings, scheduler=scheduler, prompts=prompts, models=completions),
-        models=_model_services(engine, providers, prompts, embedders, models),
+        models=_model_services(engine, providers, prompts, embedders.texts, models),
         operations=open_operations(
             runtime,
             settings,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Sequence
 from functools import cache
 from types import NoneType
 from typing import Any, ClassVar, TypeAlias, get_args
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ValidationError,
@@ -33,6 +35,9 @@ SHOWN_ENTRIES = 10
 SHOWN_DEPTH = 3
 _MORE = "…"
 
+MOST_PER_CHARACTER = 18
+"""What U+FDFA, the longest of them, becomes by Unicode's compatibility normalisation."""
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 _Place: TypeAlias = "tuple[()] | tuple[_Place, str | int]"
@@ -53,6 +58,22 @@ def ignoring(default: object = None) -> WrapValidator:
             return default
 
     return WrapValidator(read)
+
+
+def normalised_length(text: str) -> int:
+    """Characters as searches and models see them: a single one may stand for eighteen."""
+    return len(text) if text.isascii() else len(unicodedata.normalize("NFKC", text))
+
+
+def normalised_within(most: int) -> AfterValidator:
+    """At most so many characters, also where those that stand for several are written out."""
+
+    def check(text: str) -> str:
+        if len(text) * MOST_PER_CHARACTER > most and normalised_length(text) > most:
+            raise ValueError(f"it has more than {most:,} characters when they are written out")
+        return text
+
+    return AfterValidator(check)
 
 
 class BodyPart(BaseModel):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aperag_common import errors
+from aperag_common.pool import ComputedTooLong
 from aperag_indexer.adapters.readers import NOT_RECOGNISED, ReadLimits, read
 from aperag_indexer.adapters.recognition import Recognition, installed_recognition
 from aperag_indexer.reading.media import IMAGES, check_readable
@@ -38,12 +39,24 @@ class KreuzbergParser:
         self._recognition = installed_recognition() if recognition is None else recognition
         self.version = f"kreuzberg-{version('kreuzberg')}/{ADAPTER_VERSION}/ocr-{self._recognition.version}"
 
-    async def parse(self, path: Path, *, name: str) -> ParsedDocument:
+    async def parse(self, path: Path, *, name: str, owner: str = "") -> ParsedDocument:
         suffix = Path(name).suffix.lower()
         check_readable(suffix)
-        seconds = self._timeout.total_seconds()
+        seconds, limits = self._timeout.total_seconds(), self._limits
         try:
-            parsed = await self._pool.run(read, str(path), suffix, self._limits, self._recognition, seconds=seconds)
+            parsed = await self._pool.run(
+                read,
+                str(path),
+                suffix,
+                limits,
+                self._recognition,
+                seconds=seconds,
+                cpu_seconds=limits.cpu_seconds,
+                owner=owner,
+            )
+        except ComputedTooLong as err:
+            message = f"Reading the document took more than {limits.cpu_seconds} s of computing time."
+            raise errors.DocumentTooLarge(f"{message} Split it and upload the parts.") from err
         except TimeoutError as err:
             message = f"Reading the document took longer than {seconds:.0f} s. Split it and upload the parts."
             raise errors.CorruptDocument(message) from err

@@ -38,6 +38,15 @@ def opened(path: Path) -> Iterator[Any]:
         document.close()
 
 
+def page_count(path: Path) -> int:
+    """0 where it cannot be opened: whoever reads it says why."""
+    try:
+        with pypdfium2.PdfDocument(path) as document:
+            return len(document)
+    except pypdfium2.PdfiumError:
+        return 0
+
+
 def sheets(document: Any) -> Iterator[Sheet]:
     """Page by page: a long document does not lie in memory as signs."""
     for number in range(len(document)):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aperag_indexer.adapters import extraction, pdfium
+from aperag_indexer.reading.bounds import check_pages
 from aperag_indexer.reading.glyphs import RIGHT_TO_LEFT, UNMAPPED, has_columns, text_of
 from aperag_indexer.reading.layout import breaks_identifier, unwrap
 from aperag_retrieval.chunking import ReadWarning
@@ -38,6 +39,7 @@ class Print:
 
 
 def read_print(path: Path) -> Print:
+    check_pages(pdfium.page_count(path))  # before anything walks them: one page may stand in the tree a million times
     structured = extraction.printed(path)
     found = Print({}, structured.title)
     with pdfium.opened(path) as document:

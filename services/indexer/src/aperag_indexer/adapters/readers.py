@@ -6,15 +6,17 @@ import os
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from aperag_common import errors
+from aperag_common.pool import compute_longer
 from aperag_indexer.adapters import extraction, printing
 from aperag_indexer.adapters.memory import at_most
 from aperag_indexer.adapters.recognition import Recognition
 from aperag_indexer.reading import books, mail, notes, separated
 from aperag_indexer.reading.archives import check_unpacked
+from aperag_indexer.reading.bounds import Bounds, bounded, check_characters
 from aperag_indexer.reading.completeness import check_plausible, lost_from
 from aperag_indexer.reading.markup import guarded, readable
 from aperag_indexer.reading.media import IMAGES, ZIPPED, true_suffix
@@ -30,16 +32,22 @@ from aperag_retrieval.chunking import ParsedDocument, ReadWarning
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 NOT_RECOGNISED = "not_recognised"
 """The kind of warning of a page that only recognition could read."""
+RECOGNITION_SECONDS = 10
+"""Of computing, for one page."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadLimits:
-    """``unpacked`` and ``memory`` in bytes; ``recognised_pages`` bounds the time: a scan takes seconds per page."""
+    """``unpacked`` and ``memory`` in bytes; ``recognised_pages`` bounds the time: a scan takes seconds per page, which come
+    on top of ``cpu_seconds``.
+    """
 
     unpacked: int = 256 * 1024 * 1024
     pixels: int = 80_000_000
     recognised_pages: int = 80
     memory: int = 1024 * 1024 * 1024
+    cpu_seconds: int = 120
+    bounds: Bounds = field(default_factory=Bounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +60,9 @@ class Source:
     recognition: Recognition
 
     def decoded(self) -> Decoded:
-        return read_text(self.path.read_bytes())
+        decoded = read_text(self.path.read_bytes())
+        check_characters(len(decoded.text))
+        return decoded
 
 
 def read(
@@ -67,8 +77,9 @@ def read(
     source = Source(bytes_at, suffix, limits or ReadLimits(), recognition or Recognition())
     if suffix in ZIPPED:
         check_unpacked(bytes_at, largest=source.limits.unpacked)
-    with at_most(source.limits.memory):
+    with at_most(source.limits.memory), bounded(source.limits.bounds):
         parsed = _parsed(source)
+        check_characters(len(parsed.markdown))
         if not parsed.pages:
             parsed = replace(parsed, markdown=notes.without_data(parsed.markdown))
         check_plausible(parsed.markdown)
@@ -162,6 +173,7 @@ def _printed(source: Source) -> ParsedDocument:
         if len(found.scans) > most:
             message = f"{len(found.scans)} pages of the document are scans; at most {most} are recognised."
             raise errors.CorruptDocument(f"{message} Split it and upload the parts.")
+        compute_longer(RECOGNITION_SECONDS * len(found.scans))
         with ThreadPoolExecutor(os.cpu_count()) as threads:  # each page is a call that leaves the interpreter's lock
             texts = threads.map(
                 lambda page: extraction.recognised_page(source.path, page, source.recognition), found.scans
@@ -181,6 +193,7 @@ def _picture(source: Source) -> ParsedDocument:
         raise errors.CorruptDocument(f"{message} Scale it down and upload it again.")
     if not source.recognition.languages:
         return ParsedDocument("")
+    compute_longer(RECOGNITION_SECONDS)
     return ParsedDocument(extraction.recognised(source.path, source.suffix, source.recognition))
 
 

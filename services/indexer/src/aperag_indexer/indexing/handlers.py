@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from aperag_common.db.session import autocommit
+from aperag_common.shares import Shares
 from aperag_indexer.indexing.repository import StoredChunk, served_chunks
 from aperag_indexer.parsing.repository import FIRST_GENERATION, remove_unused_chunks
 from aperag_retrieval.analysis import analyzer_for
@@ -23,6 +24,10 @@ from aperag_work.database import Connection
 from aperag_work.job import Job
 
 Row = TypeVar("Row")
+
+THREADS = 4
+"""They share one interpreter; more would only wait for each other."""
+CHUNKS_PER_TURN = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +96,22 @@ class BuildVectors:
 
 @dataclass(frozen=True, slots=True)
 class BuildFulltext:
-    """Analyses chunks with the analyzer that their collection was created with."""
+    """Analyses chunks with the analyzer that their collection was created with, a few at a time: owners take turns."""
 
     engine: AsyncEngine
     index: FulltextIndex
+    turns: Shares[int] = field(default_factory=lambda: Shares(range(THREADS)))
 
     async def run(self, job: Job) -> Completion:
         target = _target(job)
         async with autocommit(self.engine) as conn:
             chunks = await served_chunks(conn, target.document_id)
             average = await self.index.average_length(conn, target.collection_id)
-        rows = await asyncio.to_thread(term_rows, target, job.subject.analyzer, chunks, average)
+        rows: list[TermRow] = []
+        for start in range(0, len(chunks), CHUNKS_PER_TURN):
+            some = chunks[start : start + CHUNKS_PER_TURN]
+            async with self.turns.taken(job.row.owner):
+                rows += await asyncio.to_thread(term_rows, target, job.subject.analyzer, some, average)
         return Completion(_Built(target, _parsed(chunks), rows), len(rows), Served(data={"chunks": len(rows)}))
 
     async def write(self, conn: Connection, completed: Sequence[Completed]) -> None:

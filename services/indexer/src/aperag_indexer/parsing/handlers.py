@@ -28,21 +28,25 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Parse:
-    """``parser`` and ``chunk`` do their work in processes: a large document must not hold up this one's renewals."""
+    """``parser`` and ``chunk`` do their work in processes: a large document must not hold up this one's renewals.
+
+    Owners share these processes.
+    """
 
     engine: AsyncEngine
     objects: ObjectStore
     parser: Parser
     policy: ChunkPolicy
-    chunk: Callable[[ParsedDocument, ChunkPolicy], Awaitable[list[ChunkDraft]]]
+    chunk: Callable[[str, ParsedDocument, ChunkPolicy], Awaitable[list[ChunkDraft]]]
 
     async def run(self, job: Job) -> Completion:
         subject: Subject = job.subject
         artifact = self._artifact(subject)
         if await self._is_current(job.row.subject_id, subject, artifact):
             return Completion((), served=Served(subject.served_generation, subject.served))
-        parsed = await self.parser.parse(await self._source(subject), name=subject.name)
-        drafts = await self.chunk(parsed, self.policy)
+        owner = job.row.owner
+        parsed = await self.parser.parse(await self._source(subject), name=subject.name, owner=owner)
+        drafts = await self.chunk(owner, parsed, self.policy)
         if not drafts:
             message = "The document holds no text to index."
             raise errors.EmptyDocument(message)

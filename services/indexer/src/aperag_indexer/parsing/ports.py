@@ -15,6 +15,6 @@ class Parser(Protocol):
 
     version: str
 
-    async def parse(self, path: Path, *, name: str) -> ParsedDocument:
+    async def parse(self, path: Path, *, name: str, owner: str) -> ParsedDocument:
         """Raises ``UnsupportedMedia``, ``CorruptDocument``, ``PasswordProtected``, ``OcrMissing`` or ``EmptyDocument``."""
         ...

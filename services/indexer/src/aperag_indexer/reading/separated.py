@@ -9,6 +9,7 @@ from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
+from aperag_indexer.reading.bounds import check_cells
 from aperag_indexer.reading.tables import markdown_table, titled
 
 if TYPE_CHECKING:
@@ -44,9 +45,13 @@ def _rows(text: str, separator: str) -> Iterator[list[str]]:
 def _read(text: str, separator: str, *, quoting: Literal[0, 3]) -> Iterator[list[str]]:
     escaped = '\\"' in text and '""' not in text
     lines = text.split("\n")
-    return csv.reader(
+    cells = 0
+    for row in csv.reader(
         (f"{line}\n" for line in lines), delimiter=separator, quoting=quoting, escapechar="\\" if escaped else None
-    )
+    ):
+        cells += len(row)
+        check_cells(cells)
+        yield row
 
 
 def _separator(text: str) -> str:

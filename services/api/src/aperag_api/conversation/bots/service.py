@@ -44,7 +44,7 @@ class BotService:
 
     async def create(self, owner: str, wanted: BotCreate) -> BotOut:
         config, config_text = parsed(wanted.config)
-        flow = await self._flow_in(config)
+        flow = await self._flow_in(owner, config)
         async with self.engine.begin() as conn:
             await take(conn, owner, QuotaType.BOTS)
             await require_readable(conn, owner, agent_config(config).collection_ids)
@@ -72,7 +72,7 @@ class BotService:
             return view(await known(conn, owner, bot_id))
 
     async def update(self, owner: str, bot_id: str, wanted: BotUpdate) -> BotOut:
-        flow = None if wanted.config is None else await self._flow_in(parsed(wanted.config)[0])
+        flow = None if wanted.config is None else await self._flow_in(owner, parsed(wanted.config)[0])
         async with self.engine.begin() as conn:
             row = await known(conn, owner, bot_id, lock=True)
             if wanted.type is not None and wanted.type != row.type:
@@ -103,7 +103,7 @@ class BotService:
 
     async def change_flow(self, owner: str, bot_id: str, wanted: Flow) -> dict[str, Any]:
         """Raises ``BotConfigInvalid`` where it could not run."""
-        posted = await self.flows.checked(wanted)
+        posted = await self.flows.checked(owner, wanted)
         async with self.engine.begin() as conn:
             row = await known(conn, owner, bot_id, lock=True)
             text = row.config_text
@@ -113,9 +113,9 @@ class BotService:
             await repository.update(conn, replace(row, flow=posted, config_text=text))
         return posted
 
-    async def _flow_in(self, config: dict[str, Any]) -> dict[str, Any] | None:
+    async def _flow_in(self, owner: str, config: dict[str, Any]) -> dict[str, Any] | None:
         given = config.get("flow")
-        return await self.flows.checked(read(given)) if given else None
+        return await self.flows.checked(owner, read(given)) if given else None
 
 
 async def known(conn: AsyncConnection, owner: str, bot_id: str, *, lock: bool = False) -> BotRow:

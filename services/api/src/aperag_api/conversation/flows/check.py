@@ -19,13 +19,13 @@ SHOWN = 20
 class FlowChecker:
     sandbox: Templates
 
-    async def checked(self, flow: Flow) -> dict[str, Any]:
+    async def checked(self, owner: str, flow: Flow) -> dict[str, Any]:
         """As it is to be kept; raises ``BotConfigInvalid`` with all that is wrong."""
         found = problems(flow)
         for place, template in templates(flow):
             if len(found) >= SHOWN:
                 break
-            examined = await self.sandbox.examine(template)
+            examined = await self.sandbox.examine(template, owner)
             if examined.problem is not None:
                 found.append(f"{place} is no template: {examined.problem}")
             elif unknown := unknown_variables(examined.variables):

@@ -5,15 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
-from aperag_api.kernel.validation import BodyPart, RequestBody
+from aperag_api.kernel.validation import BodyPart, RequestBody, normalised_length, normalised_within
 
 TopK = Annotated[int, Field(ge=1, le=1000)]
 Similarity = Annotated[float, Field(ge=0, le=1)]
 Keyword = Annotated[str, Field(max_length=1000)]
 
 MAX_WAIT_MS = 10_000
+LONGEST_QUERY = 10_000
+"""Characters; of all keywords together too."""
 
 
 class VectorSearch(BodyPart):
@@ -24,6 +26,13 @@ class VectorSearch(BodyPart):
 class FulltextSearch(BodyPart):
     topk: TopK = 5
     keywords: list[Keyword] | None = Field(None, max_length=100)
+
+    @field_validator("keywords")
+    @classmethod
+    def _are_short(cls, keywords: list[str] | None) -> list[str] | None:
+        if sum(map(normalised_length, keywords or ())) > LONGEST_QUERY:
+            raise ValueError(f"the keywords have more than {LONGEST_QUERY:,} characters together")
+        return keywords
 
 
 class GraphSearch(BodyPart):
@@ -38,7 +47,7 @@ class SimilaritySearch(BodyPart):
 class SearchSpec(BaseModel):
     """What is searched; answers and the history echo it."""
 
-    query: str = Field(min_length=1, max_length=10_000)
+    query: str = Field(min_length=1, max_length=LONGEST_QUERY)
     vector_search: VectorSearch | None = None
     fulltext_search: FulltextSearch | None = None
     graph_search: GraphSearch | None = None
@@ -53,6 +62,7 @@ class SearchIn(SearchSpec, RequestBody):
     """
 
     save_to_history: bool = True
+    query: Annotated[str, normalised_within(LONGEST_QUERY)] = Field(min_length=1, max_length=LONGEST_QUERY)
     rerank: bool = False
     wait_for: list[str] = Field([], max_length=1000)
     wait_ms: int = Field(MAX_WAIT_MS // 2, ge=0, le=MAX_WAIT_MS)

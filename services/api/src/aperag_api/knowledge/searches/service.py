@@ -48,7 +48,7 @@ class SearchService:
     async def search(self, user_id: str, collection_id: str, body: SearchIn) -> SearchOut:
         """As the collection's owner; what is kept of it is the user's."""
         collection = await self.collections.open(user_id, collection_id, Right.SEARCH)
-        answer = await self._answer(collection, body)
+        answer = await self._answer(user_id, collection, body)
         return await self._save(user_id, collection_id, answer) if body.save_to_history else answer
 
     async def search_chat(self, owner: str, collection_id: str | None, chat_id: str, body: SearchIn) -> SearchOut:
@@ -56,13 +56,15 @@ class SearchService:
         if collection_id is None:
             return SearchOut(**body.model_dump(include=_ECHOED), items=[])
         collection = await self.collections.open(owner, collection_id, Right.SEARCH)
-        return await self._answer(collection, body, chat_id)
+        return await self._answer(owner, collection, body, chat_id)
 
-    async def _answer(self, collection: CollectionRow, body: SearchIn, chat_id: str | None = None) -> SearchOut:
+    async def _answer(
+        self, asker: str, collection: CollectionRow, body: SearchIn, chat_id: str | None = None
+    ) -> SearchOut:
         if not body.query.strip():
             raise errors.InvalidParameter("The query is blank")
         unseen: Sequence[str] = ()
-        request = replace(_request(collection, body), chat_id=chat_id)
+        request = replace(_request(collection, body), chat_id=chat_id, asker=asker)
         if body.wait_for:
             unseen = await self._wait(collection, request, body)
         outcome = SearchOutcome(items=[], errors={})
@@ -104,7 +106,7 @@ class SearchService:
     async def _wait(self, collection: CollectionRow, request: SearchRequest, body: SearchIn) -> Sequence[str]:
         """A local encoder remembers the query, so the time of waiting is used to encode it."""
         encoder = self.embedders.local.get(collection.active_model) if request.vector else None
-        asked = [] if encoder is None else [encoder.embed([body.query], as_queries=True)]
+        asked = [] if encoder is None else [encoder.of(request.asker).embed([body.query], as_queries=True)]
         encoding = asyncio.gather(*asked, return_exceptions=True)  # the search names its failure
         unseen = await self.waiter.not_searchable(
             collection.owner, request.collection_id, body.wait_for, _kinds(body), seconds=body.wait_ms / 1000

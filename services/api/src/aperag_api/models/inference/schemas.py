@@ -6,14 +6,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from aperag_api.kernel.validation import RequestBody
+from aperag_api.kernel.validation import RequestBody, normalised_within
 
 MOST_TEXTS = 1_000
 LONGEST_TEXT = 200_000
 
 ProviderName = Annotated[str, Field(min_length=1, max_length=128)]
 ModelName = Annotated[str, Field(min_length=1, max_length=256)]
-Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
+Text = Annotated[str, Field(max_length=LONGEST_TEXT), normalised_within(LONGEST_TEXT)]
 
 
 class EmbeddingsRequest(RequestBody):

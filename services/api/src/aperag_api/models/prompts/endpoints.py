@@ -35,7 +35,7 @@ async def get_user_prompts(caller: Reader, services: Services) -> dict[PromptTyp
 
 @router.put("/user")
 async def update_user_prompts(body: PromptsChange, caller: Writer, services: Services) -> PromptsUpdated:
-    return await services.prompts.update(caller.user_id, body.prompts)
+    return await services.prompts.update(caller.user_id, caller.user_id, body.prompts)
 
 
 @router.post("/user/reset")
@@ -58,8 +58,8 @@ async def get_system_prompts(
 
 
 @router.put("/system")
-async def update_system_prompts(body: PromptsChange, _: Admin, services: Services) -> PromptsUpdated:
-    return await services.prompts.update(None, body.prompts)
+async def update_system_prompts(body: PromptsChange, caller: Admin, services: Services) -> PromptsUpdated:
+    return await services.prompts.update(caller.user_id, None, body.prompts)
 
 
 @router.delete("/system/{type}")
@@ -68,11 +68,11 @@ async def delete_system_prompt(type: str, _: Admin, services: Services) -> Promp
 
 
 @router.post("/preview")
-async def preview_prompt(body: Preview, _: Reader, services: Services) -> Previewed:
+async def preview_prompt(body: Preview, caller: Reader, services: Services) -> Previewed:
     """Rendered in a sandbox, with limits of computing time, memory and output."""
-    return await services.prompts.preview(body)
+    return await services.prompts.preview(caller.user_id, body)
 
 
 @router.post("/validate")
-async def validate_prompt(body: Validation, _: Reader, services: Services) -> Validated:
-    return await services.prompts.validate(body)
+async def validate_prompt(body: Validation, caller: Reader, services: Services) -> Validated:
+    return await services.prompts.validate(caller.user_id, body)

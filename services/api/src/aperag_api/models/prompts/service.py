@@ -34,10 +34,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PromptService:
-    """``owner`` is a user, or None for the installation."""
+    """``owner`` is a user, or None for the installation.
+
+    ``templates`` are those that somebody tries. What a turn is told is rendered by ``of_turns``, so that nobody's question
+    waits for what others try.
+    """
 
     engine: AsyncEngine
     templates: Templates
+    of_turns: Templates
 
     async def of_user(self, user_id: str) -> dict[PromptType, UserPrompt]:
         async with reading(self.engine) as conn:
@@ -65,7 +70,9 @@ class PromptService:
             # Most users keep the built-in prompts: nobody else's templates may delay their questions.
             built_in = source is PromptSource.BUILT_IN
             rendered = (
-                render_built_in(template, variables) if built_in else await self.templates.render(template, variables)
+                render_built_in(template, variables)
+                if built_in
+                else await self.of_turns.render(template, variables, user_id)
             )
             if rendered.text is None:
                 raise errors.InvalidParameter(f"The prompt {type_} cannot be rendered: {rendered.problem}")
@@ -80,13 +87,13 @@ class PromptService:
             for type_, built_in in BUILT_IN.items()
         }
 
-    async def update(self, owner: str | None, prompts: Mapping[str, str]) -> PromptsUpdated:
-        """All of them, or none."""
+    async def update(self, author: str, owner: str | None, prompts: Mapping[str, str]) -> PromptsUpdated:
+        """All of them, or none; ``author`` writes them."""
         if not prompts:
             raise errors.InvalidParameter("No prompt is given")
         named = {_type_of(name): content for name, content in prompts.items()}
         for type_, content in named.items():
-            problem = (await self.templates.examine(content)).problem if content.strip() else EMPTY
+            problem = (await self.templates.examine(content, author)).problem if content.strip() else EMPTY
             if problem is not None:
                 message = f"The prompt {type_} is no template: {problem}"
                 raise errors.InvalidParameter(message, details={"prompt_type": type_.value})
@@ -111,14 +118,14 @@ class PromptService:
         reset = [PromptType(type_) for type_ in removed]
         return PromptsResetDone(message=f"{len(reset)} prompts reset", reset=reset)
 
-    async def preview(self, asked: Preview) -> Previewed:
-        rendered = await self.templates.render(asked.template, asked.variables)
+    async def preview(self, user_id: str, asked: Preview) -> Previewed:
+        rendered = await self.templates.render(asked.template, asked.variables, user_id)
         if rendered.text is None:
             raise errors.InvalidParameter(f"The template cannot be rendered: {rendered.problem}")
         return Previewed(rendered=rendered.text)
 
-    async def validate(self, asked: Validation) -> Validated:
-        examined = await self.templates.examine(asked.template)
+    async def validate(self, user_id: str, asked: Validation) -> Validated:
+        examined = await self.templates.examine(asked.template, user_id)
         return judged(asked.type, asked.template, examined.problem, examined.variables)
 
 

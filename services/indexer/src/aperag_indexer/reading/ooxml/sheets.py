@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from aperag_common import errors
+from aperag_indexer.reading.bounds import check_cells
 from aperag_indexer.reading.ooxml import drawings
 from aperag_indexer.reading.ooxml.formats import BUILT_IN, GENERAL
 from aperag_indexer.reading.ooxml.numbers import shown
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 MOST_REPEATED = 2000
 """Cells that a merge may fill: a frame around a whole sheet repeats no title a million times."""
-MOST_CELLS = 5_000_000
 _REFERENCE = re.compile(r"([A-Z]{1,3})(\d+)")
 _ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 _HIDDEN = {"hidden": " (hidden)", "veryHidden": " (hidden)"}
@@ -156,9 +155,7 @@ class _Grid:
             self._at = (number, self._at[1] + 1 if number == self._at[0] else 1)
         if text.strip():
             self.cells[self._at] = text
-        if len(self.cells) > MOST_CELLS:
-            message = f"The workbook holds a sheet of more than {MOST_CELLS} cells. Split it and upload the parts."
-            raise errors.CorruptDocument(message)
+        check_cells(len(self.cells))
 
     def merge(self, reference: str) -> None:
         first, _, last = reference.partition(":")
@@ -179,6 +176,7 @@ class _Grid:
         for (row, column), text in self.cells.items():
             by_row.setdefault(row, {})[column] = text
         used = sorted({column for _, column in self.cells})
+        check_cells(len(by_row) * len(used))
         return [[by_row[row].get(column, "") for column in used] for row in sorted(by_row)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from aperag_indexer.reading.bounds import check_pages
 from aperag_indexer.reading.ooxml import drawings
 from aperag_indexer.reading.ooxml.package import Package, attribute, child, children, name_of, opened
 
@@ -33,7 +34,8 @@ def pages_of(path: Path) -> dict[int, str]:
         package = Package(packed)
         main = package.main or "ppt/presentation.xml"
         relations = package.relations(main)
-        entries = children(child(package.part(main), "sldIdLst"), "sldId")
+        entries = list(children(child(package.part(main), "sldIdLst"), "sldId"))
+        check_pages(len(entries))
         parts = [relations[name].target for e in entries if (name := _relation(e)) in relations]
         return {number: _slide(package, part) for number, part in enumerate(p for p in parts if package.has(p))}
 
