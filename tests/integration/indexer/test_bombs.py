@@ -233,7 +233,7 @@ def memory_of_children() -> int:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def pool() -> AsyncIterator[ProcessPool]:
     pool = ProcessPool(1, abandoned_seconds=1)
-    await pool.run(load)
+    await pool.run(load, ())
     yield pool
     await pool.close()
 

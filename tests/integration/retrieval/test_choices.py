@@ -11,9 +11,11 @@ from sqlalchemy import event, insert
 from tests.integration.retrieval.library import COLLECTION, Library
 
 from aperag_common.db.models import User
+from aperag_common.db.models.chunk_vector import LOCAL_DIMENSIONS, USE_MODEL
 from aperag_retrieval.dense import SIZE_SECONDS, CollectionSizes
-from aperag_retrieval.embedding import LOCAL_DIMENSIONS, LOCAL_MODEL, EmbeddersBesideLocal, NoEmbedders
+from aperag_retrieval.embedding import EmbeddersBesideLocal
 from aperag_retrieval.search import LegRequest, Searcher
+from aperag_retrieval.testing import WordEmbedders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,12 +32,15 @@ MOST_STATEMENTS = 6
 class Scattered:
     """Vectors that depend on nothing but the text."""
 
-    model = LOCAL_MODEL
-    dimensions = LOCAL_DIMENSIONS
+    model = USE_MODEL
+    dimensions = LOCAL_DIMENSIONS[USE_MODEL]
 
     async def embed(self, texts: Sequence[str], **_: Any) -> Vector:
-        rows = [np.random.default_rng(list(it.encode())).standard_normal(LOCAL_DIMENSIONS) for it in texts]
+        rows = [np.random.default_rng(list(it.encode())).standard_normal(self.dimensions) for it in texts]
         return np.stack([row / np.linalg.norm(row) for row in rows]).astype(np.float32)
+
+    def of(self, owner: str) -> Scattered:
+        return self
 
     async def close(self) -> None:
         return None
@@ -44,7 +49,7 @@ class Scattered:
 @pytest_asyncio.fixture
 async def library(engine: AsyncEngine) -> Library:
     embedder: Any = Scattered()
-    library = Library(engine, embedder, Searcher(engine, EmbeddersBesideLocal(embedder, NoEmbedders())))
+    library = Library(engine, embedder, Searcher(engine, EmbeddersBesideLocal([embedder], WordEmbedders({}))))
     async with engine.begin() as conn:
         await conn.execute(insert(User).values(id="user1", username="user1", role="admin"))
     await library.collection(COLLECTION)
@@ -71,7 +76,7 @@ async def test_a_collection_is_small_up_to_a_number_of_vectors(
 ) -> None:
     monkeypatch.setattr("aperag_retrieval.dense.EXACT_VECTORS", most)
     async with library.engine.connect() as conn:
-        assert await CollectionSizes().small(conn, COLLECTION, LOCAL_MODEL) is small
+        assert await CollectionSizes().small(conn, COLLECTION, USE_MODEL) is small
         assert await CollectionSizes().small(conn, COLLECTION, "another/model") is True
 
 
@@ -80,12 +85,12 @@ async def test_a_size_is_counted_again_after_a_while(library: Library, monkeypat
     now = 0.0
     sizes = CollectionSizes(clock=lambda: now)
     async with library.engine.connect() as conn:
-        assert await sizes.small(conn, COLLECTION, LOCAL_MODEL)
+        assert await sizes.small(conn, COLLECTION, USE_MODEL)
     await library.document("one-more", "The moon once more.")
     async with library.engine.connect() as conn:
-        assert await sizes.small(conn, COLLECTION, LOCAL_MODEL)
+        assert await sizes.small(conn, COLLECTION, USE_MODEL)
         now = SIZE_SECONDS
-        assert not await sizes.small(conn, COLLECTION, LOCAL_MODEL)
+        assert not await sizes.small(conn, COLLECTION, USE_MODEL)
 
 
 async def test_a_large_collection_is_searched_by_its_index_and_a_small_one_is_not(

@@ -172,10 +172,15 @@ async def accept_where(
     )
     if not rows:
         return None
-    sent = {it.subject_id: (Dispatch(it, SOURCE),) for it in (JobRow(*row[:-1]) for row in rows) if it.dispatch > 0}
     made = zip(documents, events, workflows, strict=True)
-    changes = [Change(sent.get(d.id, ()), (event,), d.id, workflow_id) for d, event, workflow_id in made]
-    return Accepted(changes, rows[0]["updated"])
+    return Accepted(_changes(made, [JobRow(*row[:-1]) for row in rows]), rows[0]["updated"])
+
+
+def _changes(made: Iterable[tuple[NewDocument, outbox.OutboxEvent, str]], jobs: Iterable[JobRow]) -> list[Change]:
+    sent = {job.subject_id: (Dispatch(job, SOURCE),) for job in jobs if job.dispatch > 0}
+    return [
+        Change(sent.get(document.id, ()), (event,), document.id, workflow_id) for document, event, workflow_id in made
+    ]
 
 
 def _uploaded(document: NewDocument, workflow_id: str, traceparent: str | None) -> outbox.OutboxEvent:
