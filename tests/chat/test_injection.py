@@ -51,12 +51,12 @@ async def document_with(client: Client, order: dict[str, Any], filling: str = ""
 
 async def another_user(stack: Stack, client: Client) -> Client:
     """Somebody else's key, with a secret of theirs in a collection of their own."""
-    name = f"user-{secrets.token_hex(4)}"
-    body = {"username": name, "password": f"{name}-password", "email": f"{name}@example.org"}
+    name, password = f"user-{secrets.token_hex(4)}", secrets.token_hex(16)
+    body = {"username": name, "password": password, "email": f"{name}@example.org"}
     await client.json("POST", "/register", json=body)
     async with Client(stack.url, "") as visitor:
         visitor.http.headers.pop("Authorization")
-        login = await visitor.http.post("/login", json={"username": name, "password": f"{name}-password"})
+        login = await visitor.http.post("/login", json={"username": name, "password": password})
         made = await visitor.http.post("/apikeys", json={}, headers={"Origin": stack.url})
         assert (login.status_code, made.status_code) == (200, 200), login.text + made.text
         return Client(stack.url, made.json()["key"])

@@ -176,7 +176,7 @@ async def test_a_directory_is_no_object(alice: Person, victim: Victim, settings:
 
 @pytest.mark.usefixtures("untouched")
 async def test_a_position_that_is_none_begins_with_a_reset(served: httpx.AsyncClient, victim: Victim) -> None:
-    bad = ("x", "1", "1-", "-1", "1-2-3", "-1--1", "999-1", f"1-{10**15}", f"{HUGE}-1", "1-\xb2", "' OR 1=1", "1-1\x7f")
+    bad = ("x", "1", "1-", "-1", "1-2-3", "-1--1", "999-1", f"1-{10**15}", f"{HUGE}-1", "1-\xb2", "' OR 1=1")
     for route in ("/events", f"{victim.documents}/{victim.document}/events"):
         for position in bad:
             headers = {"last-event-id": position.encode("latin-1")}

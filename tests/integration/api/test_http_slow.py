@@ -52,7 +52,7 @@ class Slow:
         self._first = first
         length = len(BEGIN) + 10 * MIB
         self._head = (
-            f"POST /api/v1/collections/{collection}/documents HTTP/1.1\r\nHost: gateway\r\n"
+            f"POST /api/v1/collections/{collection}/documents HTTP/1.1\r\nHost: 127.0.0.1\r\n"
             f"Authorization: {person.http.headers['authorization']}\r\n"
             f"Content-Type: multipart/form-data; boundary=B\r\nContent-Length: {length}\r\n\r\n"
         ).encode() + BEGIN

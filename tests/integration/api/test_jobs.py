@@ -213,6 +213,7 @@ async def test_jobs_that_ended_well_are_never_read(engine: AsyncEngine, selectio
                 """
             )
         )
+        await conn.execute(text("ANALYZE job"))
         for doing in (None, *Doing):
             if doing and selection.state in {JobState.FAILED, JobState.RUNNING}:
                 continue

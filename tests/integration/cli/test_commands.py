@@ -196,7 +196,7 @@ WRONG = {
     ("search", NOWHERE, "tea", "--topk", "0"): Exit.USAGE,
     ("tasks", "show", "wf0000000000000000"): Exit.NOT_FOUND,
     ("tasks", "cancel", "../apikeys"): Exit.NOT_FOUND,
-    ("events", "tail", "--since", "10m"): Exit.USAGE,
+    ("events", "tail", "--since", "yesterday"): Exit.USAGE,
     ("keys", "revoke", "key0000000000000000"): Exit.NOT_FOUND,
     ("keys", "list", "--url", "nonsense"): Exit.USAGE,
     ("keys", "list", "--url", "http://127.0.0.1:1", "--api-key", "sk-1"): Exit.FAILED,

@@ -90,7 +90,7 @@ async def snapshot(engine: AsyncEngine, directory: Path) -> dict[str, list[str]]
     found = {"objects": await asyncio.to_thread(_paths, directory)}
     async with engine.connect() as conn:
         for table in (await conn.execute(_TABLES)).scalars():
-            kept = f"SELECT CAST(to_jsonb(t) - 'last_used_at' - 'epoch' AS text) FROM {table} t"
+            kept = f"SELECT CAST(to_jsonb(t) - 'last_used_at' - 'epoch' - 'relayed' AS text) FROM {table} t"
             found[table] = sorted((await conn.execute(text(kept))).scalars())
     return found
 

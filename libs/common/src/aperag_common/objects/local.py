@@ -38,14 +38,17 @@ class LocalObjectStore:
         self._root = directory.resolve()
 
     async def put(self, path: str, chunks: AsyncIterator[bytes], *, limit: int | None = None) -> StoredObject:
-        incoming = _Incoming(self._file(path), self._root)
-        last = b""
+        incoming, gathered, total = _Incoming(self._file(path), self._root), bytearray(), 0
         try:
-            async for block in _blocks(chunks, limit):
-                if last:
-                    await _to_the_end(incoming.write, last)
-                last = block
-            await _to_the_end(incoming.commit, last)
+            async for chunk in chunks:
+                if len(gathered) >= BLOCK:
+                    await _to_the_end(incoming.write, bytes(gathered))
+                    gathered.clear()
+                total += len(chunk)
+                if limit is not None and total > limit:
+                    raise ObjectTooLarge(f"more than {limit} bytes")
+                gathered += chunk
+            await _to_the_end(incoming.commit, bytes(gathered))
         finally:
             incoming.close()
         return StoredObject(path, incoming.size, incoming.digest.hexdigest())
@@ -173,21 +176,6 @@ async def _to_the_end(call: Callable[..., None], *args: bytes) -> None:
     except asyncio.CancelledError:
         await asyncio.wait([running])
         raise
-
-
-async def _blocks(chunks: AsyncIterator[bytes], limit: int | None) -> AsyncIterator[bytes]:
-    gathered = bytearray()
-    total = 0
-    async for chunk in chunks:
-        total += len(chunk)
-        if limit is not None and total > limit:
-            raise ObjectTooLarge(f"more than {limit} bytes")
-        gathered += chunk
-        if len(gathered) >= BLOCK:
-            yield bytes(gathered)
-            gathered.clear()
-    if gathered:
-        yield bytes(gathered)
 
 
 def _join(prefix: str, name: str) -> str:
