@@ -351,7 +351,7 @@ async def test_the_reconciler_owns_the_topology_and_takes_out_what_was_given_up(
 async def test_a_cancel_reaches_the_indexer_and_a_wake_the_reconciler(lines: dict[Service, Line]) -> None:
     cancels = await lines[INDEXER].bus.nc.subscribe(subjects.ALL_TASK_CANCELS)
     wakes = await lines[RECONCILER].bus.nc.subscribe(subjects.wake(RECONCILER), queue="reconciler")
-    for line in (lines[INDEXER], lines[RECONCILER]):
+    for line in (lines[INDEXER], lines[RECONCILER]) * 2:  # the first may end with the answer to an earlier ping
         await line.bus.nc.flush()
     await lines[API].bus.nc.publish(subjects.cancel_task("wf1"), b"{}")
     assert (await cancels.next_msg(timeout=30)).subject == subjects.cancel_task("wf1")
