@@ -6,7 +6,7 @@ import importlib
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol
 
@@ -131,6 +131,7 @@ class KiwiAnalyzer:
 
 
 @lru_cache(maxsize=8)
+@cache
 def analyzer_for(name: str) -> Analyzer:
     """The analyzer a collection was created with; never a substitute for it."""
     if name == DEFAULT_ANALYZER:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 
-from aperag_retrieval.analysis import Analyzer
+from aperag_retrieval.analysis import Analyzer, analyzer_for
 
 WINDOW = 320
 """Characters that fit into a list of hits."""
 MOST_MARKS = 200
+REMEMBERED_WORDS = 20_000
+LONGEST_REMEMBERED = 32
 _WORD = re.compile(r"\w+(?:['\u2019.@_/:-]\w+)*")
 _PART = re.compile(r"\w+")
 _UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3\u0e00-\u0eff]")
@@ -60,7 +63,14 @@ def _runs(analyzer: Analyzer, word: re.Match[str], wanted: Collection[str]) -> l
 
 
 def _matching(analyzer: Analyzer, written: str, wanted: Collection[str]) -> str | None:
-    return next((term for term in analyzer.terms(written) if term in wanted), None)
+    terms = _terms(analyzer.name, written) if len(written) <= LONGEST_REMEMBERED else analyzer.terms(written)
+    return next((term for term in terms if term in wanted), None)
+
+
+@lru_cache(maxsize=REMEMBERED_WORDS)
+def _terms(analyzer: str, written: str) -> tuple[str, ...]:
+    """Most words of a hit stand in other hits, too, and analysing them cost nine tenths of a search."""
+    return tuple(analyzer_for(analyzer).terms(written))
 
 
 def _window(text: str, found: list[tuple[int, int, str]]) -> tuple[int, int]:
