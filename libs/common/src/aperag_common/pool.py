@@ -129,7 +129,7 @@ class ProcessPool:
         try:
             self._check_open()
             await asyncio.wrap_future(slot.submit(os.getpid))  # the start of the process is not the call's
-        except BaseException:
+        except BaseException:  # a cancelled call too gives its place back
             leave()
             raise
         within = self._guest_seconds if seconds is None else min(self._guest_seconds, seconds)

@@ -50,7 +50,7 @@ class Shares(Generic[P]):
         self._hand_out()
         try:
             return await waiter.given
-        except BaseException:
+        except BaseException:  # cancelled: a place that was just given goes to the next one
             if waiter.given.done() and not waiter.given.cancelled():
                 self.give_back(owner, waiter.given.result())
             else:

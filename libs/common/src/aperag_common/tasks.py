@@ -36,7 +36,7 @@ async def repeat(
         delay = every
         try:
             await work()
-        except Exception as err:
+        except Exception as err:  # nobody else would start it again
             log.warning(failed, error=repr(err), exc_info=not isinstance(err, expected))
             delay = every if again is None else again
         await wait_at_most(delay, woken)

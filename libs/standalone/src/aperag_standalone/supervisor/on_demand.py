@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import asyncpg
 import structlog
 
-from aperag_common.tasks import end_tasks
+from aperag_common.tasks import end_tasks, repeat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -87,16 +88,14 @@ class OnDemand:
     async def _run(self) -> None:
         looking = self._make_looking()
         try:
-            while True:
-                try:
-                    wanted = await looking.look()
-                    if wanted is not None:
-                        await self._agree(wanted=wanted)
-                except Exception:  # nobody would start this loop again: it outlives whatever it meets
-                    log.exception("demand.not_met")
-                await asyncio.sleep(LOOK_SECONDS)
+            await repeat(partial(self._look, looking), every=LOOK_SECONDS, failed="demand.not_met")
         finally:
             looking.close()
+
+    async def _look(self, looking: Looking) -> None:
+        wanted = await looking.look()
+        if wanted is not None:
+            await self._agree(wanted=wanted)
 
     async def _agree(self, *, wanted: bool) -> None:
         if wanted and self._unit is None:
